@@ -1,0 +1,38 @@
+# Everything a fresh machine needs is Python 3.11 or newer, make and git.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: help setup demo test check mini clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install into $(VENV) the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## make six fronts on the embedded model (minutes, CPU) and the report in runs/demo/report
+	$(BIN)/srsoup run configs/demo.yaml
+	$(BIN)/srsoup report runs/demo
+	@echo "open: $(CURDIR)/runs/demo/report/index.html"
+
+test: $(STAMP) ## run all tests that need no GPU
+	$(BIN)/pytest -m 'not browser'
+
+check: $(STAMP) ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+mini: $(STAMP) ## rebuild the embedded model from the registries alone (hours; goes on from its checkpoints)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,mini]'
+	$(BIN)/python -m mini
+
+clean: ## remove what the targets made, but for runs/ and $(VENV)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +

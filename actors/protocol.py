@@ -1,0 +1,85 @@
+"""What one prompt may ask of the workers, and what comes back. Ray and the one-process run both offer it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model."""
+
+    conditioning: Any
+    latent_shape: tuple[int, int, int]
+    timesteps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Means of a reverse step, shape (n, C, H, W), their sigma, and the seconds it took."""
+
+    mean: Floats
+    sigma: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one chunk, shape (n, R), and the busy seconds of each part.
+
+    Attributes:
+        peak_memory: bytes, of the worker that held the model: its GPU memory, or its resident memory.
+        retries: calls that failed and were made again.
+    """
+
+    scores: Doubles
+    seconds_lookahead: float
+    seconds_decode: float
+    seconds_reward: float
+    peak_memory: int
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The final images of a prompt as PNG files, and their scores."""
+
+    images: tuple[bytes, ...]
+    width: int
+    height: int
+    scored: Scored
+
+
+class WorkError(Exception):
+    """A call that still failed after its retries; the worker's own error is its cause."""
+
+    def __init__(self, message: str, attempts: int) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class Workers(Protocol):
+    """The services of the diffusion and reward workers. Every array has at most one chunk of rows, but for
+    `reverse_step` and `finish`, which take all rows of a prompt."""
+
+    async def encode(self, prompt: str) -> Encoded: ...
+
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
+        """Mean and sigma of x_{t-1}, for all latents of a prompt at once."""
+        ...
+
+    async def score_candidates(
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+    ) -> Scored:
+        """Look ahead, decode and score one chunk of candidates x_{t-1} of a step."""
+        ...
+
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+        """Decode final latents and score the images."""
+        ...

@@ -1,0 +1,98 @@
+"""The Ray actors: thin shells on the plain workers, and the cell that runs prompts on them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import ray
+from torch import Tensor
+
+from actors.pool import RayWorkers
+from actors.protocol import Doubles, Encoded, Floats, Reversed
+from actors.workers import (
+    DecodeReport,
+    DiffusionWorker,
+    Pixels,
+    RewardWorker,
+    default_device,
+    png_files,
+    set_threads,
+)
+from configs.schema import RunConfig
+
+
+class Progress(NamedTuple):
+    """What a cell has done so far: denoising steps of prompts, and candidates decoded and scored."""
+
+    steps: int
+    candidates: int
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class DiffusionActor:
+    """A `DiffusionWorker` in a process of its own."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._worker = DiffusionWorker.from_config(config, default_device())
+
+    def ready(self) -> bool:
+        return True
+
+    def encode(self, prompt: str) -> Encoded:
+        return self._worker.encode(prompt)
+
+    def reverse_step(self, x: Floats, step: int, conditioning: Tensor) -> Reversed:
+        return self._worker.reverse_step(x, step, conditioning)
+
+    @ray.method(num_returns=2)
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Tensor
+    ) -> tuple[Pixels, DecodeReport]:
+        return self._worker.decode_candidates(x, step, conditioning)
+
+    @ray.method(num_returns=3)
+    def decode(self, x: Floats) -> tuple[Pixels, tuple[tuple[bytes, ...], int, int], DecodeReport]:
+        pixels, report = self._worker.decode(x)
+        height, width = pixels.shape[2:]
+        return pixels, (png_files(pixels), width, height), report
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class RewardActor:
+    """A `RewardWorker` in a process of its own."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._worker = RewardWorker.from_config(config, default_device())
+
+    def ready(self) -> bool:
+        return True
+
+    def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
+        return self._worker.score(name, pixels, prompt)
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class Cell:
+    """Runs many prompts at once, each by the coroutine that it is given, on its own diffusion and reward actors.
+
+    It holds the state of its prompts; the actors hold none.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_prompt: Callable[..., Awaitable[Any]],
+        diffusion: Sequence[Any],
+        rewards: Sequence[Any],
+    ) -> None:
+        set_threads(config.compute.threads)
+        self._run_prompt, self._workers = run_prompt, RayWorkers(diffusion, rewards)
+        self._progress = Progress(0, 0)
+
+    async def run(self, task: Any) -> Any:
+        return await self._run_prompt(task, self._workers, self._count)
+
+    async def progress(self) -> Progress:
+        return self._progress
+
+    def _count(self, steps: int, candidates: int) -> None:
+        self._progress = Progress(self._progress.steps + steps, self._progress.candidates + candidates)

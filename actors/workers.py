@@ -1,0 +1,149 @@
+"""The workers as plain classes: tests and the one-process run drive them without Ray."""
+
+import io
+import resource
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from actors.protocol import Doubles, Encoded, Floats, Reversed
+from configs.schema import RunConfig
+from diffusion.base import DiffusionModel, Sampling, load_model
+from diffusion.folder import model_folder
+from rewards import registry
+from rewards.base import Reward, checked_score
+
+Pixels = NDArray[np.uint8]
+
+
+class DecodeReport(NamedTuple):
+    """Busy seconds of a decoded chunk, and the worker's peak memory in bytes."""
+
+    seconds_lookahead: float
+    seconds_decode: float
+    peak_memory: int
+
+
+def set_threads(threads: int) -> None:
+    """Fix what decides the bits of a CPU computation; keeps denormals from slowing it down."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class DiffusionWorker:
+    """Holds the diffusion model. Stateless between calls: the same call gives the same bits.
+
+    Every chunk is padded to `chunk` rows, because a network's last bits depend on the batch size.
+    """
+
+    def __init__(self, model: DiffusionModel, chunk: int) -> None:
+        self.model, self.chunk = model, chunk
+
+    @classmethod
+    def from_config(cls, config: RunConfig, device: str) -> Self:
+        set_threads(config.compute.threads)
+        sampling = Sampling(
+            config.steps, config.model.guidance_scale, config.model.eta, config.model.dtype
+        )
+        return cls(load_model(model_folder(config.model.name), sampling, device), config.chunk_size)
+
+    def encode(self, prompt: str) -> Encoded:
+        return Encoded(self.model.encode(prompt), self.model.latent_shape, tuple(self.model.timesteps))
+
+    def reverse_step(self, x: Floats, step: int, conditioning: torch.Tensor) -> Reversed:
+        start = time.perf_counter()
+        mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
+        return Reversed(mean.numpy(), sigma, time.perf_counter() - start)
+
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: torch.Tensor
+    ) -> tuple[Pixels, DecodeReport]:
+        """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
+        start = time.perf_counter()
+        x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)
+        middle = time.perf_counter()
+        pixels = self.model.decode(x0)[: len(x)].numpy()
+        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory())
+
+    def decode(self, x: Floats) -> tuple[Pixels, DecodeReport]:
+        """Images uint8 (n, 3, h, w) of final latents, any number of them."""
+        start = time.perf_counter()
+        parts = [x[i : i + self.chunk] for i in range(0, len(x), self.chunk)]
+        images = [self.model.decode(as_tensor(pad(part, self.chunk)))[: len(part)].numpy() for part in parts]
+        return np.concatenate(images), DecodeReport(0.0, time.perf_counter() - start, peak_memory())
+
+
+class RewardWorker:
+    """Holds the reward models. Asked by name, one reward and one chunk of one prompt at a time."""
+
+    def __init__(self, rewards: dict[str, Reward], chunk: int) -> None:
+        self.rewards, self.chunk = rewards, chunk
+
+    @classmethod
+    def from_config(cls, config: RunConfig, device: str) -> Self:
+        set_threads(config.compute.threads)
+        names = (*config.rewards.guided, *config.rewards.held_out)
+        rewards = {name: registry.create(name) for name in names}
+        for reward in rewards.values():
+            reward.setup(device)
+        return cls(rewards, config.chunk_size)
+
+    def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
+        """Scores float64 (n,) of images for one prompt, and the seconds they took.
+
+        A reward whose last bits depend on the batch size sees whole chunks only.
+        """
+        start = time.perf_counter()
+        reward = self.rewards[name]
+        size = self.chunk if reward.info.batch_sensitive else len(pixels)
+        parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
+        scores = [
+            checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts
+        ]
+        return torch.cat(scores).double().numpy(), time.perf_counter() - start
+
+    def close(self) -> None:
+        for reward in self.rewards.values():
+            reward.close()
+
+
+def pad(rows: NDArray, size: int) -> NDArray:
+    """The rows, with the last one repeated until there are `size`."""
+    missing = size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows
+
+
+def as_tensor(array: NDArray) -> torch.Tensor:
+    """A tensor of its own: what comes from an object store is read-only."""
+    return torch.from_numpy(array.copy())
+
+
+def png_files(pixels: Pixels) -> tuple[bytes, ...]:
+    """Each image of uint8 (n, 3, h, w) as a PNG file."""
+    files = []
+    for image in pixels:
+        file = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, format="PNG")
+        files.append(file.getvalue())
+    return tuple(files)
+
+
+def peak_memory() -> int:
+    """Bytes: peak GPU memory where there is a GPU, else the peak resident memory of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def stack_scores(columns: Sequence[Doubles]) -> Doubles:
+    """One column a reward: shape (n, R)."""
+    return np.stack(columns, axis=1)

@@ -1,0 +1,1 @@
+"""The job around the method: prompts in, one Parquet part out for each finished prompt."""

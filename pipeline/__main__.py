@@ -1,0 +1,6 @@
+"""`python -m pipeline run | check`: the doors of `srsoup` that a cluster needs."""
+
+from pipeline.commands import app
+
+if __name__ == "__main__":
+    app(prog_name="python -m pipeline")

@@ -1,0 +1,153 @@
+"""The job: go through the open tasks of a plan on Ray or in this process, and write each as it finishes."""
+
+import asyncio
+import fcntl
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+from configs.errors import RequestError
+from pipeline.plan import Plan
+from pipeline.progress import Reporter
+from pipeline.records import remove_part, write_part, write_whole
+from pipeline.task import PromptFailure, PromptResult, attempt_prompt
+
+# Written in this order: the costs part marks the key as finished.
+_PARTS = ("samples", "scores", "steps", "costs")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        done: prompts (of a method each) finished in this call.
+        found: those that were finished before.
+        failures: rows of the `failures` table of this call.
+    """
+
+    done: int
+    found: int
+    failures: tuple[PromptFailure, ...]
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.failures else 0
+
+
+def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
+    """Run every task of the plan that is not finished yet.
+
+    Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on.
+
+    Raises:
+        RequestError: the folder cannot be written, or another driver is at work in it.
+    """
+    tasks = plan.open_tasks
+    found = len(plan.tasks) - len(tasks)
+    if not tasks:
+        return Outcome(0, found, ())
+    done, failures = 0, list[PromptFailure]()
+    left = Counter(task.prompt.prompt_id for task in tasks)
+    prompt_of = {task.key: task.prompt.prompt_id for task in tasks}
+    with _folder_of_our_own(plan), reporter:
+        results = _run_here(plan, reporter) if local else _run_on_ray(plan, reporter)
+        with closing(results):
+            for result in results:
+                if isinstance(result, PromptFailure):
+                    write_part(plan.folder, "failures", result.key, [result.row])
+                    failures.append(result)
+                else:
+                    _write(plan.folder, result)
+                    done += 1
+                left[prompt_of[result.key]] -= 1
+                if not left[prompt_of[result.key]]:
+                    reporter.prompt_done()
+    return Outcome(done, found, tuple(failures))
+
+
+def _run_on_ray(plan: Plan, reporter: Reporter) -> Iterator[PromptResult | PromptFailure]:
+    # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
+    from actors.session import RaySession
+
+    with RaySession(plan.config, attempt_prompt) as session:
+        reporter.started()
+        yield from session.results(plan.open_tasks, lambda progress: reporter.update(*progress))
+
+
+def _run_here(plan: Plan, reporter: Reporter) -> Iterator[PromptResult | PromptFailure]:
+    from pipeline.local import LocalWorkers
+
+    workers = LocalWorkers.from_config(plan.config)
+    reporter.started()
+    try:
+        for task in plan.open_tasks:
+            yield asyncio.run(attempt_prompt(task, workers, reporter.add))
+    finally:
+        workers.close()
+
+
+def _write(folder: Path, result: PromptResult) -> None:
+    for table in _PARTS:
+        write_part(folder, table, result.key, result.tables[table])
+    remove_part(folder, "failures", result.key)
+
+
+@contextmanager
+def _folder_of_our_own(plan: Plan) -> Iterator[None]:
+    """Make the run's folder with its record, and keep other drivers out of it while we work."""
+    folder = plan.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise _folder_error(plan, str(error)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (folder / "config.yaml").is_file():
+            write_whole(folder / "config.yaml", _record(plan).encode())
+        yield
+    except BlockingIOError as error:
+        raise _folder_error(plan, "another run is at work in it") from error
+    finally:
+        os.close(lock)
+
+
+def _folder_error(plan: Plan, problem: str) -> RequestError:
+    return RequestError(
+        file="command line",
+        key="output",
+        value=str(plan.folder),
+        problem=problem,
+        allowed="a folder that you can write and that no other run is using",
+        mend="set output=... to another place, or wait for the other run",
+    )
+
+
+def _record(plan: Plan) -> str:
+    """What `config.yaml` of a run holds: the resolved configuration, versions, the model's revision."""
+    record = {
+        "config": plan.config.model_dump(mode="json"),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "model_revision": plan.model_revision,
+    }
+    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+
+
+def _versions() -> dict[str, str | None]:
+    packages = ("srsoup", "torch", "diffusers", "transformers", "ray", "pyarrow", "numpy", "pillow")
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,33 @@
+"""All randomness of a prompt, from its one seed. Each draw has its own stream, so draws can come in any order."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.guidance.seeds import derive_seed
+
+NoiseKind = Literal["plain", "antithetic"]
+
+
+def initial_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """x_T ~ N(0, I) of one sample; float32 on the CPU, whatever device denoises it."""
+    return _normal(derive_seed(seed, "initial"), shape)
+
+
+def step_noise(seed: int, step: int, n: int, shape: Sequence[int], kind: NoiseKind = "plain") -> Tensor:
+    """z^1..z^N ~ N(0, I) of one step, float32, shape (N, *shape).
+
+    `plain` draws N independent rows. `antithetic` draws ceil(N/2) rows and follows them with their
+    negatives: the odd moments of the set vanish exactly for even N.
+    """
+    stream = derive_seed(seed, "step", step)
+    if kind == "plain":
+        return _normal(stream, (n, *shape))
+    half = _normal(stream, ((n + 1) // 2, *shape))
+    return torch.cat([half, -half])[:n]
+
+
+def _normal(seed: int, shape: Sequence[int]) -> Tensor:
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))

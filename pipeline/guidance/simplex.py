@@ -1,0 +1,55 @@
+"""Weights on the simplex, and the exemplars among them (Definition 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Soup:
+    """The latents that a soup carries: one row for each weight, then one for each hidden exemplar.
+
+    Attributes:
+        w_RM: the weights of all rows, float64; the first `visible` rows are the user's, in their order.
+        exemplars: for each reward m, the row whose weight is one-hot e_m.
+        visible: L, the number of the user's weights.
+    """
+
+    w_RM: Tensor
+    exemplars: tuple[int, ...]
+    visible: int
+
+
+def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
+    """The weights as float64 of shape (L, M).
+
+    Raises:
+        ValueError: rows of unequal length, a negative or non-finite entry, or a sum off 1 by more than
+            1e-6; names the row.
+    """
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise ValueError("weights: give at least one row, and as many entries in each row as there are rewards")
+    w_LM = torch.tensor(rows, dtype=torch.float64)
+    for index, row in enumerate(w_LM):
+        if not torch.isfinite(row).all() or (row < 0).any() or abs(row.sum().item() - 1) > TOLERANCE:
+            raise ValueError(
+                f"weights: row {index} is {row.tolist()}; every entry must be >= 0 and the row must sum to 1"
+            )
+    return w_LM
+
+
+def with_exemplars(w_LM: Tensor) -> Soup:
+    """Find the one-hot row of every reward; append a hidden one where the weights lack it."""
+    n_weights, n_rewards = w_LM.shape
+    one_hot_MM = torch.eye(n_rewards, dtype=w_LM.dtype)
+    rows, exemplars = list(w_LM), []
+    for e_M in one_hot_MM:
+        found = [index for index, w_M in enumerate(rows[:n_weights]) if torch.equal(w_M, e_M)]
+        exemplars.append(found[0] if found else len(rows))
+        if not found:
+            rows.append(e_M)
+    return Soup(torch.stack(rows), tuple(exemplars), n_weights)

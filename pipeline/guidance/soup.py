@@ -1,0 +1,131 @@
+"""One guided step for all weights: the soup step (Algorithm 2) and the weighted-sum step (Equation 9).
+
+Legend of the shape suffixes: R rows of latents (the L weights, then hidden exemplars), N candidates,
+M rewards, C channels, H height, W width, D = C*H*W.
+"""
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pipeline.guidance.ports import Query
+from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
+from pipeline.guidance.simplex import Soup
+
+Correction = Literal["none", "mean-shift", "renormalised"]
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Outcome of a guided step.
+
+    Attributes:
+        x_RCHW: the latents x_{t-1}, float32.
+        norm_R: length of each row's search gradient in units of the noise, before the move.
+        reward_mean_RM, reward_std_RM: over the candidates that the row's gradient came from, one entry for
+            each reward with a weight above 0; NaN elsewhere.
+    """
+
+    x_RCHW: Tensor
+    norm_R: Tensor
+    reward_mean_RM: Tensor
+    reward_std_RM: Tensor
+
+    def first(self, n: int) -> "Guided":
+        """The same for the first n rows."""
+        return Guided(self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n])
+
+
+async def soup_step(
+    mu_RCHW: Tensor,
+    sigma: float,
+    z_NCHW: Tensor,
+    soup: Soup,
+    query: Query,
+    step: int,
+    correction: Correction,
+    kind: StepKind,
+) -> Guided:
+    """Algorithm 2: only the M exemplars are decoded and asked, each by its own reward: M*N queries.
+
+    Row m moves along its own gradient g_m; every other row along sum_m w_m (g_m + correction_m), which
+    reuses the exemplars' rewards (Equation 11, Propositions 3 and 4).
+    """
+    z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
+    asked = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
+    scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*asked)])
+    r_MN = torch.stack([normalise(r_N) for r_N in scores_MN])
+
+    g_RD = torch.zeros_like(mu_RD)
+    for row, w_M in enumerate(soup.w_RM):
+        for m in _support(w_M):
+            delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
+            g_RD[row] += w_M[m] * corrected_gradient(r_MN[m], z_ND, delta_D, sigma, correction)
+
+    used_RM = soup.w_RM > 0
+    mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
+    std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
+    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+
+
+def corrected_gradient(
+    r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction
+) -> Tensor:
+    """g_m + correction_m: the exemplar's gradient, seen from a mean that stands at c_m - delta.
+
+    With delta = c_m - mu, shape (D,):
+
+    - `none`: g_m.
+    - `mean-shift` (Equation 11): g_m + mean(r~) delta / sigma. The paper writes no 1/sigma; its appendix
+      drops it from z = (x - c)/sigma, and with it the units agree. Zero where r~ is centred.
+    - `renormalised` (the released code): (1/N) sum_n r~_n u^n with u^n = z^n + delta scaled to length
+      sqrt(D), the shift without 1/sigma as in the appendix.
+
+    An exemplar itself has delta = 0 and takes g_m plainly under every correction.
+    """
+    if correction == "none" or not delta_D.any():
+        return search_gradient(r_N, z_ND)
+    if correction == "mean-shift":
+        return search_gradient(r_N, z_ND) + r_N.mean() * delta_D / sigma
+    u_ND = z_ND.double() + delta_D
+    u_ND *= math.sqrt(u_ND.shape[1]) / torch.linalg.vector_norm(u_ND, dim=1, keepdim=True)
+    return search_gradient(r_N, u_ND)
+
+
+async def weighted_sum_step(
+    mu_RCHW: Tensor, sigma: float, z_NCHW: Tensor, w_RM: Tensor, query: Query, step: int, kind: StepKind
+) -> Guided:
+    """Equation 9: every weight has its own N candidates, decoded once and scored by each reward with w_m > 0.
+
+    g^l = sum_m w_m (1/N) sum_n r~_mn z^n, each reward normalised over the candidates of its own weight.
+    """
+    z_ND = z_NCHW.flatten(1)
+    supports = [_support(w_M) for w_M in w_RM]
+    asked = [
+        query(mu_CHW + sigma * z_NCHW, step, support)
+        for mu_CHW, support in zip(mu_RCHW, supports, strict=True)
+    ]
+    g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
+    mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
+    for row, scores_NS in enumerate(await asyncio.gather(*asked)):
+        for m, r_N in zip(supports[row], scores_NS.T, strict=True):
+            g_RD[row] += w_RM[row, m] * search_gradient(normalise(r_N), z_ND)
+            mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
+    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
+
+
+def _support(w_M: Tensor) -> tuple[int, ...]:
+    """The rewards that a weight asks: those it does not ignore."""
+    return tuple(torch.nonzero(w_M).flatten().tolist())
+
+
+def _moved(
+    mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor
+) -> Guided:
+    s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
+    x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
+    return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM)

@@ -1,0 +1,57 @@
+"""The same job in one process without Ray: for a debugger, for notebooks, and to check the other way."""
+
+from collections.abc import Sequence
+
+from actors.protocol import Encoded, Finished, Floats, Reversed, Scored
+from actors.workers import (
+    DecodeReport,
+    DiffusionWorker,
+    Pixels,
+    RewardWorker,
+    default_device,
+    png_files,
+    stack_scores,
+)
+from configs.schema import RunConfig
+
+
+class LocalWorkers:
+    """Both workers in this process, one call after the other; the bits are those of the Ray run."""
+
+    def __init__(self, diffusion: DiffusionWorker, rewards: RewardWorker) -> None:
+        self._diffusion, self._rewards = diffusion, rewards
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> "LocalWorkers":
+        device = default_device()
+        return cls(DiffusionWorker.from_config(config, device), RewardWorker.from_config(config, device))
+
+    async def encode(self, prompt: str) -> Encoded:
+        return self._diffusion.encode(prompt)
+
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
+        return self._diffusion.reverse_step(x, step, encoded.conditioning)
+
+    async def score_candidates(
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+    ) -> Scored:
+        pixels, report = self._diffusion.decode_candidates(x, step, encoded.conditioning)
+        return self._score(pixels, report, rewards, prompt)
+
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+        pixels, report = self._diffusion.decode(x)
+        height, width = pixels.shape[2:]
+        return Finished(png_files(pixels), width, height, self._score(pixels, report, rewards, prompt))
+
+    def _score(self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str) -> Scored:
+        answers = [self._rewards.score(name, pixels, prompt) for name in rewards]
+        return Scored(
+            stack_scores([scores for scores, _ in answers]),
+            report.seconds_lookahead,
+            report.seconds_decode,
+            sum(seconds for _, seconds in answers),
+            report.peak_memory,
+        )
+
+    def close(self) -> None:
+        self._rewards.close()

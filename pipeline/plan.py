@@ -1,0 +1,203 @@
+"""What a run will do, settled and checked before anything starts: prompts, tasks, keys, queries, decodes."""
+
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import RequestError
+from configs.schema import RunConfig
+from diffusion.folder import ModelFolderError, model_folder, revision
+from pipeline.guidance.runner import Guidance
+from pipeline.guidance.seeds import derive_seed
+from pipeline.prompts import Prompt, read_prompts
+from pipeline.records import finished_keys
+from pipeline.task import PromptTask
+from rewards import registry
+
+# What changes neither pixels nor scores, and may differ when a run is gone on with.
+_FREE = {"output": True, "report": True, "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"}}
+# What is in a task's key by itself, or names the run.
+_APART = {"name": True, "method": True, "seed": True, "prompts": True}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request.
+
+    Attributes:
+        config: the configuration it comes from.
+        model_revision: hash of the model's files.
+        tasks: one for each prompt and method, prompts outermost.
+    """
+
+    config: RunConfig
+    model_revision: str
+    tasks: tuple[PromptTask, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.config.output_folder
+
+    @cached_property
+    def finished(self) -> frozenset[str]:
+        """Keys that are done already."""
+        return frozenset(finished_keys(self.folder))
+
+    @property
+    def open_tasks(self) -> tuple[PromptTask, ...]:
+        return tuple(task for task in self.tasks if task.key not in self.finished)
+
+    @property
+    def n_prompts(self) -> int:
+        return len({task.prompt.prompt_id for task in self.tasks})
+
+
+@dataclass(frozen=True)
+class ExpectedCost:
+    """What one prompt of one method should cost; what it did cost is counted by the ledger."""
+
+    queries: int
+    decodes: int
+
+
+def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
+    """Queries and decodes of a task, with hidden exemplars where the weights lack a one-hot.
+
+    For weights that hold all M one-hots: queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)) + L
+    (Table 4). Steps with sigma = 0 ask nothing and are not foreseen here.
+    """
+    n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
+    if task.method == "unguided":
+        return ExpectedCost(0, n_weights)
+    k = task.guidance.soup_steps
+    asked = sum(sum(1 for w in row if w > 0) for row in task.weights)
+    return ExpectedCost(
+        queries=n * (n_rewards * k + asked * (steps - k)),
+        decodes=n * (n_rewards * k + n_weights * (steps - k)) + n_weights,
+    )
+
+
+def make_plan(config: RunConfig, file: str) -> Plan:
+    """Check all that can be checked without loading a model, and settle the tasks.
+
+    Raises:
+        RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
+            one that holds another configuration; names file, key, value, what is allowed and the mend.
+    """
+    _check_rewards(config, file)
+    try:
+        model_revision = revision(model_folder(config.model.name))
+    except ModelFolderError as error:
+        raise RequestError(
+            file=file,
+            key="model.name",
+            value=config.model.name,
+            problem=error.problem,
+            allowed=error.allowed,
+            mend=error.mend,
+        ) from error
+    prompts = read_prompts(config.prompts)
+    tasks = tuple(
+        _task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods
+    )
+    plan = Plan(config, model_revision, tasks)
+    _check_folder(plan, file)
+    return plan
+
+
+def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -> PromptTask:
+    seed = derive_seed(config.seed, prompt.prompt_id)
+    decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
+    decisive["compute"]["chunk"] = config.chunk_size
+    identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, decisive]
+    return PromptTask(
+        key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        prompt=prompt,
+        method=method,
+        seed=seed,
+        weights=config.weight_rows,
+        guidance=Guidance(
+            candidates=config.queries,
+            soup_steps=config.soup.steps if method == "srsoup" else 0,
+            step=config.guidance.step,
+            correction=config.soup.correction,
+            noise=config.guidance.noise,
+        ),
+        guided=config.rewards.guided,
+        held_out=config.rewards.held_out,
+        chunk=config.chunk_size,
+    )
+
+
+def _check_rewards(config: RunConfig, file: str) -> None:
+    known = registry.names()
+    for role in ("guided", "held_out"):
+        for index, name in enumerate(getattr(config.rewards, role)):
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+                raise RequestError(
+                    file=file,
+                    key=f"rewards.{role}.{index}",
+                    value=name,
+                    problem="there is no reward of this name",
+                    allowed=", ".join(known),
+                    mend=f"did you mean {near[0]}?" if near else "install a package that offers it",
+                )
+
+
+def _check_folder(plan: Plan, file: str) -> None:
+    folder = plan.folder
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(
+            file=file,
+            key="output",
+            value=str(folder),
+            problem=f"{there} " + ("cannot be written" if there.is_dir() else "is no folder"),
+            allowed="a folder that you can write, or one that can be made",
+            mend="set output=... to another place",
+        )
+    record = folder / "config.yaml"
+    if record.is_file():
+        _check_same(plan, yaml.safe_load(record.read_text(encoding="utf-8")), file)
+
+
+def _check_same(plan: Plan, record: Any, file: str) -> None:
+    """Refuse to mix two configurations in one folder; says the first key that differs."""
+    here = {**_flat(comparable(plan.config)), "model_revision": plan.model_revision}
+    held = record if isinstance(record, dict) else {}
+    there = {**_flat(held.get("config", {})), "model_revision": held.get("model_revision")}
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise RequestError(
+                file=file,
+                key=key,
+                value=value,
+                problem=f"{plan.folder} holds a run with {key} = {there.get(key)!r}",
+                allowed="the configuration that the folder was begun with",
+                mend="set output=... to a new folder, or remove the old one",
+            )
+
+
+def comparable(config: RunConfig) -> dict[str, Any]:
+    """The part of a configuration that a folder must keep to, as plain data."""
+    return config.model_dump(mode="json", exclude=_FREE)
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,45 @@
+"""What `check` prints of a plan."""
+
+import os
+from collections import Counter
+
+from rich.table import Table
+
+from diffusion.folder import EMBEDDED
+from pipeline.plan import Plan, expected_cost
+
+# Seconds of one CPU core for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
+# MEASURE
+EMBEDDED_SECONDS_PER_CANDIDATE = 0.02
+
+
+def plan_table(plan: Plan) -> Table:
+    """A table of what the plan will do, in words and numbers."""
+    config = plan.config
+    table = Table(title=f"{config.name}: the plan", show_header=False, title_justify="left")
+    table.add_row("prompts", f"{plan.n_prompts}, from {plan.tasks[0].prompt.source}")
+    table.add_row("weights", f"{len(config.weight_rows)} over {' and '.join(config.rewards.guided)}")
+    table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
+    table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}")
+    table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")
+    total = Counter[str]()
+    for method in config.methods:
+        tasks = [task for task in plan.tasks if task.method == method]
+        cost = expected_cost(tasks[0], config.steps)
+        table.add_row(method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a prompt")
+        total["queries"] += cost.queries * len(tasks)
+        total["decodes"] += cost.decodes * len(tasks)
+    table.add_row("in all", f"{total['queries']:,} queries, {total['decodes']:,} decodes")
+    table.add_row("done already", f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts")
+    table.add_row("seconds expected", _expected_seconds(plan))
+    table.add_row("output", str(plan.folder))
+    return table
+
+
+def _expected_seconds(plan: Plan) -> str:
+    if plan.config.model.name != EMBEDDED:
+        return "unknown for this model: run one prompt (prompts.limit=1) and read its costs"
+    candidates = sum(expected_cost(task, plan.config.steps).decodes for task in plan.open_tasks)
+    actors = plan.config.compute.diffusion_actors
+    cores = min(os.cpu_count() or 1, actors if actors != "auto" else os.cpu_count() or 1)
+    return f"about {candidates * EMBEDDED_SECONDS_PER_CANDIDATE / cores:,.0f} on {cores} CPU cores"

@@ -1,0 +1,92 @@
+"""Progress of a run: a bar on a terminal, one line every ten seconds anywhere else."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+LINE_SECONDS = 10.0
+
+
+class Reporter:
+    """Counts prompts, denoising steps and candidates; tells candidates a second and the time left.
+
+    The time left is that of the candidates left at the rate of this call so far.
+    """
+
+    def __init__(self, prompts: int, steps: int, candidates: int, stream: TextIO = sys.stderr) -> None:
+        self._totals = (prompts, steps, candidates)
+        self._prompts = self._steps = self._candidates = 0
+        self._stream, self._start = stream, time.monotonic()
+        self._told = float("-inf")
+        self._bar = (
+            Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                console=Console(file=stream),
+            )
+            if stream.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+            self._row = self._bar.add_task("loading models", total=max(self._totals[2], 1))
+        else:
+            self._line("loading models")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tell(last=True)
+        if self._bar:
+            self._bar.stop()
+
+    def started(self) -> None:
+        """The workers are loaded: time counts from here."""
+        self._start = time.monotonic()
+        self._tell()
+
+    def add(self, steps: int, candidates: int) -> None:
+        self.update(self._steps + steps, self._candidates + candidates)
+
+    def update(self, steps: int, candidates: int) -> None:
+        self._steps, self._candidates = steps, candidates
+        self._tell()
+
+    def prompt_done(self) -> None:
+        """Every method of one more prompt has ended, well or not."""
+        self._prompts += 1
+        self._tell()
+
+    def _tell(self, *, last: bool = False) -> None:
+        if self._bar:
+            self._bar.update(self._row, description=self._text(), completed=self._candidates)
+        elif last or time.monotonic() - self._told >= LINE_SECONDS:
+            self._line(self._text())
+
+    def _line(self, text: str) -> None:
+        self._told = time.monotonic()
+        print(text, file=self._stream, flush=True)
+
+    def _text(self) -> str:
+        prompts, steps, candidates = self._totals
+        seconds = time.monotonic() - self._start
+        rate = self._candidates / seconds if seconds > 0 else 0.0
+        left = _clock((candidates - self._candidates) / rate) if rate else "--:--"
+        return (
+            f"prompts {self._prompts}/{prompts}, steps {self._steps}/{steps}, "
+            f"candidates {self._candidates:,}/{candidates:,}, {rate:.1f}/s, {left} left"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -1,0 +1,33 @@
+"""Sample Reward Soups: the door. The command line, and the few names that a notebook needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.load import load_config
+from pipeline.commands import app, request_errors
+
+__all__ = ["app", "load_config", "main"]
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; several are compared.", metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default report/ in the first run.")] = None,
+) -> None:
+    """Write the tables, the figures and one HTML page of one or more runs."""
+    with request_errors():
+        from evaluation.report import write_report
+
+        page = write_report(runs, out or runs[0] / "report")
+    print(f"report: {page}")
+
+
+def main() -> None:
+    """Entry point of the console script `srsoup`."""
+    app(prog_name="srsoup")
+
+
+if __name__ == "__main__":
+    main()
