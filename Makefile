@@ -22,7 +22,7 @@ demo: $(STAMP) ## make six fronts on the embedded model (minutes, CPU) and the r
 	@echo "open: $(CURDIR)/runs/demo/report/index.html"
 
 test: $(STAMP) ## run all tests that need no GPU
-	$(BIN)/pytest -m 'not browser'
+	$(BIN)/pytest -m "$(if $(shell command -v chromium),not gpu,not gpu and not browser)"
 
 check: $(STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -122,7 +122,7 @@ def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -
         prompt=prompt,
         method=method,
         seed=seed,
-        weights=config.weight_rows,
+        weights=config.weights,
         guidance=Guidance(
             candidates=config.queries,
             soup_steps=config.soup.steps if method == "srsoup" else 0,

@@ -18,7 +18,7 @@ def plan_table(plan: Plan) -> Table:
     config = plan.config
     table = Table(title=f"{config.name}: the plan", show_header=False, title_justify="left")
     table.add_row("prompts", f"{plan.n_prompts}, from {plan.tasks[0].prompt.source}")
-    table.add_row("weights", f"{len(config.weight_rows)} over {' and '.join(config.rewards.guided)}")
+    table.add_row("weights", f"{len(config.weights)} over {' and '.join(config.rewards.guided)}")
     table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
     table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}")
     table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")

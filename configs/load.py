@@ -1,0 +1,229 @@
+"""Reading a configuration: one YAML file, and `a.b=value` on top of it. Data only, never code."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.errors import RequestError
+from configs.schema import RunConfig
+
+COMMAND_LINE = "command line"
+# Keys that hold a path. In a file it is relative to that file, on the command line to the current directory.
+_PATH_KEYS = (("prompts", "file"), ("model", "name"))
+_EMBEDDED = "mini"
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML file, set the overrides on top, and check the whole.
+
+    Args:
+        path: a YAML mapping with the keys of `RunConfig`.
+        overrides: `a.b=value`; the value is read as YAML, so `3` is a number and `[a, b]` a list.
+
+    Raises:
+        RequestError: names file, key, value, what is allowed and the mend of the first thing wrong.
+    """
+    data = _read(path)
+    for keys in _PATH_KEYS:
+        _resolve(data, keys, path.absolute().parent)
+    from_command_line = set()
+    for override in overrides:
+        keys = _override(data, override)
+        from_command_line.add(keys)
+        if keys in _PATH_KEYS:
+            _resolve(data, keys, Path.cwd())
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise _request_error(error, data, str(path), from_command_line) from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which by itself would let the second of two equal keys win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    def wrong(problem: str, mend: str) -> RequestError:
+        return RequestError(
+            file=str(path), key="(the file)", value=str(path), problem=problem, mend=mend,
+            allowed="a YAML file, UTF-8, with the keys of a run at its top level",
+        )  # fmt: skip
+
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except OSError as error:
+        raise wrong(f"cannot be read: {error.strerror}", "check the path; configs/ holds examples") from error
+    except UnicodeDecodeError as error:
+        raise wrong(f"is not UTF-8: byte {error.start}", "save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise wrong(f"is not YAML: {error}", "mend that line") from error
+    if not isinstance(data, dict):
+        raise wrong(f"holds a {type(data).__name__}, not keys with values", "begin with `name: ...`")
+    return data
+
+
+def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Set one `a.b=value`; returns its keys."""
+    name, equals, text = override.partition("=")
+    keys = tuple(name.split("."))
+    try:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        equals, problem = "", f"the value is not YAML: {error}"
+    else:
+        problem = "this is not KEY=VALUE"
+    if not equals or not all(keys):
+        raise RequestError(
+            file=COMMAND_LINE, key=name, value=override, problem=problem,
+            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", mend="write it so",
+        )  # fmt: skip
+    place = data
+    for key in keys[:-1]:
+        if not isinstance(place.get(key), dict):
+            place[key] = {}
+        place = place[key]
+    place[keys[-1]] = value
+    if keys in (("prompts", "file"), ("prompts", "list")):
+        # The other source of the file gives way: one on the command line is a replacement.
+        place.pop("list" if keys[-1] == "file" else "file", None)
+    return keys
+
+
+def _resolve(data: dict[str, Any], keys: tuple[str, str], base: Path) -> None:
+    part = data.get(keys[0])
+    value = part.get(keys[1]) if isinstance(part, dict) else None
+    if isinstance(value, str) and value and value != _EMBEDDED:
+        part[keys[1]] = str(base / value)  # type: ignore[index]
+
+
+def _request_error(
+    error: ValidationError, data: dict[str, Any], file: str, overrides: set[tuple[str, ...]]
+) -> RequestError:
+    """The first problem as a RequestError."""
+    problems = error.errors()
+    first = problems[0]
+    location = tuple(str(part) for part in first["loc"] if not _is_branch(part))
+    problem, mend = first["msg"].removeprefix("Value error, "), ""
+    if first["type"] == "value_error":
+        # Our own checks say both, after a semicolon; a check over several keys begins with the key.
+        problem, _, mend = problem.rpartition("; ")
+        location = _key_in(problem) or location
+    elif first["type"] == "extra_forbidden":
+        known = list(_model_at(location[:-1]).model_fields)
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.0)[0]
+        return _error(
+            data, file, overrides, location, "there is no such key", ", ".join(known), f"did you mean {near}?"
+        )
+    elif first["type"] == "missing":
+        problem, mend = "this key is missing", "add it"
+    elif len({str(part) for other in problems for part in other["loc"] if _is_branch(part)}) > 1:
+        problem = "this is nothing that the key takes"
+    allowed = _allowed(location)
+    return _error(data, file, overrides, location, problem, allowed, mend or f"set {'.'.join(location)} to such a value")
+
+
+def _error(
+    data: dict[str, Any],
+    file: str,
+    overrides: set[tuple[str, ...]],
+    location: tuple[str, ...],
+    problem: str,
+    allowed: str,
+    mend: str,
+) -> RequestError:
+    told = COMMAND_LINE if any(_same_place(keys, location) for keys in overrides) else file
+    value = _value_at(data, location)
+    return RequestError(
+        file=told, key=".".join(location), value=value, problem=problem, allowed=allowed, mend=mend
+    )
+
+
+def _same_place(keys: Sequence[str], location: Sequence[str]) -> bool:
+    """One is the other, or within it."""
+    shorter = min(len(keys), len(location))
+    return list(keys[:shorter]) == list(location[:shorter])
+
+
+def _is_branch(part: int | str) -> bool:
+    """Pydantic names the branch of a union in its locations; users have no such key."""
+    return isinstance(part, str) and (not part.isidentifier() or part in ("int", "function-before"))
+
+
+def _key_in(message: str) -> tuple[str, ...]:
+    """The dotted key that a check over several keys begins its message with; empty where there is none."""
+    keys = tuple(message.split()[0].rstrip(":").split("."))
+    return keys if keys[0] in RunConfig.model_fields else ()
+
+
+def _model_at(location: Sequence[str]) -> type[BaseModel]:
+    model: type[BaseModel] = RunConfig
+    for key in location:
+        annotation = model.model_fields[key].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model
+
+
+def _allowed(location: Sequence[str]) -> str:
+    """What the schema says of a field: its choices or kind, its bounds, and its description."""
+    model: type[BaseModel] = RunConfig
+    field = None
+    for key in location:
+        if key not in model.model_fields:
+            break
+        field = model.model_fields[key]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    if field is None:
+        return "a mapping of the keys of a run"
+    if field.annotation is model:
+        return "a mapping with the keys " + ", ".join(model.model_fields)
+    bounds = [
+        f"{sign} {getattr(rule, name)}"
+        for rule in field.metadata
+        for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+        if getattr(rule, name, None) is not None
+    ]
+    kind = getattr(field.annotation, "__name__", "")
+    kind = {"tuple": "list", "Optional": "", "str": "text", "int": "a whole number", "float": "a number"}.get(kind, kind)
+    parts = [" or ".join(_choices(field.annotation)) or kind, " and ".join(bounds), field.description or ""]
+    return "; ".join(part for part in parts if part)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that a field takes: the literals inside its annotation."""
+    found: list[str] = []
+    for argument in get_args(annotation):
+        if isinstance(argument, str):
+            found.append(argument)
+        else:
+            found += _choices(argument)
+    return list(dict.fromkeys(found))
+
+
+def _value_at(data: dict[str, Any], location: Sequence[str]) -> Any:
+    """The value that was given, or the default where none was."""
+    value: Any = data
+    for key in location:
+        if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            field = _model_at(location[:-1]).model_fields.get(location[-1])
+            return None if field is None or field.is_required() else field.get_default()
+    return value

@@ -1,0 +1,217 @@
+"""The typed configuration of a run. Every check that needs no file is made here, once; trusted afterwards.
+
+Letters in the descriptions are the paper's: T denoising steps, N candidates, K soup steps, L weights, M rewards.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+Method = Literal["srsoup", "weighted_sum", "unguided"]
+WEIGHT_TOLERANCE = 1e-6
+LARGEST_CHUNK = 64
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# YAML has lists where a frozen model holds tuples; strict mode alone would refuse them.
+Names = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
+Row = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
+
+
+class Part(BaseModel):
+    """Frozen, strict (no "3" for 3), and closed (an unknown key is an error)."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class SoupConfig(Part):
+    """How the exemplars' rewards are shared (Algorithm 2)."""
+
+    steps: int = Field(20, ge=0, description="K, the first steps that share; 0..T. 0 is the weighted sum.")
+    correction: Literal["none", "mean-shift", "renormalised"] = Field(
+        "renormalised", description="How an exemplar's gradient is carried to another weight (Equation 11)."
+    )
+
+
+class GuidanceConfig(Part):
+    """How a search gradient moves a sample (Algorithm 1)."""
+
+    step: Literal["sphere", "gradient"] = Field(
+        "sphere", description="sphere: as long as a noise draw. gradient: Equation 7, tau = beta."
+    )
+    noise: Literal["plain", "antithetic"] = Field(
+        "plain", description="antithetic: z and -z in pairs; needs an even number of queries."
+    )
+
+
+class PromptsConfig(Part):
+    """Where the prompts come from: a file, or a list in the configuration itself."""
+
+    file: str | None = Field(None, description=".txt, .json, .jsonl, .csv, .tsv or .parquet")
+    list: Names | None = Field(None, description="the prompts themselves")
+    column: str | None = Field(None, description="column or field that holds the prompt; null finds the usual")
+    limit: int | None = Field(None, ge=1, description="only the first so many")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.list is None):
+            raise ValueError("prompts: both or none of file and list are there; give exactly one of prompts.file and prompts.list")
+        if self.list is not None and not self.list:
+            raise ValueError("prompts.list: there are no prompts; give at least one")
+        return self
+
+
+class ModelConfig(Part):
+    """The pretrained model and how it is sampled."""
+
+    name: str = Field("mini", description='"mini", the embedded model, or a local folder in diffusers layout')
+    guidance_scale: float = Field(5.0, ge=0, description="of classifier-free guidance; 1 is off")
+    eta: float = Field(1.0, ge=0, le=1, description="noise of DDIM: 0 is deterministic and cannot be guided")
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+
+
+class RewardsConfig(Part):
+    """The rewards by name, in the order of the weights. Higher is better, of every one."""
+
+    guided: Names = Field(description="the M rewards that guide")
+    held_out: Names = Field((), description="rewards that only score the final images")
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        if not self.guided:
+            raise ValueError("rewards.guided: there is no reward; name at least one")
+        names = (*self.guided, *self.held_out)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            role = "guided" if len(set(self.guided)) < len(self.guided) else "held_out"
+            raise ValueError(
+                f"rewards.{role}: {', '.join(twice)} is named twice; name each reward once, guided or held out"
+            )
+        return self
+
+
+class ReportConfig(Part):
+    """What the report needs to know."""
+
+    reference_point: dict[str, float] | None = Field(
+        None, description="of the hypervolume, one value for each guided reward; null derives one"
+    )
+
+
+class ComputeConfig(Part):
+    """Where the work is done. Of these only `chunk` and `threads` decide bits."""
+
+    chunk: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="a whole number >= 1, of candidates in one unit of work; auto splits N evenly into at most 64"
+    )
+    threads: int = Field(1, ge=1, description="CPU threads of an actor")
+    diffusion_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="a whole number >= 1; auto: one a GPU, or one a CPU core where there is no GPU"
+    )
+    reward_actors: int = Field(1, ge=1)
+    prompts_in_flight: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="a whole number >= 1; auto: two a diffusion actor"
+    )
+
+
+class RunConfig(Part):
+    """A run, whole."""
+
+    name: str = Field(description="of the run: lower-case letters, digits, _ and -")
+    output: str | None = Field(None, description="the run's folder; null is runs/<name>")
+    method: Method | Annotated[tuple[Method, ...], BeforeValidator(_tuple)] = "srsoup"
+    seed: int = Field(0, ge=0, lt=2**63)
+    steps: int = Field(50, ge=1, le=1000, description="T, denoising steps")
+    queries: int = Field(30, ge=1, description="N, candidates around each mean in each step")
+    soup: SoupConfig = SoupConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
+    weights: Annotated[tuple[Row, ...], BeforeValidator(_tuple)] = Field(description="L rows of M entries")
+    prompts: PromptsConfig
+    model: ModelConfig = ModelConfig()
+    rewards: RewardsConfig
+    report: ReportConfig = ReportConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            raise ValueError("this is no plain name; use lower-case letters, digits, _ and - only, with a letter or digit first")
+        return name
+
+    @field_validator("method")
+    @classmethod
+    def _methods_once(cls, method: Any) -> Any:
+        if isinstance(method, tuple) and (not method or len(set(method)) < len(method)):
+            raise ValueError("a method is named twice, or none at all; name at least one, and each once")
+        return method
+
+    @field_validator("weights")
+    @classmethod
+    def _on_the_simplex(cls, weights: tuple[Row, ...]) -> tuple[Row, ...]:
+        if not weights:
+            raise ValueError("there are no weights; give at least one row")
+        for index, row in enumerate(weights):
+            if any(w < 0 for w in row) or abs(math.fsum(row) - 1) > WEIGHT_TOLERANCE:
+                raise ValueError(
+                    f"row {index} is {list(row)}, which is off the simplex; "
+                    "every entry must be >= 0 and each row must sum to 1"
+                )
+        return weights
+
+    @model_validator(mode="after")
+    def _rewards_fit(self) -> Self:
+        n_rewards = len(self.rewards.guided)
+        for index, row in enumerate(self.weights):
+            if len(row) != n_rewards:
+                raise ValueError(
+                    f"weights: row {index} has {len(row)} entries, but rewards.guided names {n_rewards} rewards; "
+                    "give one entry for each guided reward"
+                )
+        point = self.report.reference_point
+        if point is not None and set(point) != set(self.rewards.guided):
+            raise ValueError(
+                f"report.reference_point names {sorted(point)}, but rewards.guided names "
+                f"{sorted(self.rewards.guided)}; give one value for each guided reward"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        guided = set(self.methods) - {"unguided"}
+        if "srsoup" in guided and self.soup.steps > self.steps:
+            raise ValueError(
+                f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"
+            )
+        if guided and self.queries < 2:
+            raise ValueError(
+                f"queries: N is {self.queries}, and one candidate alone has no better or worse; set N to 2 or more"
+            )
+        if guided and self.guidance.noise == "antithetic" and self.queries % 2:
+            raise ValueError(
+                f"queries: N is {self.queries}, but antithetic noise comes in pairs; set N to an even number"
+            )
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+    @property
+    def output_folder(self) -> Path:
+        return Path(self.output) if self.output else Path("runs") / self.name
+
+    @property
+    def chunk_size(self) -> int:
+        """Candidates in one unit of work; `auto` splits N into equal chunks of at most 64."""
+        if self.compute.chunk != "auto":
+            return self.compute.chunk
+        return math.ceil(self.queries / math.ceil(self.queries / LARGEST_CHUNK))

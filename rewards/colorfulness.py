@@ -1,0 +1,44 @@
+"""Colorfulness (Hasler and Suesstrunk 2003, Measuring colourfulness in natural images, Equation 6)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rewards.base import RewardInfo
+
+
+class Colorfulness:
+    """M = sqrt(var(rg) + var(yb)) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G, yb = (R + G)/2 - B.
+
+    Over the pixels of each image, R, G and B in 0..255, population variance, in float64. The paper's scale: 0 is
+    grey, 15 slightly, 59 quite, 109 extremely colorful.
+    """
+
+    info = RewardInfo(
+        name="colorfulness",
+        description="the further the colors from grey and from each other, the higher",
+        unit="",
+        low=0.0,
+        # Both opponent axes span at most -255..255: sqrt(2) 255 (1 + 0.3) bounds both terms.
+        high=469.0,
+        reads_prompt=False,
+        batch_sensitive=False,
+        source="Hasler and Suesstrunk 2003, Measuring colourfulness in natural images, Equation 6",
+    )
+
+    def setup(self, device: str) -> None: ...
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        # One image at a time: a sum's last bits may depend on how a batch is blocked.
+        return torch.tensor([_colorfulness(image) for image in images], dtype=torch.float32)
+
+    def close(self) -> None: ...
+
+
+def _colorfulness(image: Tensor) -> float:
+    red, green, blue = image.double().flatten(1)
+    rg, yb = red - green, (red + green) / 2 - blue
+    spread = torch.sqrt(rg.var(correction=0) + yb.var(correction=0))
+    offset = torch.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
+    return float(spread + 0.3 * offset)
