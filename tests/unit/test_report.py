@@ -1,0 +1,98 @@
+"""The report's page and tables, on synthetic runs."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluation.costs import cost_table
+from evaluation.errors import ReportError
+from evaluation.hypervolume import hypervolume_table, reference_point
+from evaluation.report import write_report
+from evaluation.run_data import load_runs
+
+Write = Callable[..., Path]
+
+
+def outside_links(page: str) -> list[str]:
+    """Every src, href and url() that is neither data nor an anchor of the page."""
+    found = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)|url\(([^)]*)\)""", page)
+    return [a or b for a, b in found if not (a or b).strip("'\"").startswith(("data:", "#"))]
+
+
+def test_page_stands_alone_and_escapes_prompts(synthetic_run: Write) -> None:
+    run = synthetic_run()
+    index = write_report([run], run / "report")
+    page = index.read_text(encoding="utf-8")
+    assert index == run / "report" / "index.html"
+    assert outside_links(page) == []
+    assert "<script" not in page and "@import" not in page
+    assert "&lt;script&gt;alert(1)" in page and "🦊" in page
+    assert page.count('src="data:image/png;base64,') == 3 * 2 * 6
+    assert "front_mean.png" in {file.name for file in index.parent.iterdir()}
+    assert "front_mean.svg" in {file.name for file in index.parent.iterdir()}
+    assert "2,720" in page and "1,766" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_tables_equal_the_frames(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=["a fox", "a cat"])
+    out = write_report([run], run / "report").parent
+    comparison = load_runs([run])
+    front = pd.read_csv(out / "front.csv")
+    assert len(front) == len(comparison.points) == 24
+    pd.testing.assert_series_equal(front["colorfulness"], comparison.points["colorfulness"])
+    volumes = hypervolume_table(comparison, reference_point(comparison))
+    written = pd.read_csv(out / "hypervolume.csv")
+    pd.testing.assert_frame_equal(
+        written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False
+    )
+    costs = pd.read_csv(out / "costs.csv")
+    pd.testing.assert_frame_equal(costs, cost_table(comparison).rows, check_dtype=False)
+
+
+@pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_any_number_of_rewards(synthetic_run: Write, guided: list[str]) -> None:
+    run = synthetic_run(guided=guided, prompts=["x"], weights=3)
+    out = write_report([run], run / "report").parent
+    assert len(list(out.glob("front_mean*.svg"))) == {1: 1, 2: 1, 3: 3}[len(guided)]
+    assert (pd.read_csv(out / "hypervolume.csv")["hypervolume"] > 0).all()
+
+
+def test_failures_are_listed_escaped(synthetic_run: Write) -> None:
+    run = synthetic_run(failures=2)
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "2 prompts failed" in page and "&lt;b&gt;broken" in page and "<b>broken" not in page
+
+
+def test_two_runs_have_a_label_for_each_method(synthetic_run: Write) -> None:
+    runs = [synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x", "y"], weights=3)]
+    page = write_report(runs, runs[0] / "report").read_text(encoding="utf-8")
+    assert all(label in page for label in ("one · srsoup", "two · unguided"))
+    assert load_runs(runs).base_label("two · srsoup") == "two · unguided"
+
+
+def test_many_prompts_stay_usable(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=[f"p {i}" for i in range(26)], weights=2, methods=["srsoup"])
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "first 24 of 26 prompts" in page
+    assert page.count('src="data:image/png;base64,') == 24 * 2
+
+
+def test_stated_reference_point_is_used(synthetic_run: Write) -> None:
+    reference = {"colorfulness": -5.0, "compressibility": -9.0}
+    found = reference_point(load_runs([synthetic_run(reference=reference, prompts=["x"])]))
+    assert found.values == reference and "stated" in found.origin
+
+
+def test_wrong_requests_name_folder_and_mend(synthetic_run: Write, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"nothing.*no run.*srsoup run"):
+        write_report([tmp_path / "nothing"], tmp_path / "out")
+    with pytest.raises(ReportError, match=r"demo: no finished prompt \S.*\(1 failed\)"):
+        write_report([synthetic_run(prompts=[], failures=1)], tmp_path / "out")
+    one, two = synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x"], guided=["a", "b"])
+    with pytest.raises(ReportError, match=r"two: guided by a, b.*one by one"):
+        write_report([one, two], tmp_path / "out")
