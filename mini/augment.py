@@ -1,0 +1,114 @@
+"""Random changes of pictures for training. Every function takes a generator: no global seed.
+
+Pictures are float NCHW in [0, 1] unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
+    """Uniform numbers in [low, high)."""
+    return torch.rand(shape, generator=generator) * (high - low) + low
+
+
+def affine(
+    images: Tensor,
+    generator: Generator,
+    scale: tuple[float, float] = (0.84, 1.0),
+    degrees: float = 10.0,
+    shift: float = 0.05,
+) -> Tensor:
+    """Shrinks, turns, shifts and mirrors each picture at random, then halves its size.
+
+    Args:
+        images: uint8 (n, 3, 2p, 2p), on white.
+        scale: range of the size on the canvas, 1 is as drawn.
+        degrees: largest turn either way.
+        shift: largest shift as a fraction of the width, either axis.
+
+    Returns:
+        float (n, 3, p, p) in [0, 1]; what comes in from outside the canvas is white.
+    """
+    n = len(images)
+    angle = uniform((n,), -degrees, degrees, generator) * math.pi / 180
+    size = uniform((n,), *scale, generator)
+    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    move = uniform((n, 2), -2 * shift, 2 * shift, generator)
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    theta = torch.stack(
+        [torch.stack([cos * flip, -sin * flip, move[:, 0]], -1), torch.stack([sin, cos, move[:, 1]], -1)], 1
+    )
+    ink = 1 - images.float() / 255  # white is 0, which is what grid_sample pads with
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return 1 - F.avg_pool2d(F.grid_sample(ink, grid, align_corners=False), 2)
+
+
+def shuffle_channels(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Permutes the RGB channels of a random `share` of the pictures, each in its own way."""
+    order = torch.rand(len(images), 3, generator=generator).argsort(1)
+    keep = torch.rand(len(images), generator=generator) >= share
+    order[keep] = torch.arange(3)
+    return images.gather(1, order[:, :, None, None].expand_as(images))
+
+
+def tint(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Multiplies a random `share` of the pictures by a random colour: white ground takes that colour."""
+    colour = torch.rand(len(images), 3, 1, 1, generator=generator)
+    keep = torch.rand(len(images), 1, 1, 1, generator=generator) >= share
+    return images * torch.where(keep, torch.ones_like(colour), colour)
+
+
+def invert(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Turns a random `share` of the pictures into their negatives."""
+    flip = torch.rand(len(images), 1, 1, 1, generator=generator) < share
+    return torch.where(flip, 1 - images, images)
+
+
+def greyscale(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Takes the colour from a random `share` of the pictures: luma 0.299 R + 0.587 G + 0.114 B in all channels."""
+    keep = torch.rand(len(images), 1, 1, 1, generator=generator) >= share
+    return torch.where(keep, images, luma(images).expand_as(images))
+
+
+def luma(images: Tensor) -> Tensor:
+    """0.299 R + 0.587 G + 0.114 B, shape (n, 1, p, p)."""
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    return (images * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def cutout(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Paints a white box of a quarter to a half of the width over a random `share` of the pictures."""
+    n, _, height, width = images.shape
+    side = uniform((n, 1, 1), 0.25, 0.5, generator)
+    left, top = torch.rand(n, 1, 1, generator=generator), torch.rand(n, 1, 1, generator=generator)
+    x, y = torch.arange(width) / width, torch.arange(height)[:, None] / height
+    box = ((x - left).abs() < side / 2) & ((y - top).abs() < side / 2)
+    box &= torch.rand(n, 1, 1, generator=generator) < share
+    return images.masked_fill(box[:, None], 1.0)
+
+
+def smooth_field(n: int, px: int, cells: int, generator: Generator) -> Tensor:
+    """Smooth random fields (n, px, px): noise on cells x cells points, bicubic between."""
+    noise = torch.randn(n, 1, cells, cells, generator=generator)
+    return F.interpolate(noise, (px, px), mode="bicubic")[:, 0]
+
+
+def blobs(images: Tensor, generator: Generator) -> Tensor:
+    """Shapeless blobs with exactly the pixels of each picture, moved: the darkest in the middle of a random shape.
+
+    Pixels are sorted by luma and laid out along the values of a smooth random field that falls off to the rim, so
+    each colour keeps its area and the drawing is gone.
+    """
+    n, _, px, _ = images.shape
+    axis = torch.linspace(-1, 1, px)
+    rim = axis[:, None] ** 2 + axis**2
+    place = (3 * rim + smooth_field(n, px, 5, generator)).flatten(1).argsort(1)
+    order = luma(images).flatten(1).argsort(1)
+    pixels = images.flatten(2).gather(2, order[:, None].expand(-1, 3, -1))
+    return torch.zeros_like(pixels).scatter(2, place[:, None].expand(-1, 3, -1), pixels).view_as(images)
