@@ -96,14 +96,18 @@ records.write_part(Path(sys.argv[1]), "failures", "k", [{{"key": "k"}}])
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_writer_killed_mid_write_leaves_no_part(tmp_path: Path, call: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED.format(call=call), str(tmp_path)], cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED.format(call=call), str(tmp_path)], cwd=ROOT, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert failed_keys(tmp_path) == set()
     write_part(tmp_path, "failures", "k", [{"key": "k"}])
     assert failed_keys(tmp_path) == {"k"}
 
 
-def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_writing_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
