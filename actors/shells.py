@@ -44,9 +44,7 @@ class DiffusionActor:
         return self._worker.reverse_step(x, step, conditioning)
 
     @ray.method(num_returns=2)
-    def decode_candidates(
-        self, x: Floats, step: int, conditioning: Tensor
-    ) -> tuple[Pixels, DecodeReport]:
+    def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
         return self._worker.decode_candidates(x, step, conditioning)
 
     @ray.method(num_returns=3)

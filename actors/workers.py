@@ -51,9 +51,7 @@ class DiffusionWorker:
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
         set_threads(config.compute.threads)
-        sampling = Sampling(
-            config.steps, config.model.guidance_scale, config.model.eta, config.model.dtype
-        )
+        sampling = Sampling(config.steps, config.model.guidance_scale, config.model.eta, config.model.dtype)
         return cls(load_model(model_folder(config.model.name), sampling, device), config.chunk_size)
 
     def encode(self, prompt: str) -> Encoded:

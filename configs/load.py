@@ -50,7 +50,9 @@ class _UniqueKeys(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is there twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -132,7 +134,9 @@ def _request_error(
     elif len({str(part) for other in problems for part in other["loc"] if _is_branch(part)}) > 1:
         problem = "this is nothing that the key takes"
     allowed = _allowed(location)
-    return _error(data, file, overrides, location, problem, allowed, mend or f"set {'.'.join(location)} to such a value")
+    return _error(
+        data, file, overrides, location, problem, allowed, mend or f"set {'.'.join(location)} to such a value"
+    )
 
 
 def _error(
@@ -199,7 +203,9 @@ def _allowed(location: Sequence[str]) -> str:
         if getattr(rule, name, None) is not None
     ]
     kind = getattr(field.annotation, "__name__", "")
-    kind = {"tuple": "list", "Optional": "", "str": "text", "int": "a whole number", "float": "a number"}.get(kind, kind)
+    kind = {"tuple": "list", "Optional": "", "str": "text", "int": "a whole number", "float": "a number"}.get(
+        kind, kind
+    )
     parts = [" or ".join(_choices(field.annotation)) or kind, " and ".join(bounds), field.description or ""]
     return "; ".join(part for part in parts if part)
 

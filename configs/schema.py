@@ -57,13 +57,17 @@ class PromptsConfig(Part):
 
     file: str | None = Field(None, description=".txt, .json, .jsonl, .csv, .tsv or .parquet")
     list: Names | None = Field(None, description="the prompts themselves")
-    column: str | None = Field(None, description="column or field that holds the prompt; null finds the usual")
+    column: str | None = Field(
+        None, description="column or field that holds the prompt; null finds the usual"
+    )
     limit: int | None = Field(None, ge=1, description="only the first so many")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.file is None) == (self.list is None):
-            raise ValueError("prompts: both or none of file and list are there; give exactly one of prompts.file and prompts.list")
+            raise ValueError(
+                "prompts: both or none of file and list are there; give exactly one of prompts.file and prompts.list"
+            )
         if self.list is not None and not self.list:
             raise ValueError("prompts.list: there are no prompts; give at least one")
         return self
@@ -110,7 +114,8 @@ class ComputeConfig(Part):
     """Where the work is done. Of these only `chunk` and `threads` decide bits."""
 
     chunk: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="a whole number >= 1, of candidates in one unit of work; auto splits N evenly into at most 64"
+        "auto",
+        description="a whole number >= 1, of candidates in one unit of work; auto splits N evenly into at most 64",
     )
     threads: int = Field(1, ge=1, description="CPU threads of an actor")
     diffusion_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
@@ -144,7 +149,9 @@ class RunConfig(Part):
     @classmethod
     def _plain_name(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
-            raise ValueError("this is no plain name; use lower-case letters, digits, _ and - only, with a letter or digit first")
+            raise ValueError(
+                "this is no plain name; use lower-case letters, digits, _ and - only, with a letter or digit first"
+            )
         return name
 
     @field_validator("method")

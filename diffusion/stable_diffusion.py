@@ -49,7 +49,11 @@ class StableDiffusion:
         """Embeddings of the empty prompt and of the prompt: shape (2, tokens, width)."""
         self._warn_if_cut(prompt)
         embeds, empty = self._pipe.encode_prompt(
-            prompt, self._device, num_images_per_prompt=1, do_classifier_free_guidance=True, negative_prompt=""
+            prompt,
+            self._device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt="",
         )
         return torch.cat([empty, embeds]).cpu()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -46,12 +47,8 @@ def draw(
     small: bool,
 ) -> Figure:
     """One figure of points (label, weight_index, weights, rewards): two rewards as a plane, one by method."""
-    style = {"svg.fonttype": "none", "font.size": 9 if small else 10.5, "svg.hashsalt": "srsoup"}
-    ink = {
-        key: _INK for key in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    }
-    with plt.rc_context({**style, **ink}):
-        figure, axis = plt.subplots(figsize=(3.6, 2.9) if small else (7.6, 4.8), layout="constrained")
+    with plt.rc_context(_style(9 if small else 10)):
+        figure, axis = plt.subplots(figsize=(3.6, 2.9) if small else (5.8, 4.0), layout="constrained")
         if len(axes) == 1:
             _draw_one(axis, points, axes[0], colours)
         else:
@@ -60,6 +57,12 @@ def draw(
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _style(size: float) -> Any:
+    """Settings of matplotlib: text stays text in the SVG, and nothing in a name is read as mathematics."""
+    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {"svg.fonttype": "none", "font.size": size, "text.parse_math": False} | dict.fromkeys(inked, _INK)
 
 
 def _draw_plane(
@@ -76,13 +79,13 @@ def _draw_plane(
             continue
         x, y = rows[axes[0]].to_numpy(dtype=float), rows[axes[1]].to_numpy(dtype=float)
         if label in unguided:
-            axis.scatter(x, y, s=22 if small else 46, facecolors="none", edgecolors=colour, label=label)
+            axis.scatter(x, y, s=22 if small else 40, facecolors="none", edgecolors=colour, label=label)
             front = non_dominated(np.column_stack([x, y]))
             order = np.argsort(x[front])
             axis.plot(x[front][order], y[front][order], "--", color=colour, linewidth=1)
             continue
         marker = _MARKERS[number % len(_MARKERS)]
-        axis.plot(x, y, "-", marker=marker, color=colour, markersize=4 if small else 7, label=label)
+        axis.plot(x, y, "-", marker=marker, color=colour, markersize=4 if small else 6, label=label)
         for i, weights, index in zip(range(len(x)), rows["weights"], rows["weight_index"], strict=True):
             axis.annotate(
                 weight_name(weights, int(index)),

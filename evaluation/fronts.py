@@ -15,7 +15,7 @@ def non_dominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     values = np.asarray(points, dtype=np.float64)
     at_least = (values[:, None, :] >= values[None, :, :]).all(axis=2)
     above = (values[:, None, :] > values[None, :, :]).any(axis=2)
-    return ~(at_least & above).any(axis=0)
+    return np.asarray(~(at_least & above).any(axis=0))
 
 
 def mark_fronts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:

@@ -87,6 +87,7 @@ def _render(
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["score"] = lambda value: f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
     unguided = [label for label in comparison.labels if comparison.method(label) == UNGUIDED]
     colours = figures.palette(comparison.labels, unguided)
     shown = comparison.prompts.head(SHOWN)
@@ -142,17 +143,16 @@ def _grid(comparison: Comparison, label: str, shown: pd.DataFrame) -> dict[str, 
     columns = own.drop_duplicates("weight_index").sort_values("weight_index")
     rows = []
     for prompt_id, prompt in shown.itertuples(index=False):
-        mine = own[own["prompt_id"] == prompt_id].set_index("weight_index")
-        cells = [_cell(comparison, mine, i) for i in columns["weight_index"]]
+        mine = {row["weight_index"]: row for row in _records(own[own["prompt_id"] == prompt_id])}
+        cells = [_cell(comparison, mine.get(i)) for i in columns["weight_index"]]
         if any(cells):
             rows.append({"prompt": prompt, "cells": cells})
     return {"label": label, "columns": _headings(columns), "rows": rows, "weighted": _weighted(columns)}
 
 
-def _cell(comparison: Comparison, rows: pd.DataFrame, index: int) -> dict[str, Any] | None:
-    if index not in rows.index:
+def _cell(comparison: Comparison, row: dict[str, Any] | None) -> dict[str, Any] | None:
+    if row is None:
         return None
-    row = rows.loc[index]
     data = base64.b64encode(row["image"]).decode("ascii")
     scores = [(reward, float(row[reward])) for reward in comparison.rewards if pd.notna(row[reward])]
     return {"image": f"data:image/png;base64,{data}", "scores": scores, "seed": int(row["seed"])}
@@ -183,9 +183,9 @@ def _scores(comparison: Comparison, label: str) -> dict[str, Any]:
 
 
 def _volume_rows(comparison: Comparison, volumes: HypervolumeTable) -> list[tuple[str, list[float]]]:
-    table = volumes.by_prompt.pivot(index="prompt_id", columns="label", values="hypervolume")
+    found = {(row["prompt_id"], row["label"]): row["hypervolume"] for row in _records(volumes.by_prompt)}
     return [
-        (prompt, [float(table.loc[prompt_id, label]) for label in comparison.labels])
+        (prompt, [found.get((prompt_id, label), float("nan")) for label in comparison.labels])
         for prompt_id, prompt in comparison.prompts.itertuples(index=False)
     ]
 
@@ -198,7 +198,7 @@ def _cost_rows(comparison: Comparison, costs: CostTable) -> list[tuple[str, list
 
 def _costs_of(costs: CostTable, label: str) -> dict[str, float]:
     own = costs.rows[costs.rows["label"] == label].set_index("quantity")["mean"]
-    speed = costs.speed.set_index("label").loc[label, "candidates_per_second"]
+    speed = costs.speed.set_index("label")["candidates_per_second"][label]
     return {"queries": own["queries"], "decodes": own["decodes"], "speed": float(speed)}
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import yaml
 
 from evaluation.errors import ReportError
-from pipeline.records import SCHEMAS, read_table
+from pipeline.records import failed_keys, finished_keys, read_table
 
 UNGUIDED = "unguided"
 
@@ -84,7 +85,7 @@ def load_run(path: Path) -> RunData:
     config = document["config"]
     guided = tuple(config["rewards"]["guided"])
     held_out = tuple(config["rewards"].get("held_out") or ())
-    tables = {name: _frame(path, name) for name in SCHEMAS if name != "steps"}
+    tables = _tables(path)
     if tables["samples"].empty:
         failed = len(tables["failures"])
         raise ReportError(
@@ -142,8 +143,20 @@ def _read_document(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _frame(path: Path, table: str) -> pd.DataFrame:
-    return read_table(path, table).to_pandas(maps_as_pydicts="strict")
+def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
+    """The tables of one moment: keys are looked up once, so that a run can be read while it goes on."""
+    done = finished_keys(path)
+    keys = dict.fromkeys(("samples", "scores", "costs"), done) | {"failures": failed_keys(path) - done}
+    try:
+        return {
+            table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict")
+            for table, wanted in keys.items()
+        }
+    except (OSError, pa.ArrowException) as error:
+        raise ReportError(
+            f"{path}: a part does not read ({error}). Remove the part named and run again: its prompt is "
+            "then computed anew."
+        ) from error
 
 
 def _join(path: Path, samples: pd.DataFrame, scores: pd.DataFrame, rewards: tuple[str, ...]) -> pd.DataFrame:
@@ -156,7 +169,8 @@ def _join(path: Path, samples: pd.DataFrame, scores: pd.DataFrame, rewards: tupl
             "prompts concerned and run again: they are then computed anew."
         )
     points["image"] = [image["bytes"] for image in points["image"]]
-    points["weights"] = [None if w is None else [float(x) for x in w] for w in points["weights"]]
+    weights = [None if w is None else [float(x) for x in w] for w in points["weights"]]
+    points["weights"] = pd.Series(weights, index=points.index, dtype=object)
     return points.sort_values(["method", "prompt", "prompt_id", "weight_index"]).reset_index(drop=True)
 
 

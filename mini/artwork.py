@@ -69,7 +69,9 @@ def _svgs(document: dict[str, Any]) -> dict[str, str]:
 
 def render(svg: str, px: int = RENDER_PX) -> np.ndarray:
     """An SVG on white, scaled to fit and centred: uint8 (px, px, 3)."""
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=px, height=px, background="white", skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg, width=px, height=px, background="white", skip_system_fonts=True
+    )
     image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
     if image.size == (px, px):
         return np.asarray(image)

@@ -59,7 +59,9 @@ def train_merges(texts: list[str]) -> list[tuple[str, str]]:
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     splitter = pre_tokenizers.WhitespaceSplit()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splitter, pre_tokenizers.Punctuation(), ByteLevel(False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [splitter, pre_tokenizers.Punctuation(), ByteLevel(False)]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=2048, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet(), show_progress=False
     )
@@ -70,7 +72,10 @@ def train_merges(texts: list[str]) -> list[tuple[str, str]]:
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
     import json
 
-    return [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in json.loads(tokenizer.to_str())["model"]["merges"]]
+    return [
+        tuple(m) if isinstance(m, list) else tuple(m.split(" "))
+        for m in json.loads(tokenizer.to_str())["model"]["merges"]
+    ]
 
 
 def build_tokenizer() -> CLIPTokenizer:

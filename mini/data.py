@@ -21,6 +21,7 @@ from mini.names import STYLES
 
 TABLE = Path(__file__).parent / "data" / "animals.parquet"
 
+
 @dataclass(frozen=True)
 class Artwork:
     """Pictures of one kind with their labels, row by row.

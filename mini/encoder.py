@@ -51,7 +51,9 @@ class MiniEncoder(nn.Module):
         self.config: dict[str, Any] = {"widths": list(widths), "features": features}
         self.stem = nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)
         steps = [(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip([widths[0], *widths], widths))]
-        self.blocks = nn.Sequential(*(layer for a, b, s in steps for layer in (Block(a, b, s), Block(b, b, 1))))
+        self.blocks = nn.Sequential(
+            *(layer for a, b, s in steps for layer in (Block(a, b, s), Block(b, b, 1)))
+        )
         self.norm = nn.BatchNorm2d(widths[-1])
         self.project = nn.Linear(widths[-1], features)
         self.text = CLIPTextModelWithProjection(
@@ -105,5 +107,7 @@ class MiniEncoder(nn.Module):
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """What `encode_texts` gives, with gradients."""
-        ids = self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+        ids = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         return F.normalize(self.text(ids.to(self.project.weight.device)).text_embeds, dim=1)

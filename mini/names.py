@@ -25,7 +25,11 @@ STYLES: dict[str, Style] = {
         "@iconify-json/noto", "1.2.9", "Apache-2.0", "Google Inc", "https://github.com/googlefonts/noto-emoji"
     ),
     "noto-v1": Style(
-        "@iconify-json/noto-v1", "1.2.5", "Apache-2.0", "Google Inc", "https://github.com/googlefonts/noto-emoji"
+        "@iconify-json/noto-v1",
+        "1.2.5",
+        "Apache-2.0",
+        "Google Inc",
+        "https://github.com/googlefonts/noto-emoji",
     ),
     "fxemoji": Style(
         "@iconify-json/fxemoji", "1.2.2", "Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"

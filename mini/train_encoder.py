@@ -123,7 +123,14 @@ def train_encoder(
         a = torch.randint(len(names), (batch,), generator=generator)
         o = torch.randint(len(kinds), (batch,), generator=generator)
         loss = encoder_loss(
-            encoder, head, animals.images[a], names[a], others.images[o], kinds[o], name_texts(chance), generator
+            encoder,
+            head,
+            animals.images[a],
+            names[a],
+            others.images[o],
+            kinds[o],
+            name_texts(chance),
+            generator,
         )
         optimiser.zero_grad()
         loss.backward()
@@ -132,7 +139,9 @@ def train_encoder(
         budget.advance(2 * batch)
         running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
         if budget.step % 100 == 0:
-            log(f"encoder step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.3f}")
+            log(
+                f"encoder step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.3f}"
+            )
         if budget.spent - saved > save_every:
             save_checkpoint(checkpoint, budget, parts)
             saved = budget.spent

@@ -159,7 +159,9 @@ class UNetTrainer:
     """The state of one training, kept in a checkpoint every so often."""
 
     def __init__(self, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, seed: int = 0) -> None:
-        torch.manual_seed(seed)  # only the initial weights, which the libraries draw from the global generator
+        torch.manual_seed(
+            seed
+        )  # only the initial weights, which the libraries draw from the global generator
         self.tokenizer, self.checkpoint, self.seed = tokenizer, checkpoint, seed
         self.unet, self.text = build_unet(), build_text_encoder(tokenizer)
         self.ema = Ema(self.unet, self.text)
@@ -230,7 +232,9 @@ def train_unet(
     while budget.fraction < 1 and (max_steps is None or budget.step < max_steps):
         total, count = total + trainer.step(latents, batch, generator, chance), count + 1
         if budget.step % 200 == 0:
-            log(f"unet step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {total / count:.4f}")
+            log(
+                f"unet step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {total / count:.4f}"
+            )
             total, count = 0.0, 0
         if budget.spent - saved > save_every:
             trainer.save()

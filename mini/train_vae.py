@@ -115,7 +115,9 @@ def train_vae(
         budget.advance(batch)
         running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
         if budget.step % 100 == 0:
-            log(f"vae step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.4f}")
+            log(
+                f"vae step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.4f}"
+            )
         if budget.spent - saved > save_every:
             save_checkpoint(checkpoint, budget, parts)
             saved = budget.spent

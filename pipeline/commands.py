@@ -72,10 +72,14 @@ def run(
         prompts = len({task.prompt.prompt_id for task in tasks})
         outcome = execute(plan, local=local, reporter=Reporter(prompts, steps * len(tasks), candidates))
     for failure in outcome.failures:
-        print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
+        print(
+            f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}"
+        )
     print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
     if outcome.failures:
-        print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+        print(
+            f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again"
+        )
     else:
         print(f"next: srsoup report {plan.folder}")
     raise typer.Exit(outcome.exit_status)

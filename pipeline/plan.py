@@ -22,7 +22,11 @@ from pipeline.task import PromptTask
 from rewards import registry
 
 # What changes neither pixels nor scores, and may differ when a run is gone on with.
-_FREE = {"output": True, "report": True, "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"}}
+_FREE = {
+    "output": True,
+    "report": True,
+    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
+}
 # What is in a task's key by itself, or names the run.
 _APART = {"name": True, "method": True, "seed": True, "prompts": True}
 

@@ -65,10 +65,17 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
     result = []
     for text, place, style in rows:
         if not isinstance(text, str) or not text.strip():
-            raise _wrong(where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "mend it")
+            raise _wrong(
+                where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "mend it"
+            )
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise _wrong(
-                where, f"{key}, {place}", text, "half of a surrogate pair is no character", "Unicode text", "mend it"
+                where,
+                f"{key}, {place}",
+                text,
+                "half of a surrogate pair is no character",
+                "Unicode text",
+                "mend it",
             )
         digest = hashlib.sha256(json.dumps([text, style]).encode()).hexdigest()[:16]
         result.append(Prompt(f"{digest}-{seen[digest]}", text, source, style))
@@ -87,7 +94,9 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         suffixes = ", ".join(_READERS)
-        raise wrong(f"the suffix {path.suffix!r} is of no known format", suffixes, "save the prompts as one of these")
+        raise wrong(
+            f"the suffix {path.suffix!r} is of no known format", suffixes, "save the prompts as one of these"
+        )
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -103,7 +112,9 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
         ) from error
     except ValueError as error:
         suffix = path.suffix.lower()
-        raise wrong(f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "mend the file") from error
+        raise wrong(
+            f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "mend the file"
+        ) from error
 
 
 def _read_txt(content: bytes, column: str | None) -> list[_Found]:
@@ -174,9 +185,11 @@ def _column(names: list[str], column: str | None, place: str) -> str:
     wanted = (column,) if column is not None else USUAL_COLUMNS
     for want in wanted:
         for name in names:
-            if isinstance(name, str) and (name == want or column is None and name.lower() == want):
+            if isinstance(name, str) and (name == want or (column is None and name.lower() == want)):
                 return name
-    raise ValueError(f"{place} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column")
+    raise ValueError(
+        f"{place} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column"
+    )
 
 
 _READERS: dict[str, Callable[[bytes, str | None], list[_Found]]] = {

@@ -78,13 +78,17 @@ def checked_score(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Ten
     name = reward.info.name
     _check_images(name, images)
     if len(prompts) != len(images):
-        raise RewardError(f"{name}: {len(prompts)} prompts for {len(images)} images; give one prompt for each image")
+        raise RewardError(
+            f"{name}: {len(prompts)} prompts for {len(images)} images; give one prompt for each image"
+        )
     if not len(images):
         return torch.empty(0)
     scores = reward.score(images, prompts)
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(images),):
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise RewardError(f"{name} answered {shape} for {len(images)} images; it must be a tensor of shape (n,)")
+        raise RewardError(
+            f"{name} answered {shape} for {len(images)} images; it must be a tensor of shape (n,)"
+        )
     scores = scores.to("cpu", torch.float32)
     if not torch.isfinite(scores).all():
         bad = torch.nonzero(~torch.isfinite(scores)).flatten().tolist()

@@ -97,7 +97,9 @@ async def run_guided(
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
     n_steps, n_weights = len(denoiser.timesteps), len(w_LM)
     if not 0 <= guidance.soup_steps <= n_steps:
-        raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
+        raise ValueError(
+            f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T"
+        )
     soup = with_exemplars(w_LM) if guidance.soup_steps else Soup(w_LM, (), n_weights)
     x_RCHW = initial_noise(seed, shape).expand(len(soup.w_RM), *shape)
     records = []
@@ -114,7 +116,11 @@ async def run_guided(
             )
         elif phase == "weighted_sum":
             guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step)
-        overlap = overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights] if sigma and soup.exemplars else None
+        overlap = (
+            overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights]
+            if sigma and soup.exemplars
+            else None
+        )
         x_RCHW = mu_RCHW if guided is None else guided.x_RCHW
         records.append(StepRecord(i, timestep, phase, sigma, guided and guided.first(n_weights), overlap))
         on_step(i)

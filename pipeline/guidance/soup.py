@@ -69,7 +69,9 @@ async def soup_step(
     used_RM = soup.w_RM > 0
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+    return _moved(
+        mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan)
+    )
 
 
 def corrected_gradient(
