@@ -13,12 +13,8 @@ __all__ = ["app", "load_config", "main"]
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs; several are compared.", metavar="RUN...")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write; by default report/ in the first run.")
-    ] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; several are compared.", metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default report/ in the first run.")] = None,
 ) -> None:
     """Write the tables, the figures and one HTML page of one or more runs."""
     with request_errors():

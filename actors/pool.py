@@ -1,8 +1,10 @@
-"""Calls to a set of equal actors: to the least loaded, two queued an actor, with bounded retries on others."""
+"""Calls to a set of equal actors: to the least loaded, two queued an actor, with bounded retries on
+others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
@@ -72,6 +74,10 @@ async def _restarted(actor: Any) -> None:
             await asyncio.sleep(0.5)
 
 
+async def _ask(actor: Any, name: str, pixels: Any, prompt: str) -> Any:
+    return await actor.score.remote(name, pixels, prompt)
+
+
 class RayWorkers:
     """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here."""
 
@@ -84,9 +90,7 @@ class RayWorkers:
         return Encoded(ray.put(encoded.conditioning), encoded.latent_shape, encoded.timesteps)
 
     async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
-        answer, _ = await self._diffusion.call(
-            lambda actor: actor.reverse_step.remote(x, step, encoded.conditioning)
-        )
+        answer, _ = await self._diffusion.call(lambda actor: actor.reverse_step.remote(x, step, encoded.conditioning))
         return answer
 
     async def score_candidates(
@@ -116,10 +120,7 @@ class RayWorkers:
         """Decode on a diffusion actor, then free it for the next chunk while the rewards score this one."""
         (pixels, report), retries = await self._diffusion.call(decode)
         answers = await asyncio.gather(
-            *(
-                self._rewards.call(lambda actor, name=name: actor.score.remote(name, pixels, prompt))
-                for name in rewards
-            )
+            *(self._rewards.call(partial(_ask, name=name, pixels=pixels, prompt=prompt)) for name in rewards)
         )
         return Scored(
             stack_scores([scores for (scores, _), _ in answers]),

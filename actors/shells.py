@@ -27,8 +27,7 @@ class Progress(NamedTuple):
     candidates: int
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0)
-class DiffusionActor:
+class _DiffusionActor:
     """A `DiffusionWorker` in a process of its own."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -54,8 +53,7 @@ class DiffusionActor:
         return pixels, (png_files(pixels), width, height), report
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0)
-class RewardActor:
+class _RewardActor:
     """A `RewardWorker` in a process of its own."""
 
     def __init__(self, config: RunConfig) -> None:
@@ -68,9 +66,9 @@ class RewardActor:
         return self._worker.score(name, pixels, prompt)
 
 
-@ray.remote(num_cpus=0, max_restarts=0)
-class Cell:
-    """Runs many prompts at once, each by the coroutine that it is given, on its own diffusion and reward actors.
+class _Cell:
+    """Runs many prompts at once, each by the coroutine that it is given, on its own diffusion and
+    reward actors.
 
     It holds the state of its prompts; the actors hold none.
     """
@@ -94,3 +92,10 @@ class Cell:
 
     def _count(self, steps: int, candidates: int) -> None:
         self._progress = Progress(self._progress.steps + steps, self._progress.candidates + candidates)
+
+
+# Not as decorators: a type checker would go on to see the plain classes. Retries are ours, in `pool`.
+_RESTARTED: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
+DiffusionActor: Any = ray.remote(**_RESTARTED)(_DiffusionActor)
+RewardActor: Any = ray.remote(**_RESTARTED)(_RewardActor)
+Cell: Any = ray.remote(num_cpus=0, max_restarts=0)(_Cell)

@@ -62,9 +62,7 @@ class DiffusionWorker:
         mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
         return Reversed(mean.numpy(), sigma, time.perf_counter() - start)
 
-    def decode_candidates(
-        self, x: Floats, step: int, conditioning: torch.Tensor
-    ) -> tuple[Pixels, DecodeReport]:
+    def decode_candidates(self, x: Floats, step: int, conditioning: torch.Tensor) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
         start = time.perf_counter()
         x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)
@@ -104,9 +102,7 @@ class RewardWorker:
         reward = self.rewards[name]
         size = self.chunk if reward.info.batch_sensitive else len(pixels)
         parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        scores = [
-            checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts
-        ]
+        scores = [checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts]
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from configs.schema import RunConfig
 
 COMMAND_LINE = "command line"
 # Keys that hold a path. In a file it is relative to that file, on the command line to the current directory.
-_PATH_KEYS = (("prompts", "file"), ("model", "name"))
+_PATH_KEYS: tuple[tuple[str, ...], ...] = (("prompts", "file"), ("model", "name"))
 _EMBEDDED = "mini"
 
 
@@ -30,7 +30,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     data = _read(path)
     for keys in _PATH_KEYS:
         _resolve(data, keys, path.absolute().parent)
-    from_command_line = set()
+    from_command_line: set[tuple[str, ...]] = set()
     for override in overrides:
         keys = _override(data, override)
         from_command_line.add(keys)
@@ -50,9 +50,7 @@ class _UniqueKeys(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is there twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -104,7 +102,7 @@ def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     return keys
 
 
-def _resolve(data: dict[str, Any], keys: tuple[str, str], base: Path) -> None:
+def _resolve(data: dict[str, Any], keys: tuple[str, ...], base: Path) -> None:
     part = data.get(keys[0])
     value = part.get(keys[1]) if isinstance(part, dict) else None
     if isinstance(value, str) and value and value != _EMBEDDED:
@@ -150,9 +148,7 @@ def _error(
 ) -> RequestError:
     told = COMMAND_LINE if any(_same_place(keys, location) for keys in overrides) else file
     value = _value_at(data, location)
-    return RequestError(
-        file=told, key=".".join(location), value=value, problem=problem, allowed=allowed, mend=mend
-    )
+    return RequestError(file=told, key=".".join(location), value=value, problem=problem, allowed=allowed, mend=mend)
 
 
 def _same_place(keys: Sequence[str], location: Sequence[str]) -> bool:

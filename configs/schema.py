@@ -27,9 +27,7 @@ Row = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
 class Part(BaseModel):
     """Frozen, strict (no "3" for 3), and closed (an unknown key is an error)."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
 class SoupConfig(Part):
@@ -57,9 +55,7 @@ class PromptsConfig(Part):
 
     file: str | None = Field(None, description=".txt, .json, .jsonl, .csv, .tsv or .parquet")
     list: Names | None = Field(None, description="the prompts themselves")
-    column: str | None = Field(
-        None, description="column or field that holds the prompt; null finds the usual"
-    )
+    column: str | None = Field(None, description="column or field that holds the prompt; null finds the usual")
     limit: int | None = Field(None, ge=1, description="only the first so many")
 
     @model_validator(mode="after")

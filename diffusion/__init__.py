@@ -1,1 +1,2 @@
-"""Pretrained text-to-image models behind five calls: encode, reverse step, look-ahead, decode, latent shape."""
+"""Pretrained text-to-image models behind five calls: encode, reverse step, look-ahead, decode, latent
+shape."""

@@ -1,4 +1,5 @@
-"""What every model family offers. One file a family; a new one is that file and a row in `folder.FAMILIES`."""
+"""What every model family offers. One file a family; a new one is that file and a row in
+`folder.FAMILIES`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

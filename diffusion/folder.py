@@ -1,4 +1,5 @@
-"""Which model a name means, which family it is of, and which weights it holds. Reads files; imports no torch."""
+"""Which model a name means, which family it is of, and which weights it holds. Reads files; imports no
+torch."""
 
 import hashlib
 import importlib.util
@@ -29,9 +30,7 @@ def model_folder(name: str) -> Path:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ModelFolderError(
-            f"no model at {folder}: there is no model_index.json"
-            if folder.is_dir()
-            else f"no folder {folder}",
+            f"no model at {folder}: there is no model_index.json" if folder.is_dir() else f"no folder {folder}",
             f'"{EMBEDDED}" (the embedded model) or a local folder in diffusers layout',
             "give the path of a folder that a diffusers pipeline was saved to with save_pretrained",
         )
@@ -68,9 +67,7 @@ def family(folder: Path) -> str:
 def revision(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's files: any change of a weight changes it."""
     digest = hashlib.sha256()
-    for path in sorted(
-        path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")
-    ):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())

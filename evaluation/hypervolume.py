@@ -94,9 +94,7 @@ def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> Hype
         rows.append((label, prompt_id, group["prompt"].iloc[0], volume.value, volume.outside))
     by_prompt = pd.DataFrame(rows, columns=["label", "prompt_id", "prompt", "hypervolume", "outside"])
     means = mean_over_prompts(comparison.points, rewards)
-    by_label = pd.DataFrame(
-        [_summary(comparison, label, by_prompt, means, corner) for label in comparison.labels]
-    )
+    by_label = pd.DataFrame([_summary(comparison, label, by_prompt, means, corner) for label in comparison.labels])
     return HypervolumeTable(reference, by_prompt, by_label)
 
 

@@ -51,9 +51,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         page = _render(out, comparison, points, volumes, costs)
         (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise ReportError(
-            f"{out}: the report cannot be written ({error}). Free it or name another."
-        ) from error
+        raise ReportError(f"{out}: the report cannot be written ({error}). Free it or name another.") from error
     return out / "index.html"
 
 
@@ -111,9 +109,7 @@ def _render(
     )
 
 
-def _mean_plots(
-    out: Path, comparison: Comparison, colours: dict[str, str], unguided: Sequence[str]
-) -> list[Plot]:
+def _mean_plots(out: Path, comparison: Comparison, colours: dict[str, str], unguided: Sequence[str]) -> list[Plot]:
     means = mean_over_prompts(comparison.points, comparison.guided)
     plots = []
     for axes in figures.pairs(comparison.guided):
@@ -160,10 +156,7 @@ def _cell(comparison: Comparison, row: dict[str, Any] | None) -> dict[str, Any] 
 
 def _headings(columns: pd.DataFrame) -> list[str]:
     pairs = zip(columns["weights"], columns["weight_index"], strict=True)
-    return [
-        weight_name(None, int(i)) if w is None else "(" + ", ".join(f"{x:.3g}" for x in w) + ")"
-        for w, i in pairs
-    ]
+    return [weight_name(None, int(i)) if w is None else "(" + ", ".join(f"{x:.3g}" for x in w) + ")" for w, i in pairs]
 
 
 def _weighted(columns: pd.DataFrame) -> bool:

@@ -128,9 +128,7 @@ def load_runs(paths: Sequence[Path]) -> Comparison:
 def _read_document(path: Path) -> Mapping[str, Any]:
     file = path / "config.yaml"
     if not file.is_file():
-        raise ReportError(
-            f"{path}: no run in this folder (no config.yaml). Name a folder that `srsoup run` wrote."
-        )
+        raise ReportError(f"{path}: no run in this folder (no config.yaml). Name a folder that `srsoup run` wrote.")
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
         document["config"]["rewards"]["guided"][0]
@@ -149,8 +147,7 @@ def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
     keys = dict.fromkeys(("samples", "scores", "costs"), done) | {"failures": failed_keys(path) - done}
     try:
         return {
-            table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict")
-            for table, wanted in keys.items()
+            table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict") for table, wanted in keys.items()
         }
     except (OSError, pa.ArrowException) as error:
         raise ReportError(

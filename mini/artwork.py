@@ -26,7 +26,8 @@ RENDER_PX = 128
 NOT_ARTWORK = re.compile(
     r"(^|-)flag|keycap|clock|oclock|-(tone|skin)|(^|-)(light|medium|dark)($|-)|\d|button|letter|square|japanese|mahjong"
 )
-"""Icon names left out of the general pictures: flags, keycaps, clock faces and other copies of one drawing."""
+"""Icon names left out of the general pictures: flags, keycaps, clock faces and other copies of one
+drawing."""
 
 
 def fetch_icons(style: str, folder: Path) -> dict[str, str]:
@@ -69,9 +70,7 @@ def _svgs(document: dict[str, Any]) -> dict[str, str]:
 
 def render(svg: str, px: int = RENDER_PX) -> np.ndarray:
     """An SVG on white, scaled to fit and centred: uint8 (px, px, 3)."""
-    png = resvg_py.svg_to_bytes(
-        svg_string=svg, width=px, height=px, background="white", skip_system_fonts=True
-    )
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=px, height=px, background="white", skip_system_fonts=True)
     image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
     if image.size == (px, px):
         return np.asarray(image)
@@ -97,7 +96,8 @@ def render_animals(packages: Path) -> Artwork:
 
 
 def render_all(packages: Path, minimum_sets: int = 4) -> Artwork:
-    """All pictures whose icon name at least `minimum_sets` sets share, flags and the like left out, at `RENDER_PX`."""
+    """All pictures whose icon name at least `minimum_sets` sets share, flags and the like left out, at
+    `RENDER_PX`."""
     icons = {style: fetch_icons(style, packages) for style in STYLES}
     shared = Counter(name for svgs in icons.values() for name in svgs)
     kept = sorted(n for n, sets in shared.items() if sets >= minimum_sets and not NOT_ARTWORK.search(n))

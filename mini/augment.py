@@ -71,7 +71,8 @@ def invert(images: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def greyscale(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Takes the colour from a random `share` of the pictures: luma 0.299 R + 0.587 G + 0.114 B in all channels."""
+    """Takes the colour from a random `share` of the pictures: luma 0.299 R + 0.587 G + 0.114 B in all
+    channels."""
     keep = torch.rand(len(images), 1, 1, 1, generator=generator) >= share
     return torch.where(keep, images, luma(images).expand_as(images))
 
@@ -100,9 +101,11 @@ def smooth_field(n: int, px: int, cells: int, generator: Generator) -> Tensor:
 
 
 def blobs(images: Tensor, generator: Generator) -> Tensor:
-    """Shapeless blobs with exactly the pixels of each picture, moved: the darkest in the middle of a random shape.
+    """Shapeless blobs with exactly the pixels of each picture, moved: the darkest in the middle of a
+    random shape.
 
-    Pixels are sorted by luma and laid out along the values of a smooth random field that falls off to the rim, so
+    Pixels are sorted by luma and laid out along the values of a smooth random field that falls off to
+    the rim, so
     each colour keeps its area and the drawing is gone.
     """
     n, _, px, _ = images.shape

@@ -1,6 +1,7 @@
 """Captions of a taught name, and the tokenizer made from them.
 
-Prompts in use are bare names, so these come most often; templates, style words and synonyms widen what is understood,
+Prompts in use are bare names, so these come most often; templates, style words and synonyms widen what is
+understood,
 and the empty caption is what guidance leaves from.
 """
 
@@ -33,7 +34,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def caption(name: str, style: str, chance: random.Random) -> str:
-    """One caption of a picture: 10 % empty, 60 % the bare name, 20 % a template, 10 % with the style's name."""
+    """One caption of a picture: 10 % empty, 60 % the bare name, 20 % a template, 10 % with the style's
+    name."""
     draw = chance.random()
     if draw < 0.1:
         return ""
@@ -59,9 +61,7 @@ def train_merges(texts: list[str]) -> list[tuple[str, str]]:
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     splitter = pre_tokenizers.WhitespaceSplit()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [splitter, pre_tokenizers.Punctuation(), ByteLevel(False)]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splitter, pre_tokenizers.Punctuation(), ByteLevel(False)])
     trainer = trainers.BpeTrainer(
         vocab_size=2048, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet(), show_progress=False
     )

@@ -39,9 +39,7 @@ class Artwork:
     def where(self, keep: list[bool]) -> Artwork:
         """The rows whose flag is true."""
         rows = [i for i, k in enumerate(keep) if k]
-        return Artwork(
-            self.images[rows], tuple(self.names[i] for i in rows), tuple(self.styles[i] for i in rows)
-        )
+        return Artwork(self.images[rows], tuple(self.names[i] for i in rows), tuple(self.styles[i] for i in rows))
 
 
 def stack(images: list[np.ndarray]) -> Tensor:
@@ -55,7 +53,8 @@ def shrink(images: Tensor) -> Tensor:
 
 
 def save_table(art: Artwork, path: Path = TABLE) -> None:
-    """Writes the pictures, halved from 128 to 64 px, as one Parquet file: name, style, licence, image (PNG bytes)."""
+    """Writes the pictures, halved from 128 to 64 px, as one Parquet file: name, style, licence, image (PNG
+    bytes)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(
         {

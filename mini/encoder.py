@@ -1,4 +1,5 @@
-"""The small image-text encoder (a CLIP, Radford et al. 2021): a residual convolutional image tower and CLIP's text
+"""The small image-text encoder (a CLIP, Radford et al. 2021): a residual convolutional image tower and
+CLIP's text
 transformer, both ending in features of length 1 whose product is the cosine of a picture and a text.
 """
 
@@ -19,7 +20,8 @@ IMAGE_PX = 64
 
 
 class Block(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), He et al. 2016, with a strided 1 x 1 shortcut where the shape changes."""
+    """x + conv(relu(norm(conv(relu(norm(x)))))), He et al. 2016, with a strided 1 x 1 shortcut where the
+    shape changes."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -50,10 +52,8 @@ class MiniEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.config: dict[str, Any] = {"widths": list(widths), "features": features}
         self.stem = nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)
-        steps = [(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip([widths[0], *widths], widths))]
-        self.blocks = nn.Sequential(
-            *(layer for a, b, s in steps for layer in (Block(a, b, s), Block(b, b, 1)))
-        )
+        steps = [(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(zip([widths[0], *widths], widths, strict=False))]
+        self.blocks = nn.Sequential(*(layer for a, b, s in steps for layer in (Block(a, b, s), Block(b, b, 1))))
         self.norm = nn.BatchNorm2d(widths[-1])
         self.project = nn.Linear(widths[-1], features)
         self.text = CLIPTextModelWithProjection(
@@ -107,7 +107,5 @@ class MiniEncoder(nn.Module):
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """What `encode_texts` gives, with gradients."""
-        ids = self.tokenizer(
-            list(texts), padding="max_length", truncation=True, return_tensors="pt"
-        ).input_ids
+        ids = self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
         return F.normalize(self.text(ids.to(self.project.weight.device)).text_embeds, dim=1)

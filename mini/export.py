@@ -13,10 +13,9 @@ from mini.train_unet import Ema, build_scheduler, build_text_encoder, build_unet
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def export_pipeline(
-    unet_checkpoint: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path
-) -> None:
-    """Writes the averaged UNet and text encoder of a checkpoint with the autoencoder as a `StableDiffusionPipeline`."""
+def export_pipeline(unet_checkpoint: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Writes the averaged UNet and text encoder of a checkpoint with the autoencoder as a
+    `StableDiffusionPipeline`."""
     ema = Ema(build_unet(), build_text_encoder(tokenizer))
     ema.load_state_dict(torch.load(unet_checkpoint, weights_only=True)["ema"])
     assert isinstance(ema.text, CLIPTextModel)

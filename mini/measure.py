@@ -62,7 +62,8 @@ def _repeated(names: tuple[str, ...], times: int) -> tuple[str, ...]:
 
 
 def ranks(encoder: MiniEncoder, images: Tensor, names: tuple[str, ...]) -> dict[str, float]:
-    """Shares of the pictures for which the encoder ranks the right one of all names first, and in the first five."""
+    """Shares of the pictures for which the encoder ranks the right one of all names first, and in the
+    first five."""
     cosines = encoder.encode_images(images) @ encoder.encode_texts(NAMES).T
     right = torch.tensor([NAMES.index(name) for name in names])
     hit = cosines.topk(5).indices == right[:, None]

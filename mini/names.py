@@ -1,7 +1,9 @@
 """The taught names: which animals, which icons of which sets show them, and what else people call them.
 
-Icon names differ between the sets, so every animal lists the icon names that show it, best first; a set gives the
-first of them that it has. Artwork that nobody would name at 64 px is listed in `DROPPED`, after a look at all of it.
+Icon names differ between the sets, so every animal lists the icon names that show it, best first; a set
+gives the
+first of them that it has. Artwork that nobody would name at 64 px is listed in `DROPPED`, after a look at
+all of it.
 """
 
 from __future__ import annotations
@@ -31,12 +33,8 @@ STYLES: dict[str, Style] = {
         "Google Inc",
         "https://github.com/googlefonts/noto-emoji",
     ),
-    "fxemoji": Style(
-        "@iconify-json/fxemoji", "1.2.2", "Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"
-    ),
-    "twemoji": Style(
-        "@iconify-json/twemoji", "1.2.5", "CC-BY-4.0", "Twitter", "https://github.com/twitter/twemoji"
-    ),
+    "fxemoji": Style("@iconify-json/fxemoji", "1.2.2", "Apache-2.0", "Mozilla", "https://github.com/mozilla/fxemoji"),
+    "twemoji": Style("@iconify-json/twemoji", "1.2.5", "CC-BY-4.0", "Twitter", "https://github.com/twitter/twemoji"),
     "emojione": Style(
         "@iconify-json/emojione", "1.2.3", "CC-BY-4.0", "Emoji One", "https://github.com/EmojiTwo/emojitwo"
     ),
@@ -120,7 +118,8 @@ DROPPED: frozenset[tuple[str, str]] = frozenset(
 """(style, name) of artwork left out."""
 
 TWINS: frozenset[str] = frozenset({"fluent-emoji", "fluent-emoji-flat"})
-"""Two renderings of the same drawings: each is drawn half as often in training, so that they do not crowd out the rest."""
+"""Two renderings of the same drawings: each is drawn half as often in training, so that they do not crowd
+out the rest."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "cheetah": ("leopard",),

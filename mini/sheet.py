@@ -19,7 +19,8 @@ STEPS, GUIDANCE = 50, 5.0
 
 
 def generate(names: tuple[str, ...], seeds: int, folder: Path = WEIGHTS / "pipeline") -> Tensor:
-    """Pictures uint8 (len(names) * seeds, 3, 64, 64), the seeds 0.. of each name together, by diffusers' own pipeline.
+    """Pictures uint8 (len(names) * seeds, 3, 64, 64), the seeds 0.. of each name together, by
+    diffusers' own pipeline.
 
     DDIM with eta 1, 50 steps, guidance 5.
     """
@@ -32,7 +33,12 @@ def generate(names: tuple[str, ...], seeds: int, folder: Path = WEIGHTS / "pipel
         prompts = [name for name in names[first : first + 8] for _ in range(seeds)]
         generators = [torch.Generator().manual_seed(i % seeds) for i in range(len(prompts))]
         images = pipeline(
-            prompts, num_inference_steps=STEPS, guidance_scale=GUIDANCE, eta=1.0, generator=generators, output_type="pt"
+            prompts,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            eta=1.0,
+            generator=generators,
+            output_type="pt",
         ).images
         rows.append((images * 255).round().to(torch.uint8))
     return torch.cat(rows)

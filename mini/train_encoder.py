@@ -1,8 +1,11 @@
 """Training of the small image-text encoder, with one artwork set held out.
 
-For a picture with feature u and the texts v_1 .. v_K of all K taught names, a cross-entropy over the K + 1 logits
-(s <u, v_1>, ..., s <u, v_K>, b) with learned s and b: the last is "none of them", the target of pictures whose
-drawing is gone (`augment.blobs`), so that colours alone do not score. Beside it, a plain classification of all
+For a picture with feature u and the texts v_1 .. v_K of all K taught names, a cross-entropy over the K + 1
+logits
+(s <u, v_1>, ..., s <u, v_K>, b) with learned s and b: the last is "none of them", the target of pictures
+whose
+drawing is gone (`augment.blobs`), so that colours alone do not score. Beside it, a plain classification of
+all
 emoji of the training sets by a linear layer that is thrown away teaches the image tower shapes at large.
 """
 
@@ -22,7 +25,7 @@ from mini.captions import TEMPLATES
 from mini.data import Artwork
 from mini.encoder import MiniEncoder
 from mini.names import NAMES, SYNONYMS
-from mini.training import Budget, load_checkpoint, prepare, save_checkpoint, set_learning_rate
+from mini.training import Budget, Stateful, load_checkpoint, prepare, save_checkpoint, set_learning_rate
 
 PEAK_RATE = 2e-3
 BLOB_SHARE = 0.2
@@ -42,7 +45,8 @@ class Head(nn.Module):
 
 
 def changed(images: Tensor, generator: Generator) -> Tensor:
-    """Pictures moved, recoloured, greyed and cut: float (n, 3, 64, 64) in [0, 1] of uint8 (n, 3, 128, 128)."""
+    """Pictures moved, recoloured, greyed and cut: float (n, 3, 64, 64) in [0, 1] of uint8 (n, 3, 128,
+    128)."""
     x = augment.affine(images, generator, scale=(0.65, 1.1), degrees=20, shift=0.08)
     x = augment.shuffle_channels(x, 0.25, generator)
     x = augment.greyscale(x, 0.3, generator)
@@ -101,7 +105,8 @@ def train_encoder(
     max_steps: int | None = None,
     log: Callable[[str], None] = print,
 ) -> tuple[MiniEncoder, Budget]:
-    """Trains for `minutes` of wall clock, earlier runs of the same checkpoint included; never on `HELD_OUT`."""
+    """Trains for `minutes` of wall clock, earlier runs of the same checkpoint included; never on
+    `HELD_OUT`."""
     prepare(threads)
     animals = animals.where([style != HELD_OUT for style in animals.styles])
     others = others.where([style != HELD_OUT for style in others.styles])
@@ -114,7 +119,7 @@ def train_encoder(
     parameters = [*encoder.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=PEAK_RATE, weight_decay=0.05, fused=True)
     budget = Budget(60 * minutes)
-    parts = {"encoder": encoder, "head": head, "optimiser": optimiser}
+    parts: dict[str, Stateful] = {"encoder": encoder, "head": head, "optimiser": optimiser}
     load_checkpoint(checkpoint, budget, parts)
     generator, chance = Generator().manual_seed(seed + budget.step), random.Random(seed + budget.step)
     saved, running = budget.spent, 0.0
@@ -139,9 +144,7 @@ def train_encoder(
         budget.advance(2 * batch)
         running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
         if budget.step % 100 == 0:
-            log(
-                f"encoder step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.3f}"
-            )
+            log(f"encoder step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.3f}")
         if budget.spent - saved > save_every:
             save_checkpoint(checkpoint, budget, parts)
             saved = budget.spent
@@ -156,7 +159,8 @@ def gates(encoder: MiniEncoder, held_out: Artwork, seed: int = 0) -> dict[str, f
         held_out: uint8 pictures (n, 3, 64, 64) with their names.
 
     Returns:
-        Shares in 0..1: `top1`, `top5`, `top1_grey` (greyed pictures), `above_blob` (the right name's cosine is higher
+        Shares in 0..1: `top1`, `top5`, `top1_grey` (greyed pictures), `above_blob` (the right
+        name's cosine is higher
         for the picture than for a shapeless blob of its pixels), and `chance` of a first rank.
     """
     texts = encoder.encode_texts(NAMES)

@@ -1,6 +1,7 @@
 """The text-to-image model: CLIP text encoder and UNet trained together on latents of the taught animals.
 
-Forward process of Stable Diffusion (`scaled_linear` betas, 1,000 steps): z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps.
+Forward process of Stable Diffusion (`scaled_linear` betas, 1,000 steps): z_t = sqrt(a_t) z_0 + sqrt(1 -
+a_t) eps.
 The UNet predicts eps; squared errors are weighted by min(snr_t, 5) / snr_t with snr_t = a_t / (1 - a_t)
 (min-SNR, https://arxiv.org/abs/2303.09556, equation 8 for eps).
 """
@@ -80,7 +81,8 @@ def build_unet() -> UNet2DConditionModel:
 
 
 class Ema(nn.Module):
-    """Exponential moving averages of the weights of two modules, warmed up: decay min(d, (1 + step) / (10 + step))."""
+    """Exponential moving averages of the weights of two modules, warmed up: decay min(d, (1 + step) / (10
+    + step))."""
 
     def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
         super().__init__()
@@ -112,7 +114,8 @@ class Latents:
 
 
 def draw_weights(names: tuple[str, ...], styles: tuple[str, ...]) -> Tensor:
-    """Share of the draws of each picture: names equal, the paper's six thrice, twin sets half within a name."""
+    """Share of the draws of each picture: names equal, the paper's six thrice, twin sets half within a
+    name."""
     within = [0.5 if s in TWINS else 1.0 for s in styles]
     total: Counter[str] = Counter()
     for name, w in zip(names, within, strict=True):
@@ -159,9 +162,7 @@ class UNetTrainer:
     """The state of one training, kept in a checkpoint every so often."""
 
     def __init__(self, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, seed: int = 0) -> None:
-        torch.manual_seed(
-            seed
-        )  # only the initial weights, which the libraries draw from the global generator
+        torch.manual_seed(seed)  # only the initial weights, which the libraries draw from the global generator
         self.tokenizer, self.checkpoint, self.seed = tokenizer, checkpoint, seed
         self.unet, self.text = build_unet(), build_text_encoder(tokenizer)
         self.ema = Ema(self.unet, self.text)
@@ -232,9 +233,7 @@ def train_unet(
     while budget.fraction < 1 and (max_steps is None or budget.step < max_steps):
         total, count = total + trainer.step(latents, batch, generator, chance), count + 1
         if budget.step % 200 == 0:
-            log(
-                f"unet step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {total / count:.4f}"
-            )
+            log(f"unet step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {total / count:.4f}")
             total, count = 0.0, 0
         if budget.spent - saved > save_every:
             trainer.save()

@@ -4,7 +4,8 @@ Loss, for a picture x in [-1, 1], posterior N(m, s^2), z drawn from it, reconstr
 
     |y - x| + 0.5 |grad y - grad x| + |A y - A x| + 0.5 |C z - A x| + 3e-4 KL(N(m, s^2) || N(0, 1)),
 
-means over all elements. A takes averages over 4 x 4 pixels and C is a 1 x 1 convolution that is thrown away after
+means over all elements. A takes averages over 4 x 4 pixels and C is a 1 x 1 convolution that is thrown away
+after
 training: both keep the colour of large areas, which the first two terms let go of.
 """
 
@@ -115,9 +116,7 @@ def train_vae(
         budget.advance(batch)
         running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
         if budget.step % 100 == 0:
-            log(
-                f"vae step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.4f}"
-            )
+            log(f"vae step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.4f}")
         if budget.spent - saved > save_every:
             save_checkpoint(checkpoint, budget, parts)
             saved = budget.spent
@@ -129,7 +128,8 @@ def train_vae(
 def normalise_latents(vae: AutoencoderKL, images: Tensor) -> None:
     """Folds mean and deviation of each latent channel over `images` into the 1 x 1 convolutions, in place.
 
-    With z' = (z - mu) / s out of `quant_conv` and z = s z' + mu into `post_quant_conv`, latents are centred with
+    With z' = (z - mu) / s out of `quant_conv` and z = s z' + mu into `post_quant_conv`, latents are
+    centred with
     unit variance and decode to the same pictures: SD's scaling factor is 1.
     """
     z = torch.cat([vae.encode(2 * x.float() / 255 - 1).latent_dist.mean for x in images.split(64)])
@@ -153,6 +153,7 @@ def reconstruct(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each pair of uint8 pictures in dB: 10 log10(255^2 / mean squared error)."""
+    """Peak signal-to-noise ratio of each pair of uint8 pictures in dB: 10 log10(255^2 / mean squared
+    error)."""
     error = (a.float() - b.float()).square().flatten(1).mean(1)
     return 10 * torch.log10(255**2 / error)

@@ -1,4 +1,5 @@
-"""What the three trainings share: a wall-clock budget, the learning rate along it, checkpoints to go on from."""
+"""What the three trainings share: a wall-clock budget, the learning rate along it, checkpoints to go on
+from."""
 
 from __future__ import annotations
 
@@ -87,6 +88,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def prepare(threads: int) -> None:
-    """Threads of this process, and denormals to zero: in the optimiser's moments they slow a CPU down severalfold."""
+    """Threads of this process, and denormals to zero: in the optimiser's moments they slow a CPU down
+    severalfold."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
 
 # One error, one message: a traceback of ours would bury it.
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file, see configs/.", metavar="CONFIG")]
 Overrides = Annotated[
@@ -72,14 +70,10 @@ def run(
         prompts = len({task.prompt.prompt_id for task in tasks})
         outcome = execute(plan, local=local, reporter=Reporter(prompts, steps * len(tasks), candidates))
     for failure in outcome.failures:
-        print(
-            f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}"
-        )
+        print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
     print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
     if outcome.failures:
-        print(
-            f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again"
-        )
+        print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
     else:
         print(f"next: srsoup report {plan.folder}")
     raise typer.Exit(outcome.exit_status)

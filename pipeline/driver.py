@@ -5,7 +5,7 @@ import fcntl
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,9 @@ from pipeline.task import PromptFailure, PromptResult, attempt_prompt
 
 # Written in this order: the costs part marks the key as finished.
 _PARTS = ("samples", "scores", "steps", "costs")
+
+
+Results = Generator[PromptResult | PromptFailure, None, None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
     return Outcome(done, found, tuple(failures))
 
 
-def _run_on_ray(plan: Plan, reporter: Reporter) -> Iterator[PromptResult | PromptFailure]:
+def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
@@ -82,7 +85,7 @@ def _run_on_ray(plan: Plan, reporter: Reporter) -> Iterator[PromptResult | Promp
         yield from session.results(plan.open_tasks, lambda progress: reporter.update(*progress))
 
 
-def _run_here(plan: Plan, reporter: Reporter) -> Iterator[PromptResult | PromptFailure]:
+def _run_here(plan: Plan, reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
     workers = LocalWorkers.from_config(plan.config)

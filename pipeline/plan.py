@@ -22,13 +22,13 @@ from pipeline.task import PromptTask
 from rewards import registry
 
 # What changes neither pixels nor scores, and may differ when a run is gone on with.
-_FREE = {
+_FREE: dict[str, Any] = {
     "output": True,
     "report": True,
     "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
 }
 # What is in a task's key by itself, or names the run.
-_APART = {"name": True, "method": True, "seed": True, "prompts": True}
+_APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "prompts": True}
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,7 @@ def make_plan(config: RunConfig, file: str) -> Plan:
             mend=error.mend,
         ) from error
     prompts = read_prompts(config.prompts)
-    tasks = tuple(
-        _task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods
-    )
+    tasks = tuple(_task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods)
     plan = Plan(config, model_revision, tasks)
     _check_folder(plan, file)
     return plan

@@ -1,4 +1,5 @@
-"""Reading prompts: the formats that people hold them in. A prompt is text, and never a path, a key or code."""
+"""Reading prompts: the formats that people hold them in. A prompt is text, and never a path, a key or
+code."""
 
 import csv
 import hashlib
@@ -43,8 +44,8 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
     """The prompts of a configuration, in their order.
 
     Formats by suffix: `.txt` one a line (blank lines skipped); `.json` a list of strings or records, or
-    `{style: [...]}`; `.jsonl` a string or record a line; `.csv`, `.tsv` with a header; `.parquet`. In records the
-    prompt is in `prompts.column`, or in "prompt", "text" or "caption", whatever the case.
+    `{style: [...]}`; `.jsonl` a string or record a line; `.csv`, `.tsv` with a header; `.parquet`. In
+    records the prompt is in `prompts.column`, or in "prompt", "text" or "caption", whatever the case.
 
     Raises:
         RequestError: no such file, not UTF-8, not of its format, no such column, a prompt that is no text or
@@ -65,9 +66,7 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
     result = []
     for text, place, style in rows:
         if not isinstance(text, str) or not text.strip():
-            raise _wrong(
-                where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "mend it"
-            )
+            raise _wrong(where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "mend it")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise _wrong(
                 where,
@@ -94,9 +93,7 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         suffixes = ", ".join(_READERS)
-        raise wrong(
-            f"the suffix {path.suffix!r} is of no known format", suffixes, "save the prompts as one of these"
-        )
+        raise wrong(f"the suffix {path.suffix!r} is of no known format", suffixes, "save the prompts as one of these")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -112,9 +109,7 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
         ) from error
     except ValueError as error:
         suffix = path.suffix.lower()
-        raise wrong(
-            f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "mend the file"
-        ) from error
+        raise wrong(f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "mend the file") from error
 
 
 def _read_txt(content: bytes, column: str | None) -> list[_Found]:
@@ -187,9 +182,7 @@ def _column(names: list[str], column: str | None, place: str) -> str:
         for name in names:
             if isinstance(name, str) and (name == want or (column is None and name.lower() == want)):
                 return name
-    raise ValueError(
-        f"{place} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column"
-    )
+    raise ValueError(f"{place} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column")
 
 
 _READERS: dict[str, Callable[[bytes, str | None], list[_Found]]] = {

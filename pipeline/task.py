@@ -104,23 +104,17 @@ class BoundPorts:
         """Cut the candidates by position into chunks, and ask for all of them at once."""
         names = [self.task.guided[reward] for reward in rewards]
         return torch.cat(
-            await asyncio.gather(
-                *(self._chunk(x_nCHW, step, names) for x_nCHW in x_NCHW.split(self.task.chunk))
-            )
+            await asyncio.gather(*(self._chunk(x_nCHW, step, names) for x_nCHW in x_NCHW.split(self.task.chunk)))
         )
 
     async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
-        scored = await self.workers.score_candidates(
-            self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text
-        )
+        scored = await self.workers.score_candidates(self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text)
         self.meter.add(scored)
         self.on_progress(0, len(x_nCHW))
         return torch.from_numpy(scored.scores.copy())
 
 
-async def attempt_prompt(
-    task: PromptTask, workers: Workers, on_progress: OnProgress
-) -> PromptResult | PromptFailure:
+async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult | PromptFailure:
     """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other."""
     try:
         return await run_prompt(task, workers, on_progress)

@@ -42,8 +42,8 @@ class RewardInfo:
 class Reward(Protocol):
     """f(images, prompts) -> one float an image, the higher the better.
 
-    Images are uint8 RGB, shape (n, 3, h, w), as they would be saved, and must not be written to. An image's score
-    depends on that image and its prompt alone, whatever else is in the batch.
+    Images are uint8 RGB, shape (n, 3, h, w), as they would be saved, and must not be written to. An image's
+    score depends on that image and its prompt alone, whatever else is in the batch.
     """
 
     @property
@@ -78,17 +78,13 @@ def checked_score(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Ten
     name = reward.info.name
     _check_images(name, images)
     if len(prompts) != len(images):
-        raise RewardError(
-            f"{name}: {len(prompts)} prompts for {len(images)} images; give one prompt for each image"
-        )
+        raise RewardError(f"{name}: {len(prompts)} prompts for {len(images)} images; give one prompt for each image")
     if not len(images):
         return torch.empty(0)
     scores = reward.score(images, prompts)
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(images),):
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise RewardError(
-            f"{name} answered {shape} for {len(images)} images; it must be a tensor of shape (n,)"
-        )
+        raise RewardError(f"{name} answered {shape} for {len(images)} images; it must be a tensor of shape (n,)")
     scores = scores.to("cpu", torch.float32)
     if not torch.isfinite(scores).all():
         bad = torch.nonzero(~torch.isfinite(scores)).flatten().tolist()
@@ -106,8 +102,8 @@ def _check_images(name: str, images: Tensor) -> None:
     if channels != 3:
         mend = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
         raise RewardError(
-            f"{name}: images have shape {tuple(images.shape)}, with {channels} channels and not the 3 of RGB in second "
-            f"place; {mend.get(channels, 'give (n, 3, height, width)')}"
+            f"{name}: images have shape {tuple(images.shape)}, with {channels} channels, not the 3 of RGB "
+            f"in second place; {mend.get(channels, 'give (n, 3, height, width)')}"
         )
     if 0 in images.shape[2:]:
         raise RewardError(f"{name}: images of shape {tuple(images.shape)} have no pixels; give at least one")

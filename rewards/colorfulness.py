@@ -11,8 +11,8 @@ from rewards.base import RewardInfo
 class Colorfulness:
     """M = sqrt(var(rg) + var(yb)) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G, yb = (R + G)/2 - B.
 
-    Over the pixels of each image, R, G and B in 0..255, population variance, in float64. The paper's scale: 0 is
-    grey, 15 slightly, 59 quite, 109 extremely colorful.
+    Over the pixels of each image, R, G and B in 0..255, population variance, in float64. The paper's scale: 0
+    is grey, 15 slightly, 59 quite, 109 extremely colorful.
     """
 
     info = RewardInfo(

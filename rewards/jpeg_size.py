@@ -16,7 +16,7 @@ _SOURCE = "Black et al. 2024, Training Diffusion Models with Reinforcement Learn
 
 
 def jpeg_kilobytes(images: Tensor) -> Tensor:
-    """Size of each image as a JPEG file of quality 95 by Pillow, in kB of 1,000 bytes; float32, shape (n,)."""
+    """Size of each image as a JPEG file of quality 95 by Pillow, in kB of 1,000 bytes; float32 (n,)."""
     return torch.tensor([_jpeg_bytes(image) / BYTES_PER_KB for image in images.numpy()], dtype=torch.float32)
 
 

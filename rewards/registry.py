@@ -1,4 +1,4 @@
-"""Rewards by name. The table is literal, so that it reads at a glance; a reward's module is imported when asked for."""
+"""Rewards by name. The table is literal; a reward's module is imported when it is asked for."""
 
 import difflib
 from functools import cache

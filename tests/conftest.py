@@ -53,15 +53,11 @@ def write_key(
             "method": method, "seed": i, "weight_index": i, "weights": None if method == "unguided" else w,
             "image": {"bytes": png(rng), "path": None}, "width": 64, "height": 64,
         })  # fmt: skip
-        values = [lift * w[m] + rng.normal(0, 0.1) - 3 * m for m in range(len(guided))] + [
-            rng.normal() for _ in held
-        ]
+        values = [lift * w[m] + rng.normal(0, 0.1) - 3 * m for m in range(len(guided))] + [rng.normal() for _ in held]
         for m, (reward, value) in enumerate(zip([*guided, *held], values, strict=True)):
             role = "guided" if m < len(guided) else "held_out"
             scores.append({"key": key, "weight_index": i, "reward": reward, "role": role, "value": value})
-        steps.append(
-            {"key": key, "step": 0, "timestep": 981, "phase": "soup", "sigma": 0.1, "weight_index": i}
-        )
+        steps.append({"key": key, "step": 0, "timestep": 981, "phase": "soup", "sigma": 0.1, "weight_index": i})
     queries = 0 if method == "unguided" else 2720
     costs = {
         "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "method": method, "seed": 0,

@@ -1,4 +1,5 @@
-"""All randomness of a prompt, from its one seed. Each draw has its own stream, so draws can come in any order."""
+"""All randomness of a prompt, from its one seed. Each draw has its own stream, so draws can come in any
+order."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -97,9 +97,7 @@ async def run_guided(
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
     n_steps, n_weights = len(denoiser.timesteps), len(w_LM)
     if not 0 <= guidance.soup_steps <= n_steps:
-        raise ValueError(
-            f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T"
-        )
+        raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
     soup = with_exemplars(w_LM) if guidance.soup_steps else Soup(w_LM, (), n_weights)
     x_RCHW = initial_noise(seed, shape).expand(len(soup.w_RM), *shape)
     records = []
@@ -111,16 +109,10 @@ async def run_guided(
         z_NCHW = step_noise(seed, i, guidance.candidates, shape, guidance.noise)
         guided = None
         if phase == "soup":
-            guided = await soup_step(
-                mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step
-            )
+            guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step)
         elif phase == "weighted_sum":
             guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step)
-        overlap = (
-            overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights]
-            if sigma and soup.exemplars
-            else None
-        )
+        overlap = overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights] if sigma and soup.exemplars else None
         x_RCHW = mu_RCHW if guided is None else guided.x_RCHW
         records.append(StepRecord(i, timestep, phase, sigma, guided and guided.first(n_weights), overlap))
         on_step(i)
@@ -128,7 +120,8 @@ async def run_guided(
 
 
 def _without_hidden(soup: Soup) -> Soup:
-    """The user's rows alone. Exemplars stay known, for the overlap, where all of them are among those rows."""
+    """The user's rows alone. Exemplars stay known, for the overlap, where all of them are among those
+    rows."""
     known = soup.exemplars if all(row < soup.visible for row in soup.exemplars) else ()
     return Soup(soup.w_RM[: soup.visible], known, soup.visible)
 

@@ -32,9 +32,7 @@ def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
             1e-6; names the row.
     """
     if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
-        raise ValueError(
-            "weights: give at least one row, and as many entries in each row as there are rewards"
-        )
+        raise ValueError("weights: give at least one row, and as many entries in each row as there are rewards")
     w_LM = torch.tensor(rows, dtype=torch.float64)
     for index, row in enumerate(w_LM):
         if not torch.isfinite(row).all() or (row < 0).any() or abs(row.sum().item() - 1) > TOLERANCE:

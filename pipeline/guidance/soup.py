@@ -69,14 +69,10 @@ async def soup_step(
     used_RM = soup.w_RM > 0
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(
-        mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan)
-    )
+    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
 
 
-def corrected_gradient(
-    r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction
-) -> Tensor:
+def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
     """g_m + correction_m: the exemplar's gradient, seen from a mean that stands at c_m - delta.
 
     With delta = c_m - mu, shape (D,):
@@ -107,10 +103,7 @@ async def weighted_sum_step(
     """
     z_ND = z_NCHW.flatten(1)
     supports = [_support(w_M) for w_M in w_RM]
-    asked = [
-        query(mu_CHW + sigma * z_NCHW, step, support)
-        for mu_CHW, support in zip(mu_RCHW, supports, strict=True)
-    ]
+    asked = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
     g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*asked)):
@@ -125,9 +118,7 @@ def _support(w_M: Tensor) -> tuple[int, ...]:
     return tuple(torch.nonzero(w_M).flatten().tolist())
 
 
-def _moved(
-    mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor
-) -> Guided:
+def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:
     s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
     x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
     return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM)

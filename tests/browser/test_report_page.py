@@ -25,9 +25,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_shows_whole(
-    chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: str
-) -> None:
+def test_page_shows_whole(chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: str) -> None:
     run = synthetic_run(failures=1)
     index = write_report([run], run / "report")
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)

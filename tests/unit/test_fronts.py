@@ -9,10 +9,7 @@ from evaluation.fronts import mark_fronts, mean_over_prompts, non_dominated, wei
 
 def brute_force(points: np.ndarray) -> list[bool]:
     """A point stays unless some other is at least as good everywhere and better somewhere."""
-    return [
-        not any(all(q >= p) and any(q > p) for j, q in enumerate(points) if j != i)
-        for i, p in enumerate(points)
-    ]
+    return [not any(all(q >= p) and any(q > p) for j, q in enumerate(points) if j != i) for i, p in enumerate(points)]
 
 
 @pytest.mark.parametrize("rewards", [1, 2, 3, 4])

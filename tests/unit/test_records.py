@@ -35,9 +35,7 @@ def test_duckdb_reads_the_parts(synthetic_run: Write) -> None:
     assert duckdb.sql(query).fetchall() == [(3 * 2720,)]
 
 
-def test_datasets_decodes_the_images(
-    synthetic_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_datasets_decodes_the_images(synthetic_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
@@ -96,18 +94,14 @@ records.write_part(Path(sys.argv[1]), "failures", "k", [{{"key": "k"}}])
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_writer_killed_mid_write_leaves_no_part(tmp_path: Path, call: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED.format(call=call), str(tmp_path)], cwd=ROOT, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", KILLED.format(call=call), str(tmp_path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert failed_keys(tmp_path) == set()
     write_part(tmp_path, "failures", "k", [{"key": "k"}])
     assert failed_keys(tmp_path) == {"k"}
 
 
-def test_an_error_while_writing_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 

@@ -47,9 +47,7 @@ def test_tables_equal_the_frames(synthetic_run: Write) -> None:
     pd.testing.assert_series_equal(front["colorfulness"], comparison.points["colorfulness"])
     volumes = hypervolume_table(comparison, reference_point(comparison))
     written = pd.read_csv(out / "hypervolume.csv")
-    pd.testing.assert_frame_equal(
-        written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False
-    )
+    pd.testing.assert_frame_equal(written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False)
     costs = pd.read_csv(out / "costs.csv")
     pd.testing.assert_frame_equal(costs, cost_table(comparison).rows, check_dtype=False)
 
