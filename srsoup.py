@@ -1,12 +1,13 @@
 """Sample Reward Soups: the door. The command line, and the few names that a notebook needs."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from configs.load import load_config
-from pipeline.commands import app, request_errors
+from pipeline.commands import app
 
 __all__ = ["app", "load_config", "main"]
 
@@ -17,10 +18,14 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write; by default report/ in the first run.")] = None,
 ) -> None:
     """Write the tables, the figures and one HTML page of one or more runs."""
-    with request_errors():
-        from evaluation.report import write_report
+    from evaluation.errors import ReportError
+    from evaluation.report import write_report
 
+    try:
         page = write_report(runs, out or runs[0] / "report")
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
     print(f"report: {page}")
 
 

@@ -179,12 +179,6 @@ class RunConfig(Part):
                     f"weights: row {index} has {len(row)} entries, but rewards.guided names {n_rewards} rewards; "
                     "give one entry for each guided reward"
                 )
-        point = self.report.reference_point
-        if point is not None and set(point) != set(self.rewards.guided):
-            raise ValueError(
-                f"report.reference_point names {sorted(point)}, but rewards.guided names "
-                f"{sorted(self.rewards.guided)}; give one value for each guided reward"
-            )
         return self
 
     @model_validator(mode="after")

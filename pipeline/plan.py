@@ -96,6 +96,7 @@ def make_plan(config: RunConfig, file: str) -> Plan:
             one that holds another configuration; names file, key, value, what is allowed and the mend.
     """
     _check_rewards(config, file)
+    _check_reference_point(config, file)
     try:
         model_revision = revision(model_folder(config.model.name))
     except ModelFolderError as error:
@@ -152,6 +153,19 @@ def _check_rewards(config: RunConfig, file: str) -> None:
                     allowed=", ".join(known),
                     mend=f"did you mean {near[0]}?" if near else "install a package that offers it",
                 )
+
+
+def _check_reference_point(config: RunConfig, file: str) -> None:
+    point = config.report.reference_point
+    if point is not None and set(point) != set(config.rewards.guided):
+        raise RequestError(
+            file=file,
+            key="report.reference_point",
+            value=point,
+            problem="it does not have one value for each guided reward",
+            allowed="a value for each of " + ", ".join(config.rewards.guided),
+            mend="set these, or report.reference_point=null to derive one",
+        )
 
 
 def _check_folder(plan: Plan, file: str) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -192,8 +191,3 @@ def read_table(run: Path, table: str, keys: Iterable[str] | None = None) -> pa.T
     if not parts:
         return SCHEMAS[table].empty_table()
     return pa.concat_tables(part.replace_schema_metadata(None) for part in parts)
-
-
-def total(table: pa.Table, column: str) -> int | float:
-    """Sum of a column; 0 for a table without rows."""
-    return pc.sum(table[column]).as_py() or 0

@@ -47,9 +47,7 @@ class Rewards:
 
 
 def guide(weights: list[list[float]], guidance: Guidance, sigmas: Sequence[float], seed: int = 3) -> Trajectory:
-    return asyncio.run(
-        run_guided(as_weights(weights), SHAPE, seed, guidance, Shrink(sigmas), Rewards(), Ledger())
-    )
+    return asyncio.run(run_guided(as_weights(weights), SHAPE, seed, guidance, Shrink(sigmas), Rewards(), Ledger()))
 
 
 # ---- the reference, from the equations alone -------------------------------------------------------------
@@ -157,9 +155,7 @@ def test_hidden_exemplars_give_the_rows_that_listed_ones_give() -> None:
     assert torch.equal(guide(SIX[1:5], Guidance(8, 2), sigmas).x_LCHW, listed)
 
 
-@pytest.mark.parametrize(
-    ("k", "queries"), [(50, 3000), (40, 5400), (30, 7800), (20, 10200), (10, 12600), (0, 15000)]
-)
+@pytest.mark.parametrize(("k", "queries"), [(50, 3000), (40, 5400), (30, 7800), (20, 10200), (10, 12600), (0, 15000)])
 def test_the_ledger_is_table_4_and_what_the_reward_was_really_asked(k: int, queries: int) -> None:
     ledger, rewards = Ledger(), Rewards()
     asyncio.run(run_guided(as_weights(SIX), SHAPE, 0, Guidance(30, k), Shrink([0.1] * 50), rewards, ledger))
@@ -169,7 +165,7 @@ def test_the_ledger_is_table_4_and_what_the_reward_was_really_asked(k: int, quer
 
 def test_sigma_0_asks_nothing_and_takes_the_mean() -> None:
     rewards, ledger = Rewards(), Ledger()
-    got = asyncio.run(run_guided(as_weights(SIX), SHAPE, 0, Guidance(8, 1), Shrink([0.0, 0.0]), rewards, ledger))
+    got = asyncio.run(run_guided(as_weights(SIX), SHAPE, 3, Guidance(8, 1), Shrink([0.0, 0.0]), rewards, ledger))
     assert rewards.calls == ledger.total_queries == 0
     assert torch.equal(got.x_LCHW[0], 0.9 * (0.9 * guide(SIX, Guidance(8, 0), []).x_LCHW[0]))
     assert [record.phase for record in got.steps] == ["mean", "mean"]
