@@ -21,8 +21,9 @@ SECONDS = (
 class CostTable:
     """`rows`: label, quantity, mean, min, max (per prompt) and total; peak memory has no total.
 
-    `speed`: label, prompts, candidates_per_second (guiding queries over the sum of the prompts' seconds:
-    prompts in flight at once overlap, so the wall clock of a run may be faster).
+    `speed`: label, prompts, candidates_per_second: decoded look-ahead candidates (decodes less the final
+    images) over the sum of the prompts' seconds; NaN where there are none. Prompts in flight at once
+    overlap, so the wall clock of a run may be faster.
     """
 
     rows: pd.DataFrame
@@ -36,7 +37,8 @@ def cost_table(comparison: Comparison) -> CostTable:
         costs = comparison.costs[comparison.costs["label"] == label]
         rows += _quantities(label, costs)
         seconds = float(costs["seconds_total"].sum())
-        rate = float(costs["queries"].sum()) / seconds if seconds > 0 else float("nan")
+        candidates = float(costs["decodes"].sum()) - len(comparison.of(label))
+        rate = candidates / seconds if seconds > 0 and candidates > 0 else float("nan")
         speed.append((label, len(costs), rate))
     columns = ["label", "quantity", "mean", "min", "max", "total"]
     return CostTable(

@@ -22,6 +22,7 @@ from evaluation.fronts import non_dominated, weight_name
 # Readable on white and on near-black; guided methods take these in turn, the unguided model is grey.
 _COLOURS = ("#2f7de1", "#e0731d", "#1f9e77", "#b65fcf", "#d1495b", "#8a8d1a")
 _GREY = "#8b929c"
+_GREYS = (_GREY, "#a8896a", "#7a9a8a")
 # Ink of the SVG in the page: replaced by the page's own text colour, so that it follows the colour scheme.
 _INK = "#1b2733"
 _MARKERS = "osD^vP"
@@ -31,7 +32,7 @@ def palette(labels: Sequence[str], unguided: Sequence[str]) -> dict[str, str]:
     """A colour for every label, stable in the order of the labels."""
     guided = [label for label in labels if label not in unguided]
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(guided)}
-    return colours | dict.fromkeys(unguided, _GREY)
+    return colours | {label: _GREYS[i % len(_GREYS)] for i, label in enumerate(unguided)}
 
 
 def pairs(rewards: Sequence[str]) -> list[tuple[str, ...]]:
@@ -44,19 +45,69 @@ def draw(
     axes: tuple[str, ...],
     colours: Mapping[str, str],
     unguided: Sequence[str],
+    names: Mapping[str, str],
     small: bool,
 ) -> Figure:
-    """One figure of points (label, weight_index, weights, rewards): two rewards as a plane, one by method."""
+    """One figure of points (label, weight_index, weights, rewards): two rewards as a plane, one by method.
+
+    `names` are the rewards' names with their units.
+    """
     with plt.rc_context(_style(9 if small else 10)):
         figure, axis = plt.subplots(figsize=(3.6, 2.9) if small else (5.8, 4.0), layout="constrained")
         if len(axes) == 1:
             _draw_one(axis, points, axes[0], colours)
+            axis.set_ylabel(_better(names[axes[0]], small))
         else:
             _draw_plane(axis, points, axes, colours, unguided, small)
-        axis.grid(True, color=_GREY, alpha=0.22, linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
+            axis.set_xlabel(_better(names[axes[0]], small))
+            axis.set_ylabel(_better(names[axes[1]], small))
+        _finish(axis)
     return figure
+
+
+def draw_by_weight(
+    points: pd.DataFrame,
+    reward: str,
+    name: str,
+    weighted: str,
+    colours: Mapping[str, str],
+    unguided: Sequence[str],
+) -> Figure:
+    """Mean of one reward over prompts by weight, with the standard error; the unguided mean as a level.
+
+    With two guided rewards the axis is the weight of the first (`weighted`), else the weights in order.
+    """
+    with plt.rc_context(_style(10)):
+        figure, axis = plt.subplots(figsize=(5.8, 2.9), layout="constrained")
+        for number, (label, colour) in enumerate(colours.items()):
+            own = points[points["label"] == label]
+            if label in unguided:
+                axis.axhline(own[reward].mean(), color=colour, linestyle="--", linewidth=1.4, label=label)
+                continue
+            groups = own.groupby("weight_index")
+            weights = groups["weights"].agg(lambda column: column.iloc[0])
+            plane = len(weights.iloc[0]) == 2
+            x = np.array([w[0] for w in weights]) if plane else weights.index.to_numpy(dtype=float)
+            mean, error = groups[reward].mean(), groups[reward].sem(ddof=0)
+            axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(x, mean, "-", marker=_MARKERS[number % len(_MARKERS)], color=colour, label=label)
+            axis.set_xticks(x, [weight_name(w, 0) for w in weights])
+        axis.set_xlabel(weighted)
+        axis.set_ylabel(_better(name, True))
+        axis.margins(y=0.15)
+        axis.legend(frameon=False, labelcolor=_INK)
+        _finish(axis)
+    return figure
+
+
+def _better(name: str, small: bool) -> str:
+    return f"{name} →" if small else f"{name}, higher is better →"
+
+
+def _finish(axis: Axes) -> None:
+    axis.grid(True, color=_GREY, alpha=0.22, linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _style(size: float) -> Any:
@@ -95,8 +146,6 @@ def _draw_plane(
                 fontsize=6.5 if small else 9,
             )
     axis.margins(0.1)
-    axis.set_xlabel(f"{axes[0]} →" if small else f"{axes[0]} (higher is better →)")
-    axis.set_ylabel(f"{axes[1]} →" if small else f"{axes[1]} (higher is better →)")
     if not small:
         axis.legend(frameon=False, labelcolor=_INK)
 
@@ -110,7 +159,6 @@ def _draw_one(axis: Axes, points: pd.DataFrame, reward: str, colours: Mapping[st
         axis.hlines(values.mean(), position - 0.25, position + 0.25, color=colour, linewidth=2)
     axis.set_xticks(range(len(colours)), list(colours))
     axis.set_xlim(-0.6, len(colours) - 0.4)
-    axis.set_ylabel(f"{reward} (higher is better →)")
 
 
 def save(figure: Figure, stem: Path) -> str:
@@ -125,7 +173,7 @@ def save(figure: Figure, stem: Path) -> str:
 
 
 def inline(svg: str, name: str) -> str:
-    """SVG for a page: no prologue or metadata, the page's ink, ids that no other figure of the page has."""
+    """SVG for a page: no prologue or metadata, the page's ink and font, ids that no other figure of the page has."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
@@ -133,4 +181,5 @@ def inline(svg: str, name: str) -> str:
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'href="#', f'href="#{name}-', body)
     body = body.replace("url(#", f"url(#{name}-")
+    body = re.sub(r"font-family: [^;\"]*", "font-family: inherit", body)
     return body.replace(_INK, "currentColor")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 
 from evaluation.fronts import mean_over_prompts
-from evaluation.run_data import Comparison
+from evaluation.run_data import Comparison, RunData
 
 # The derived reference point lies this share of the observed range below the worst value of each reward.
 MARGIN = 0.05
@@ -72,16 +72,22 @@ def reference_point(comparison: Comparison) -> ReferencePoint:
     Derived, per reward: the worst value over all runs, methods, prompts and weights, less 5 % of the range
     of these values (less 5 % of the value's size, or 0.05, where the range is 0).
     """
-    for run in comparison.runs:
-        stated = (run.config.get("report") or {}).get("reference_point")
-        if stated:
-            values = {reward: float(stated[reward]) for reward in comparison.guided}
-            return ReferencePoint(values, f"stated in the configuration of {run.name}")
+    stated = {run.name: _stated(comparison, run) for run in comparison.runs}
+    for name, values in stated.items():
+        if values:
+            others = [other for other, point in stated.items() if point and point != values]
+            note = f"; {', '.join(others)} states another, not used here" if others else ""
+            return ReferencePoint(values, f"stated in the configuration of {name}{note}")
     derived = {}
     for reward in comparison.guided:
         low, high = float(comparison.points[reward].min()), float(comparison.points[reward].max())
         derived[reward] = low - MARGIN * ((high - low) or abs(low) or 1.0)
     return ReferencePoint(derived, "derived: the worst value of all samples, less 5 % of their range")
+
+
+def _stated(comparison: Comparison, run: RunData) -> dict[str, float] | None:
+    point = (run.config.get("report") or {}).get("reference_point")
+    return {reward: float(point[reward]) for reward in comparison.guided} if point else None
 
 
 def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> HypervolumeTable:

@@ -1,7 +1,7 @@
 """One or several runs as pandas frames: samples joined with their scores, costs, failures, configuration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class RunData:
 
     `points` has one row per sample: run, key, prompt_id, prompt, method, seed, weight_index, weights (a
     list, or None for the unguided model), image (PNG bytes), and one column per reward. `costs` and
-    `failures` are the run's tables with a column `run`.
+    `failures` are the run's tables with a column `run`. `name` is the configuration's; in a comparison of
+    runs that share one, the folder is added.
     """
 
     path: Path
@@ -70,9 +71,27 @@ class Comparison:
         found = own if len(own) else base
         return None if found.empty else str(found["label"].iloc[0])
 
+    def of(self, label: str) -> pd.DataFrame:
+        """The points of one label."""
+        return self.points[self.points["label"] == label]
+
     def method(self, label: str) -> str:
         """The method behind a label."""
-        return str(self.points.loc[self.points["label"] == label, "method"].iloc[0])
+        return str(self.of(label)["method"].iloc[0])
+
+    def run(self, label: str) -> RunData:
+        """The run behind a label."""
+        name = self.of(label)["run"].iloc[0]
+        return next(run for run in self.runs if run.name == name)
+
+    def labels_of(self, run: RunData) -> tuple[str, ...]:
+        """The labels of one run."""
+        return tuple(label for label in self.labels if self.run(label) is run)
+
+    def unit(self, reward: str) -> str:
+        """The reward's unit, where a run's record states it; else nothing."""
+        stated = (run.document.get("units") or {} for run in self.runs)
+        return next((str(units[reward]) for units in stated if units.get(reward)), "")
 
 
 def load_run(path: Path) -> RunData:
@@ -114,10 +133,9 @@ def load_runs(paths: Sequence[Path]) -> Comparison:
                 f"{', '.join(first.guided)}. Fronts compare only where the guided rewards are the same: "
                 "report these runs one by one."
             )
-    names = _names(runs)
+    runs = [replace(run, name=name) for run, name in zip(runs, _names(runs), strict=True)]
     frames = [
-        tuple(_labelled(frame, name, len(runs)) for frame in (run.points, run.costs, run.failures))
-        for run, name in zip(runs, names, strict=True)
+        tuple(_labelled(frame, run.name, len(runs)) for frame in (run.points, run.costs, run.failures)) for run in runs
     ]
     points, costs, failures = (pd.concat(parts, ignore_index=True) for parts in zip(*frames, strict=True))
     held_out = dict.fromkeys(reward for run in runs for reward in run.held_out if reward not in first.guided)

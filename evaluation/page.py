@@ -1,0 +1,205 @@
+"""The page: what the template shows, made from the tables and figures; prompts are untrusted text."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from evaluation.costs import SECONDS, CostTable
+from evaluation.fronts import weight_name
+from evaluation.hypervolume import HypervolumeTable
+from evaluation.pictures import picture
+from evaluation.run_data import Comparison, RunData
+from evaluation.savings import saving
+
+# Fronts and images on the page are those of the first prompts; every number is over all of them.
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure of the page: its SVG, made by us and safe to inline, and what it shows (a prompt, a reward)."""
+
+    svg: str
+    caption: str
+
+    def __html__(self) -> str:
+        return self.svg
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The figures of the page, and the colour of each label in them."""
+
+    colours: Mapping[str, str]
+    mean: Sequence[Plot]
+    prompts: Sequence[Plot]
+    held_out: Sequence[Plot]
+
+
+def render(
+    comparison: Comparison, volumes: HypervolumeTable, costs: CostTable, ends: pd.DataFrame, plots: Plots
+) -> str:
+    """The HTML of the page; everything that it shows is in it."""
+    shown = comparison.prompts.head(SHOWN)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=", ".join(dict.fromkeys(run.name for run in comparison.runs)),
+            comparison=comparison,
+            colours=plots.colours,
+            plots=plots,
+            volumes=volumes,
+            by_label=_records(volumes.by_label),
+            volume_rows=_volume_rows(comparison, volumes),
+            savings={label: saving(comparison, label) for label in comparison.labels},
+            grids=[_grid(comparison, label, shown) for label in comparison.labels],
+            scores=[_scores(comparison, label) for label in comparison.labels],
+            ends=_ends(comparison, ends),
+            parts=[name.removeprefix("seconds_") for name in SECONDS[1:]],
+            cost_rows=_cost_rows(comparison, costs),
+            costs_of={label: _costs_of(costs, label) for label in comparison.labels},
+            failures=_records(comparison.failures),
+            configurations=[_configuration(run) for run in comparison.runs],
+            total_prompts=len(comparison.prompts),
+            shown=len(shown),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["score"] = score
+    environment.globals["spread"] = spread
+    return environment
+
+
+def _grid(comparison: Comparison, label: str, shown: pd.DataFrame) -> dict[str, Any]:
+    """The images of one label: columns are weights, rows the shown prompts."""
+    own = comparison.of(label)
+    columns = own.drop_duplicates("weight_index").sort_values("weight_index")
+    rows = []
+    for prompt_id, prompt in shown.itertuples(index=False):
+        mine = {row["weight_index"]: row for row in _records(own[own["prompt_id"] == prompt_id])}
+        cells = [_cell(comparison, mine.get(i)) for i in columns["weight_index"]]
+        if any(cells):
+            rows.append({"prompt": prompt, "cells": cells})
+    return {"label": label, "columns": _headings(columns), "rows": rows, "weighted": _weighted(columns)}
+
+
+def _cell(comparison: Comparison, row: dict[str, Any] | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    scores = [(reward, float(row[reward])) for reward in comparison.rewards if pd.notna(row[reward])]
+    return {"picture": picture(row["image"]), "scores": scores, "seed": int(row["seed"])}
+
+
+def _headings(columns: pd.DataFrame) -> list[str]:
+    pairs = zip(columns["weights"], columns["weight_index"], strict=True)
+    return [weight_name(None, int(i)) if w is None else "(" + ", ".join(f"{x:.3g}" for x in w) + ")" for w, i in pairs]
+
+
+def _weighted(columns: pd.DataFrame) -> bool:
+    return columns["weights"].iloc[0] is not None
+
+
+def _scores(comparison: Comparison, label: str) -> dict[str, Any]:
+    """Mean and standard deviation over prompts of every reward, by weight."""
+    own = comparison.of(label)
+    columns = own.drop_duplicates("weight_index").sort_values("weight_index")
+    groups = own.groupby("weight_index")
+    rows = []
+    for heading, index in zip(_headings(columns), columns["weight_index"], strict=True):
+        values = groups.get_group(index)
+        rows.append((heading, [(values[r].mean(), values[r].std(ddof=0)) for r in comparison.rewards]))
+    return {"label": label, "rows": rows, "weighted": _weighted(columns)}
+
+
+def _ends(comparison: Comparison, ends: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each guided label: how many prompts gained at each one-hot weight, and every prompt's values."""
+    blocks = []
+    for label, own in ends.groupby("label", sort=False):
+        rewards = [reward for reward in comparison.guided if reward in set(own["reward"])]
+        gained = [(reward, own[own["reward"] == reward]["gain"]) for reward in rewards]
+        found = {(row["prompt_id"], row["reward"]): row for row in _records(own)}
+        blocks.append(
+            {
+                "label": label,
+                "rewards": rewards,
+                "summary": [(reward, int((gain > 0).sum()), len(gain), float(gain.mean())) for reward, gain in gained],
+                "rows": [
+                    (prompt, [found.get((prompt_id, reward)) for reward in rewards])
+                    for prompt_id, prompt in comparison.prompts.itertuples(index=False)
+                    if any((prompt_id, reward) in found for reward in rewards)
+                ],
+            }
+        )
+    return blocks
+
+
+def _volume_rows(comparison: Comparison, volumes: HypervolumeTable) -> list[tuple[str, list[float]]]:
+    found = {(row["prompt_id"], row["label"]): row["hypervolume"] for row in _records(volumes.by_prompt)}
+    return [
+        (prompt, [found.get((prompt_id, label), float("nan")) for label in comparison.labels])
+        for prompt_id, prompt in comparison.prompts.itertuples(index=False)
+    ]
+
+
+def _cost_rows(comparison: Comparison, costs: CostTable) -> list[tuple[str, list[dict[str, Any] | None]]]:
+    found = {(row["label"], row["quantity"]): row for row in _records(costs.rows)}
+    quantities = dict.fromkeys(costs.rows["quantity"])
+    return [(name, [found.get((label, name)) for label in comparison.labels]) for name in quantities]
+
+
+def _costs_of(costs: CostTable, label: str) -> dict[str, Any]:
+    own = costs.rows[costs.rows["label"] == label].set_index("quantity")["mean"]
+    speed = costs.speed.set_index("label")["candidates_per_second"][label]
+    seconds = {name.removeprefix("seconds_"): float(own[name]) for name in SECONDS}
+    return {"queries": own["queries"], "decodes": own["decodes"], "speed": float(speed), "seconds": seconds}
+
+
+def _configuration(run: RunData) -> dict[str, Any]:
+    text = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+    versions = {name: version for name, version in (run.document.get("versions") or {}).items() if version}
+    return {"name": run.name, "yaml": text, "versions": versions, "model": run.document.get("model_revision", "")}
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for a reader: whole numbers with separators, others to a few significant digits."""
+    if value is None or value != value:
+        return "\u2013"
+    if float(value).is_integer():
+        text = f"{int(value):,}"
+    else:
+        text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
+    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
+
+
+def score(value: float) -> str:
+    """A score under an image: short."""
+    return number(value, 3) if abs(value) >= 100 else f"{value:.2f}".replace("-", "\u2212")
+
+
+def spread(mean: float, std: float) -> str:
+    """mean ± std, both to the second significant digit of the standard deviation."""
+    if not std > 0:
+        return f"{number(mean)} ± {number(std, 2)}"
+    digits = max(0, 1 - math.floor(math.log10(std)))
+    return f"{mean:,.{digits}f} ± {std:,.{digits}f}".replace("-", "\u2212")
