@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 def chromium() -> Iterator[Browser]:
     """The Chromium on PATH."""
     path = shutil.which("chromium")
-    assert path, "no chromium on PATH: install it, or deselect these tests with -m 'not browser'"
+    assert path, "no chromium on PATH: apt-get install chromium, or deselect these tests with -m 'not browser'"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -27,6 +27,9 @@ def chromium() -> Iterator[Browser]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_shows_whole(chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: str) -> None:
     run = synthetic_run(failures=1)
+    # As long as a real one: an unbroken word that does not fit a telephone.
+    record = run / "config.yaml"
+    record.write_text(record.read_text().replace("model_revision: abc", f"model_revision: {'5e80' * 16}"))
     index = write_report([run], run / "report")
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     troubles: list[str] = []

@@ -1,15 +1,21 @@
 """The report's page and tables, on synthetic runs."""
 
+import base64
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from evaluation.costs import cost_table
+from evaluation.ends import ends
 from evaluation.errors import ReportError
 from evaluation.hypervolume import hypervolume_table, reference_point
+from evaluation.page import number, spread
+from evaluation.pictures import LARGEST, picture
 from evaluation.report import write_report
 from evaluation.run_data import load_runs
 
@@ -22,6 +28,10 @@ def outside_links(page: str) -> list[str]:
     return [a or b for a, b in found if not (a or b).strip("'\"").startswith(("data:", "#"))]
 
 
+def out_files(index: Path) -> list[Path]:
+    return list(index.parent.iterdir())
+
+
 def test_page_stands_alone_and_escapes_prompts(synthetic_run: Write) -> None:
     run = synthetic_run()
     index = write_report([run], run / "report")
@@ -31,9 +41,11 @@ def test_page_stands_alone_and_escapes_prompts(synthetic_run: Write) -> None:
     assert "<script" not in page and "@import" not in page
     assert "&lt;script&gt;alert(1)" in page and "🦊" in page
     assert page.count('src="data:image/png;base64,') == 3 * 2 * 6
-    assert "front_mean.png" in {file.name for file in index.parent.iterdir()}
-    assert "front_mean.svg" in {file.name for file in index.parent.iterdir()}
+    assert {"front_mean.png", "front_mean.svg"} <= {file.name for file in out_files(index)}
     assert "2,720" in page and "1,766" in page
+    assert "32 % fewer queries" in page and "ICLR 2026" in page
+    assert {"held_out_mini_clip.png", "held_out_mini_clip.svg", "ends.csv"} <= {file.name for file in out_files(index)}
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
@@ -50,6 +62,7 @@ def test_tables_equal_the_frames(synthetic_run: Write) -> None:
     pd.testing.assert_frame_equal(written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False)
     costs = pd.read_csv(out / "costs.csv")
     pd.testing.assert_frame_equal(costs, cost_table(comparison).rows, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "ends.csv"), ends(comparison), check_dtype=False)
 
 
 @pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])
@@ -84,6 +97,48 @@ def test_stated_reference_point_is_used(synthetic_run: Write) -> None:
     reference = {"colorfulness": -5.0, "compressibility": -9.0}
     found = reference_point(load_runs([synthetic_run(reference=reference, prompts=["x"])]))
     assert found.values == reference and "stated" in found.origin
+
+
+def test_another_reference_point_is_named_and_not_used(synthetic_run: Write) -> None:
+    first, second = {"colorfulness": -5.0, "compressibility": -9.0}, {"colorfulness": -6.0, "compressibility": -9.0}
+    runs = [synthetic_run(n, reference=r, prompts=["x"]) for n, r in {"one": first, "two": second}.items()]
+    found = reference_point(load_runs(runs))
+    assert found.values == first and "two states another" in found.origin
+
+
+def test_derived_reference_point_is_below_every_sample(synthetic_run: Write) -> None:
+    comparison = load_runs([synthetic_run()])
+    found = reference_point(comparison)
+    assert "derived" in found.origin
+    assert all(found.values[reward] < comparison.points[reward].min() for reward in comparison.guided)
+    assert hypervolume_table(comparison, found).by_label["outside"].sum() == 0
+
+
+def test_units_label_axes_and_columns_where_the_run_states_them(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=["x"])
+    with (run / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write("units: {compressibility: -kB}\n")
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "compressibility (-kB), higher is better" in page and "guided, -kB" in page
+
+
+def test_numbers_for_readers() -> None:
+    assert [number(v) for v in (2720.0, -2.0, 0.12346, None, float("nan"))] == ["2,720", "−2", "0.1235", "–", "–"]
+    assert spread(-2.2044, 0.231) == "−2.20 ± 0.23"
+    assert spread(57.95, 22.4) == "58 ± 22"
+    assert spread(1.0, 0.0) == "1 ± 0"
+
+
+def test_large_images_are_shrunk_and_small_ones_kept() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 512), "red").save(buffer, format="PNG")
+    large = picture(buffer.getvalue())
+    shown = Image.open(io.BytesIO(base64.b64decode(large.uri.split(",")[1])))
+    assert large.shrunk and not large.crisp and max(shown.size) == LARGEST
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, format="PNG")
+    small = picture(buffer.getvalue())
+    assert small.crisp and base64.b64decode(small.uri.split(",")[1]) == buffer.getvalue()
 
 
 def test_wrong_requests_name_folder_and_mend(synthetic_run: Write, tmp_path: Path) -> None:
