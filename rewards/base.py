@@ -1,4 +1,4 @@
-"""The contract of a reward, and the check that holds every reward to it."""
+"""The contract of a reward, and the door that holds every call to it. `rewards.contract` tests a reward against it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ class RewardInfo:
         name: the registry's name.
         description: one line for people: what a higher value means.
         unit: of the value; "" for a pure number.
-        low, high: bounds of the value, infinite where there are none.
+        range: lowest and highest value there can be, infinite where there is no bound.
         reads_prompt: whether the value depends on the prompt.
+        differentiable: whether the value, as a function of real-valued pixels, has a gradient almost everywhere.
+            `score` gives none: it is asked as a black box.
         batch_sensitive: whether its last bits may depend on how many images are asked at once, as a network's
             do; such a reward is only ever asked in chunks of one size.
         source: paper or project that defines it.
@@ -31,9 +33,9 @@ class RewardInfo:
     name: str
     description: str
     unit: str
-    low: float
-    high: float
+    range: tuple[float, float]
     reads_prompt: bool
+    differentiable: bool
     batch_sensitive: bool
     source: str
     licence: str = ""
@@ -42,8 +44,8 @@ class RewardInfo:
 class Reward(Protocol):
     """f(images, prompts) -> one float an image, the higher the better.
 
-    Images are uint8 RGB, shape (n, 3, h, w), as they would be saved, and must not be written to. An image's
-    score depends on that image and its prompt alone, whatever else is in the batch.
+    Images are uint8 RGB, shape (n, 3, h, w), as they would be saved, and must not be written to. Prompts are
+    texts, never paths. An image's score depends on that image and its prompt alone, whatever else is in the batch.
     """
 
     @property
@@ -54,11 +56,11 @@ class Reward(Protocol):
         ...
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Scores, shape (n,), on the CPU."""
+        """Scores, float32, shape (n,), on the CPU; n >= 1."""
         ...
 
     def close(self) -> None:
-        """Let go of what `setup` took. May be called twice."""
+        """Let go of what `setup` took. May be called twice, and without `setup`."""
         ...
 
 
@@ -70,40 +72,55 @@ def checked_score(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Ten
         prompts: n texts, one for each image.
 
     Returns:
-        Scores, float32, shape (n,), finite.
+        Scores, float32, shape (n,), finite, on the CPU.
 
     Raises:
         RewardError: the images or prompts are not of that form, or the reward's answer is not.
     """
     name = reward.info.name
     _check_images(name, images)
-    if len(prompts) != len(images):
-        raise RewardError(f"{name}: {len(prompts)} prompts for {len(images)} images; give one prompt for each image")
+    _check_prompts(name, prompts, len(images))
     if not len(images):
         return torch.empty(0)
-    scores = reward.score(images, prompts)
-    if not isinstance(scores, Tensor) or tuple(scores.shape) != (len(images),):
-        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise RewardError(f"{name} answered {shape} for {len(images)} images; it must be a tensor of shape (n,)")
-    scores = scores.to("cpu", torch.float32)
-    if not torch.isfinite(scores).all():
-        bad = torch.nonzero(~torch.isfinite(scores)).flatten().tolist()
-        raise RewardError(f"{name} answered {scores[bad[0]].item()} for image {bad[0]} of {len(images)}; "
-                          "a score must be a finite number")  # fmt: skip
+    return _checked_answer(name, reward.score(images, prompts), len(images))
+
+
+def _checked_answer(name: str, scores: object, n: int) -> Tensor:
+    if not isinstance(scores, Tensor):
+        raise RewardError(f"{name} answered a {type(scores).__name__}; it must be a tensor of shape ({n},)")
+    if tuple(scores.shape) != (n,):
+        raise RewardError(
+            f"{name} answered shape {tuple(scores.shape)} for {n} images; it must be ({n},), one score an image"
+        )
+    if scores.is_complex():
+        raise RewardError(f"{name} answered {scores.dtype}; a score must be a real number")
+    scores = scores.detach().to("cpu", torch.float32)
+    bad = torch.nonzero(~torch.isfinite(scores)).flatten().tolist()
+    if bad:
+        value = scores[bad[0]].item()
+        raise RewardError(f"{name} answered {value} for image {bad[0]} of {n}; a score must be a finite number")
     return scores
 
 
+def _check_prompts(name: str, prompts: Sequence[str], n: int) -> None:
+    # A text is a sequence of texts too: "owl" would pass as three prompts.
+    if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise RewardError(f"{name}: prompts are {prompts!r:.80}; give a list of texts, one for each image")
+    if len(prompts) != n:
+        raise RewardError(f"{name}: {len(prompts)} prompts for {n} images; give one prompt for each image")
+
+
 def _check_images(name: str, images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise RewardError(f"{name}: images are a {type(images).__name__}; give a torch tensor")
     if images.dtype != torch.uint8:
         raise RewardError(f"{name}: images are {images.dtype}; give uint8, 0..255")
+    shape = tuple(images.shape)
     if images.ndim != 4:
-        raise RewardError(f"{name}: images have shape {tuple(images.shape)}; give (n, 3, height, width)")
-    channels = images.shape[1]
-    if channels != 3:
-        mend = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
-        raise RewardError(
-            f"{name}: images have shape {tuple(images.shape)}, with {channels} channels, not the 3 of RGB "
-            f"in second place; {mend.get(channels, 'give (n, 3, height, width)')}"
-        )
-    if 0 in images.shape[2:]:
-        raise RewardError(f"{name}: images of shape {tuple(images.shape)} have no pixels; give at least one")
+        raise RewardError(f"{name}: images have shape {shape}; give (n, 3, height, width)")
+    if shape[1] != 3:
+        mends = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
+        mend = mends.get(shape[1], "give (n, 3, height, width)")
+        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB; {mend}")
+    if 0 in shape[2:]:
+        raise RewardError(f"{name}: images of shape {shape} have no pixels; give at least one")

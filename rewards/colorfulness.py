@@ -1,4 +1,4 @@
-"""Colorfulness (Hasler and Suesstrunk 2003, Measuring colourfulness in natural images, Equation 6)."""
+"""Colorfulness (Hasler and Suesstrunk 2003, Measuring colourfulness in natural images)."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,21 @@ from rewards.base import RewardInfo
 class Colorfulness:
     """M = sqrt(var(rg) + var(yb)) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2), rg = R - G, yb = (R + G)/2 - B.
 
-    Over the pixels of each image, R, G and B in 0..255, population variance, in float64. The paper's scale: 0
-    is grey, 15 slightly, 59 quite, 109 extremely colorful.
+    Mean and population variance over the pixels of each image, R, G and B in 0..255, in float64. A pure number
+    >= 0; the paper's scale: 0 not colorful, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly,
+    109 extremely.
     """
 
     info = RewardInfo(
         name="colorfulness",
         description="the further the colors from grey and from each other, the higher",
         unit="",
-        low=0.0,
         # Both opponent axes span at most -255..255: sqrt(2) 255 (1 + 0.3) bounds both terms.
-        high=469.0,
+        range=(0.0, 469.0),
         reads_prompt=False,
+        differentiable=True,
         batch_sensitive=False,
-        source="Hasler and Suesstrunk 2003, Measuring colourfulness in natural images, Equation 6",
+        source="Hasler and Suesstrunk 2003, Measuring colourfulness in natural images",
     )
 
     def setup(self, device: str) -> None: ...
@@ -37,7 +38,8 @@ class Colorfulness:
 
 
 def _colorfulness(image: Tensor) -> float:
-    red, green, blue = image.double().flatten(1)
+    # Contiguous, because a sum's last bits may depend on the strides too.
+    red, green, blue = image.double().flatten(1).contiguous()
     rg, yb = red - green, (red + green) / 2 - blue
     spread = torch.sqrt(rg.var(correction=0) + yb.var(correction=0))
     offset = torch.sqrt(rg.mean() ** 2 + yb.mean() ** 2)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 REWARDS = {
     "colorfulness": "rewards.colorfulness:Colorfulness",
-    "compressibility": "rewards.jpeg_size:Compressibility",
-    "incompressibility": "rewards.jpeg_size:Incompressibility",
+    "compressibility": "rewards.compressibility:Compressibility",
+    "incompressibility": "rewards.incompressibility:Incompressibility",
     "mini_clip": "rewards.mini_clip:MiniClip",
 }
 # Where other people's packages announce theirs.
