@@ -1,116 +1,243 @@
-"""One suite that every reward passes, and rewards that must not pass it."""
+"""Every reward passes the suite of `rewards.contract`, and the suite catches rewards that break it on purpose."""
 
-import io
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from rewards import registry
-from rewards.base import RewardError, RewardInfo, checked_score
+from rewards.base import Reward, RewardError, RewardInfo, checked_score
+from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
+from rewards.probe import Probe, unlike_images
 
 
 @pytest.fixture(scope="module", params=registry.names())
-def reward(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+def reward(request: pytest.FixtureRequest) -> Iterator[Reward]:
     made = registry.create(request.param)
+    assert made.info.name == request.param
     made.setup("cpu")
     yield made
     made.close()
-    made.close()
 
 
-def pictures(n: int, px: int = 64) -> Tensor:
-    return torch.randint(0, 256, (n, 3, px, px), generator=torch.Generator().manual_seed(0)).byte()
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_reward_keeps_its_contract(reward: Reward, check: Check) -> None:
+    check(Probe(reward, unlike_images(), PROMPTS))
 
 
-PROMPTS = ["snail", "a red lobster", "", "🦊 " * 500, "octopus"]
+@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("check", LIFECYCLE, ids=lambda check: check.__name__)
+def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck) -> None:
+    check(lambda: registry.create(name), "cpu", unlike_images(), PROMPTS)
 
 
-def test_scores_are_finite_float32_within_the_declared_range(reward) -> None:  # type: ignore[no-untyped-def]
-    scores = checked_score(reward, pictures(5), PROMPTS)
-    assert scores.dtype == torch.float32 and scores.shape == (5,)
-    low, high = reward.info.range
-    assert (low <= scores).all() and (scores <= high).all()
+class Sound:
+    """Brightness, 0..255, as a sound reward has it; each case below breaks one thing of it."""
 
-
-def test_a_score_does_not_depend_on_the_batch(reward) -> None:  # type: ignore[no-untyped-def]
-    images, order = pictures(5), [3, 1, 4, 0, 2]
-    whole = checked_score(reward, images, PROMPTS)
-    turned = checked_score(reward, images[order], [PROMPTS[i] for i in order])
-    alone = torch.cat([checked_score(reward, images[i : i + 1], PROMPTS[i : i + 1]) for i in range(5)])
-    torch.testing.assert_close(turned, whole[order], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-5)
-    if not reward.info.batch_sensitive:
-        assert torch.equal(alone, whole)
-
-
-def test_only_a_reward_that_says_so_reads_the_prompt(reward) -> None:  # type: ignore[no-untyped-def]
-    images = pictures(5)
-    same = torch.equal(checked_score(reward, images, PROMPTS), checked_score(reward, images, PROMPTS[::-1]))
-    assert same != reward.info.reads_prompt
-
-
-def test_the_input_is_not_written_to(reward) -> None:  # type: ignore[no-untyped-def]
-    images = pictures(3)
-    checked_score(reward, images, PROMPTS[:3])
-    assert torch.equal(images, pictures(3))
-
-
-def test_no_image_and_one_pixel(reward) -> None:  # type: ignore[no-untyped-def]
-    assert checked_score(reward, pictures(0), []).shape == (0,)
-    assert checked_score(reward, pictures(2, 1), PROMPTS[:2]).shape == (2,)
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_alpha_are_refused_with_the_mend(reward, channels: int) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(RewardError, match=r"grey image's channel|lay an image with alpha"):
-        checked_score(reward, torch.zeros(2, channels, 8, 8, dtype=torch.uint8), ["a", "b"])
-
-
-class Broken:
-    info = RewardInfo("broken", "", "", (0, 1), False, False, False, "")
-
-    def __init__(self, answer: Tensor) -> None:
-        self.answer = answer
+    info = RewardInfo("sound", "the brighter, the higher", "", (0.0, 255.0), False, True, False, "this test")
 
     def setup(self, device: str) -> None: ...
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        return self.answer
+        return torch.tensor([image.double().mean() for image in images], dtype=torch.float32)
 
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("answer", [torch.tensor([1.0, math.nan]), torch.tensor([math.inf, 0]), torch.zeros(2, 1)])
-def test_a_wrong_answer_is_an_error_and_no_score(answer: Tensor) -> None:
-    with pytest.raises(RewardError, match="broken"):
-        checked_score(Broken(answer), pictures(2), ["a", "b"])
+class Writes(Sound):
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().score(images, prompts)
+        images.sub_(1)
+        return scores
 
 
-def test_jpeg_sizes_are_pillows() -> None:
-    images = pictures(3)
-    for name, sign in (("compressibility", -1), ("incompressibility", 1)):
-        got = checked_score(registry.create(name), images, [""] * 3)
-        for image, value in zip(images, got, strict=True):
-            file = io.BytesIO()
-            Image.fromarray(image.numpy().transpose(1, 2, 0)).save(file, format="JPEG", quality=95)
-            assert value.item() == pytest.approx(sign * len(file.getvalue()) / 1000, rel=1e-6)
+class Centres(Sound):
+    """What batch norm left in training mode does."""
+
+    info = dataclasses.replace(Sound.info, range=(-255.0, 255.0))
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        scores = super().score(images, prompts)
+        return scores - scores.mean()
 
 
-def test_colorfulness_is_hasler_and_suesstrunks() -> None:
-    images = pictures(4)
-    got = checked_score(registry.create("colorfulness"), images, [""] * 4)
-    for image, value in zip(images.numpy().astype(np.float64), got, strict=True):
-        rg, yb = image[0] - image[1], 0.5 * (image[0] + image[1]) - image[2]
-        want = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
-        assert value.item() == pytest.approx(want, rel=1e-6)
-    assert checked_score(registry.create("colorfulness"), torch.full((1, 3, 4, 4), 90).byte(), [""]).item() == 0
+class ReadsPromptInSecret(Sound):
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().score(images, prompts) / torch.tensor([1.0 + len(prompt) for prompt in prompts])
 
 
-def test_an_unknown_reward_names_the_nearest() -> None:
-    with pytest.raises(registry.UnknownRewardError, match="did you mean 'colorfulness'"):
-        registry.create("colourfulness")
+class IgnoresPrompt(Sound):
+    info = dataclasses.replace(Sound.info, reads_prompt=True)
+
+
+class MixesUpPrompts(Sound):
+    """Pairs images with the sorted prompts."""
+
+    info = dataclasses.replace(Sound.info, reads_prompt=True)
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().score(images, prompts) / torch.tensor([1.0 + len(prompt) for prompt in sorted(prompts)])
+
+
+class Sorts(Sound):
+    """Scores in order of size, not of the images."""
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().score(images, prompts).sort().values
+
+
+class OpensPrompts(Sound):
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        for prompt in prompts:
+            if prompt.startswith("/"):
+                raise FileNotFoundError(prompt)
+        return super().score(images, prompts)
+
+
+class Draws(Sound):
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().score(images, prompts) * torch.rand(len(images))
+
+
+class Seeds(Sound):
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        torch.manual_seed(0)
+        return super().score(images, prompts)
+
+
+class ReadsMemory(Sound):
+    """Takes the pixels as they lie, whatever the strides."""
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        lying = images.as_strided((len(images), images[0].numel()), (images[0].numel(), 1), 0)
+        return lying[:, : lying.shape[1] // 3].double().mean(1).float()
+
+
+class NeedsTwoPixels(Sound):
+    """The sample variance of one value is 0 / 0."""
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        red = images[:, 0].double().flatten(1)
+        squares = ((red - red.mean(1, keepdim=True)) ** 2).sum(1)
+        return (squares / (red.shape[1] - 1)).float() / 255
+
+
+class GuessesItsName(Sound):
+    """Each instance is another: what a seed from the clock or the address does."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        GuessesItsName.made += 1
+        self.factor = 1 / GuessesItsName.made
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        return super().score(images, prompts) * self.factor
+
+
+class ClosesOnce(Sound):
+    closed = False
+
+    def close(self) -> None:
+        if self.closed:
+            raise RuntimeError("closed already")
+        self.closed = True
+
+
+class ClosesWhatItNeverOpened(Sound):
+    def setup(self, device: str) -> None:
+        self.model: str | None = device
+
+    def close(self) -> None:
+        self.model = None if self.model else self.model
+
+
+def answering(spoil: Callable[[Tensor], object]) -> type[Sound]:
+    class Spoiled(Sound):
+        def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+            return spoil(super().score(images, prompts))  # type: ignore[return-value]
+
+    return Spoiled
+
+
+def declaring(**changes: object) -> type[Sound]:
+    class Declared(Sound):
+        info = dataclasses.replace(Sound.info, **changes)  # type: ignore[arg-type]
+
+    return Declared
+
+
+BROKEN = [
+    ("answers_floats", answering(lambda s: s * math.nan)),
+    ("answers_floats", answering(lambda s: s[:, None])),
+    ("answers_floats", answering(lambda s: s[1:])),
+    ("answers_floats", answering(lambda s: s.tolist())),
+    ("answers_floats", answering(lambda s: s.double())),
+    ("answers_floats", answering(lambda s: s.requires_grad_())),
+    ("stays_in_range", answering(lambda s: s + 300)),
+    ("tells_images_apart", answering(lambda s: 0 * s)),
+    ("order_does_not_matter", answering(lambda s: s + torch.arange(len(s)) / 100)),
+    ("order_does_not_matter", Sorts),
+    ("alone_as_together", Centres),
+    ("neighbours_do_not_matter", Centres),
+    ("repeats_its_bits", Draws),
+    ("random_state_is_untouched", Draws),
+    ("random_state_is_untouched", Seeds),
+    ("prompts_go_with_their_images", ReadsPromptInSecret),
+    ("prompts_go_with_their_images", IgnoresPrompt),
+    ("prompts_go_with_their_images", MixesUpPrompts),
+    ("prompts_may_be_any_text", OpensPrompts),
+    ("input_is_untouched", Writes),
+    ("memory_layout_does_not_matter", ReadsMemory),
+    ("one_pixel", NeedsTwoPixels),
+    ("closes_twice", ClosesOnce),
+    ("closes_without_setup", ClosesWhatItNeverOpened),
+    ("two_of_them_agree", GuessesItsName),
+    ("info_is_filled_in", declaring(name="")),
+    ("info_is_filled_in", declaring(source=" ")),
+    ("info_is_filled_in", declaring(range=(1.0, 0.0))),
+    ("info_is_filled_in", declaring(range=(math.nan, 0.0))),
+    ("info_is_filled_in", declaring(differentiable=None)),
+]
+
+
+def test_a_sound_reward_passes() -> None:
+    check_reward(Sound)
+
+
+@pytest.mark.parametrize(("check", "broken"), BROKEN)
+def test_the_suite_catches_a_broken_reward(check: str, broken: type[Sound]) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        check_reward(broken)
+    assert f"check: {check}" in [note for error in caught.value.exceptions for note in error.__notes__]
+
+
+def test_last_bits_may_move_only_where_that_is_declared() -> None:
+    jitters = answering(lambda s: s * (1 + 2e-6 * (len(s) == 1)))
+    with pytest.raises(ExceptionGroup):
+        check_reward(jitters)
+    jitters.info = dataclasses.replace(Sound.info, batch_sensitive=True)
+    check_reward(jitters)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ([1.0, math.nan], "sound answered nan for image 1 of 2"),
+        ([-math.inf, 0.0], "sound answered -inf for image 0 of 2"),
+        ([[1.0], [2.0]], r"sound answered shape \(2, 1\) for 2 images"),
+        ([1.0], r"sound answered shape \(1,\) for 2 images"),
+        ([1j, 0j], "a score must be a real number"),
+    ],
+)
+def test_a_wrong_answer_is_an_error_and_no_score(answer: list[float], told: str) -> None:
+    with pytest.raises(RewardError, match=told):
+        checked_score(answering(lambda s: torch.tensor(answer))(), unlike_images()[:2], ["a", "b"])
+
+
+def test_a_score_too_large_for_float32_is_an_error() -> None:
+    with pytest.raises(RewardError, match="answered inf"):
+        checked_score(answering(lambda s: s.double() * 1e300)(), unlike_images()[:2], ["a", "b"])
