@@ -1,0 +1,175 @@
+"""Values of the rewards, against what their equations say and against Pillow's own files; the registry."""
+
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rewards import mini_clip, registry
+from rewards.base import Reward, RewardError, checked_score
+
+Pixels = NDArray[np.uint8]
+
+
+def score(name: str, *pictures: Pixels) -> Tensor:
+    """Scores of pictures (h, w, 3) as Pillow and NumPy hold them."""
+    images = torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
+    return checked_score(registry.create(name), images, [""] * len(pictures))
+
+
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> Pixels:
+    picture = np.empty((10, 16, 3), np.uint8)
+    picture[:, :8], picture[:, 8:] = left, right
+    return picture
+
+
+def photos(n: int = 6) -> list[Pixels]:
+    """Smooth to noisy, of one odd size."""
+    rng = np.random.default_rng(5)
+    small = rng.integers(0, 256, (n, 6, 8, 3), np.uint8)
+    smooth = [np.asarray(Image.fromarray(one).resize((53, 37), Image.Resampling.BICUBIC)) for one in small]
+    noise = [rng.integers(-12 * i, 12 * i + 1, one.shape) for i, one in enumerate(smooth)]
+    return [np.clip(one + more, 0, 255).astype(np.uint8) for one, more in zip(smooth, noise, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "sign"), [("compressibility", -1), ("incompressibility", 1)])
+def test_jpeg_sizes_are_those_of_pillows_files(name: str, sign: int) -> None:
+    files = [io.BytesIO() for _ in photos()]
+    for picture, file in zip(photos(), files, strict=True):
+        Image.fromarray(picture).save(file, format="JPEG", quality=95)
+    expected = np.array([sign * len(file.getvalue()) / 1000 for file in files], np.float32)
+    assert len(set(expected.tolist())) == len(expected)
+    assert score(name, *photos()).numpy().tobytes() == expected.tobytes()
+
+
+def test_noise_compresses_worse_than_a_flat_picture() -> None:
+    flat, noise = halves((9, 99, 199), (9, 99, 199)), np.random.default_rng(0).integers(0, 256, (10, 16, 3), np.uint8)
+    worse, better = score("compressibility", noise, flat).tolist()
+    assert worse < better < 0
+
+
+def test_colorfulness_follows_its_equation() -> None:
+    def by_hand(picture: Pixels) -> float:
+        r, g, b = (picture[..., c].astype(np.float64).ravel() for c in range(3))
+        rg, yb = r - g, 0.5 * (r + g) - b
+        n = rg.size
+        mean = np.array([rg.sum() / n, yb.sum() / n])
+        variance = np.array([((rg - mean[0]) ** 2).sum() / n, ((yb - mean[1]) ** 2).sum() / n])
+        return float(np.sqrt(variance.sum()) + 0.3 * np.sqrt((mean**2).sum()))
+
+    expected = torch.tensor([by_hand(picture) for picture in photos()], dtype=torch.float64)
+    torch.testing.assert_close(score("colorfulness", *photos()).double(), expected, rtol=1e-6, atol=0)
+
+
+RED, BLUE, YELLOW, GREY = (255, 0, 0), (0, 0, 255), (255, 255, 0), (90, 90, 90)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        (GREY, GREY, 0.0),
+        # All greys lie in one point of the opponent plane, black and white too.
+        ((0, 0, 0), (255, 255, 255), 0.0),
+        # One color does not spread; its distance from grey counts 0.3: rg = 255, yb = 127.5.
+        (RED, RED, 0.3 * 127.5 * math.sqrt(5)),
+        # rg = 255 | 0, yb = 127.5 | -255: std 127.5 and 191.25, mean 127.5 and -63.75.
+        (RED, BLUE, 127.5 * (math.sqrt(3.25) + 0.3 * math.sqrt(1.25))),
+        # Opposite in yb = 255 | -255, equal in rg = 0: std 255, mean 0.
+        (YELLOW, BLUE, 255.0),
+    ],
+)
+def test_colorfulness_of_halves_is_in_closed_form(
+    left: tuple[int, int, int], right: tuple[int, int, int], expected: float
+) -> None:
+    assert score("colorfulness", halves(left, right)).item() == pytest.approx(expected, rel=1e-7)
+
+
+def test_the_most_colorful_picture_stays_below_the_declared_bound() -> None:
+    _, high = registry.create("colorfulness").info.range
+    colors = [(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)]
+    scores = score("colorfulness", *(halves(a, b) for a in colors for b in colors))
+    assert 255 <= scores.max().item() <= high
+
+
+@pytest.fixture(scope="module")
+def encoder_reward() -> Reward:
+    made = mini_clip.MiniClip()
+    made.setup("cpu")
+    return made
+
+
+def test_mini_clip_is_the_cosine_of_the_encoders_features(encoder_reward: Reward) -> None:
+    encoder = encoder_reward._encoder  # type: ignore[attr-defined]
+    images = torch.from_numpy(np.stack(photos()).transpose(0, 3, 1, 2).copy())
+    prompts = ["a cheetah", "an owl", "a fish", "an owl", "a cheetah", "a bear"]
+    image, text = encoder.encode_images(images).double().numpy(), encoder.encode_texts(prompts).double().numpy()
+    lengths = np.linalg.norm(image, axis=1) * np.linalg.norm(text, axis=1)
+    expected = np.array([np.dot(a, b) for a, b in zip(image, text, strict=True)]) / lengths
+    np.testing.assert_allclose(checked_score(encoder_reward, images, prompts).numpy(), expected, atol=1e-6)
+
+
+def test_mini_clip_encodes_a_prompt_once_and_keeps_a_bounded_number(
+    encoder_reward: Reward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = encoder_reward._encoder  # type: ignore[attr-defined]
+    encode = encoder.encode_texts
+    asked: list[str] = []
+
+    def counted(texts: Sequence[str]) -> Tensor:
+        asked.extend(texts)
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", counted)
+    image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    for _ in range(3):
+        checked_score(encoder_reward, image.expand(4, -1, -1, -1), ["a new hat"] * 4)
+    assert asked == ["a new hat"]
+    for i in range(mini_clip.KEPT_PROMPTS + 1):
+        checked_score(encoder_reward, image, [f"prompt {i}"])
+    kept = encoder_reward._text.cache_info()  # type: ignore[attr-defined]
+    assert kept.currsize == kept.maxsize == mini_clip.KEPT_PROMPTS
+
+
+def test_mini_clip_says_so_when_it_is_not_set_up() -> None:
+    with pytest.raises(RewardError, match=r"call setup\(\) first"):
+        checked_score(mini_clip.MiniClip(), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [""])
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [("colourfulness", "colorfulness"), ("compresibility", "compressibility"), ("CLIP", "mini_clip")],
+)
+def test_an_unknown_reward_names_the_nearest_and_all(asked: str, nearest: str) -> None:
+    with pytest.raises(registry.UnknownRewardError) as caught:
+        registry.create(asked)
+    assert f"did you mean {nearest!r}?" in str(caught.value)
+    assert all(name in str(caught.value) for name in registry.names())
+
+
+def test_rewards_of_other_packages_are_found_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("their_reward", "rewards.colorfulness:Colorfulness", registry.ENTRY_POINTS),
+        EntryPoint("colorfulness", "nowhere:Impostor", registry.ENTRY_POINTS),
+    ]
+    monkeypatch.setattr(registry, "_announced", lambda: {point.name: point for point in points})
+    assert registry.names() == (*registry.REWARDS, "their_reward")
+    assert registry.create("their_reward").info.name == "colorfulness"
+    assert type(registry.create("colorfulness")).__module__ == "rewards.colorfulness"
+
+
+def test_names_are_known_without_importing_anything_heavy() -> None:
+    heavy = ("torch", "numpy", "PIL", "transformers", "mini", "ray")
+    program = (
+        f"import sys; from rewards import registry; registry.names(); print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
