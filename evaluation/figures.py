@@ -91,13 +91,18 @@ def draw_by_weight(
             mean, error = groups[reward].mean(), groups[reward].sem(ddof=0)
             axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
             axis.plot(x, mean, "-", marker=_MARKERS[number % len(_MARKERS)], color=colour, label=label)
-            axis.set_xticks(x, [weight_name(w, 0) for w in weights])
+            axis.set_xticks(x, [tag(w, int(i)) for i, w in zip(weights.index, weights, strict=True)])
         axis.set_xlabel(weighted)
         axis.set_ylabel(_better(name, True))
         axis.margins(y=0.15)
         axis.legend(frameon=False, labelcolor=_INK)
         _finish(axis)
     return figure
+
+
+def tag(weights: Sequence[float], index: int) -> str:
+    """What stands beside a point: w_1 of two weights, else the number of the weight (from 1), which is short."""
+    return weight_name(weights, index) if len(weights) == 2 else str(index + 1)
 
 
 def _better(name: str, small: bool) -> str:
@@ -124,6 +129,8 @@ def _draw_plane(
     unguided: Sequence[str],
     small: bool,
 ) -> None:
+    # A projection of three rewards has no order of weights and no front of its own: points without lines.
+    planar = all(weights is None or len(weights) == 2 for weights in points["weights"])
     for number, (label, colour) in enumerate(colours.items()):
         rows = points[points["label"] == label].sort_values("weight_index")
         if rows.empty:
@@ -131,15 +138,24 @@ def _draw_plane(
         x, y = rows[axes[0]].to_numpy(dtype=float), rows[axes[1]].to_numpy(dtype=float)
         if label in unguided:
             axis.scatter(x, y, s=22 if small else 40, facecolors="none", edgecolors=colour, label=label)
-            front = non_dominated(np.column_stack([x, y]))
-            order = np.argsort(x[front])
-            axis.plot(x[front][order], y[front][order], "--", color=colour, linewidth=1)
+            if planar:
+                front = non_dominated(np.column_stack([x, y]))
+                order = np.argsort(x[front])
+                axis.plot(x[front][order], y[front][order], "--", color=colour, linewidth=1)
             continue
         marker = _MARKERS[number % len(_MARKERS)]
-        axis.plot(x, y, "-", marker=marker, color=colour, markersize=4 if small else 6, label=label)
+        axis.plot(
+            x,
+            y,
+            linestyle="-" if planar else "none",
+            marker=marker,
+            color=colour,
+            markersize=4 if small else 6,
+            label=label,
+        )
         for i, weights, index in zip(range(len(x)), rows["weights"], rows["weight_index"], strict=True):
             axis.annotate(
-                weight_name(weights, int(index)),
+                tag(weights, int(index)),
                 (x[i], y[i]),
                 xytext=(4, 4),
                 textcoords="offset points",

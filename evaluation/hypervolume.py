@@ -42,7 +42,7 @@ class HypervolumeTable:
 
     `by_prompt`: label, prompt_id, prompt, hypervolume, outside. `by_label`: label, hypervolume (mean over
     prompts), std, prompts, ratio (to the unguided model over the prompts that both have; NaN where there
-    is none or its volume is 0), of_mean_front, outside.
+    is none or its volume is 0), of_mean_front, images, outside, empty (prompts without any volume).
     """
 
     reference: ReferencePoint
@@ -67,17 +67,22 @@ def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> 
 
 
 def reference_point(comparison: Comparison) -> ReferencePoint:
-    """The first `report.reference_point` that a run's configuration states, else a derived one.
-
-    Derived, per reward: the worst value over all runs, methods, prompts and weights, less 5 % of the range
-    of these values (less 5 % of the value's size, or 0.05, where the range is 0).
-    """
+    """The first `report.reference_point` that a run's configuration states, else the derived one."""
     stated = {run.name: _stated(comparison, run) for run in comparison.runs}
     for name, values in stated.items():
         if values:
             others = [other for other, point in stated.items() if point and point != values]
             note = f"; {', '.join(others)} states another, not used here" if others else ""
             return ReferencePoint(values, f"stated in the configuration of {name}{note}")
+    return derived_point(comparison)
+
+
+def derived_point(comparison: Comparison) -> ReferencePoint:
+    """A point below every sample: all of them count, whatever a configuration states.
+
+    Per reward: the worst value over all runs, methods, prompts and weights, less 5 % of the range of these
+    values (less 5 % of the value's size, or 0.05, where the range is 0).
+    """
     derived = {}
     for reward in comparison.guided:
         low, high = float(comparison.points[reward].min()), float(comparison.points[reward].max())
@@ -120,7 +125,9 @@ def _summary(
         "prompts": len(own),
         "ratio": _ratio(by_prompt, label, comparison.base_label(label)),
         "of_mean_front": hypervolume(front, corner).value,
+        "images": len(comparison.of(label)),
         "outside": int(own["outside"].sum()),
+        "empty": int((own["hypervolume"] == 0).sum()),
     }
 
 

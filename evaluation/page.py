@@ -43,7 +43,12 @@ class Plots:
 
 
 def render(
-    comparison: Comparison, volumes: HypervolumeTable, costs: CostTable, ends: pd.DataFrame, plots: Plots
+    comparison: Comparison,
+    volumes: HypervolumeTable,
+    below_all: HypervolumeTable,
+    costs: CostTable,
+    ends: pd.DataFrame,
+    plots: Plots,
 ) -> str:
     """The HTML of the page; everything that it shows is in it."""
     shown = comparison.prompts.head(SHOWN)
@@ -57,6 +62,8 @@ def render(
             plots=plots,
             volumes=volumes,
             by_label=_records(volumes.by_label),
+            below_all=below_all if below_all.reference != volumes.reference else None,
+            below_by_label={row["label"]: row for row in _records(below_all.by_label)},
             volume_rows=_volume_rows(comparison, volumes),
             savings={label: saving(comparison, label) for label in comparison.labels},
             grids=[_grid(comparison, label, shown) for label in comparison.labels],
@@ -109,7 +116,15 @@ def _cell(comparison: Comparison, row: dict[str, Any] | None) -> dict[str, Any] 
 
 def _headings(columns: pd.DataFrame) -> list[str]:
     pairs = zip(columns["weights"], columns["weight_index"], strict=True)
-    return [weight_name(None, int(i)) if w is None else "(" + ", ".join(f"{x:.3g}" for x in w) + ")" for w, i in pairs]
+    return [_heading(w, int(i)) for w, i in pairs]
+
+
+def _heading(weights: Sequence[float] | None, index: int) -> str:
+    """All of a weight; with the number that the figures give it where they do not write w_1."""
+    if weights is None:
+        return weight_name(None, index)
+    shown = "(" + ", ".join(f"{w:.3g}" for w in weights) + ")"
+    return shown if len(weights) == 2 else f"{index + 1}: {shown}"
 
 
 def _weighted(columns: pd.DataFrame) -> bool:

@@ -11,17 +11,22 @@ from evaluation.costs import CostTable, cost_table
 from evaluation.ends import ends
 from evaluation.errors import ReportError
 from evaluation.fronts import mark_fronts, mean_over_prompts
-from evaluation.hypervolume import HypervolumeTable, hypervolume_table, reference_point
+from evaluation.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
 from evaluation.page import SHOWN, Plot, Plots, render
 from evaluation.run_data import UNGUIDED, Comparison, load_runs
 
 
 @dataclass(frozen=True)
 class Tables:
-    """All that the report counts; each is a CSV file beside the page."""
+    """All that the report counts; each is a CSV file beside the page.
+
+    A volume depends on its reference point, and a configuration may state one that suits it: `below_all` is
+    measured from a point below every sample, so that a reader sees both.
+    """
 
     points: pd.DataFrame
     volumes: HypervolumeTable
+    below_all: HypervolumeTable
     costs: CostTable
     ends: pd.DataFrame
 
@@ -40,6 +45,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     tables = Tables(
         mark_fronts(comparison.points, comparison.guided),
         hypervolume_table(comparison, reference_point(comparison)),
+        hypervolume_table(comparison, derived_point(comparison)),
         cost_table(comparison),
         ends(comparison),
     )
@@ -47,7 +53,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(out, comparison, tables)
         plots = _draw(out, comparison)
-        page = render(comparison, tables.volumes, tables.costs, tables.ends, plots)
+        page = render(comparison, tables.volumes, tables.below_all, tables.costs, tables.ends, plots)
         (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReportError(f"{out}: the report cannot be written ({error}). Free it or name another.") from error
@@ -57,8 +63,9 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     names = ("label", "run", "method", "prompt_id", "prompt", "seed", "weight_index", "weights")
     tables.points[[*names, *comparison.rewards, "on_front"]].to_csv(out / "front.csv", index=False)
-    reference = {f"reference_{reward}": value for reward, value in tables.volumes.reference.values.items()}
-    tables.volumes.by_prompt.assign(**reference).to_csv(out / "hypervolume.csv", index=False)
+    for name, volumes in (("hypervolume", tables.volumes), ("hypervolume_below_all", tables.below_all)):
+        reference = {f"reference_{reward}": value for reward, value in volumes.reference.values.items()}
+        volumes.by_prompt.assign(**reference).to_csv(out / f"{name}.csv", index=False)
     tables.costs.rows.to_csv(out / "costs.csv", index=False)
     tables.ends.to_csv(out / "ends.csv", index=False)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from PIL import Image
@@ -13,7 +14,8 @@ from PIL import Image
 from evaluation.costs import cost_table
 from evaluation.ends import ends
 from evaluation.errors import ReportError
-from evaluation.hypervolume import hypervolume_table, reference_point
+from evaluation.figures import draw, palette
+from evaluation.hypervolume import derived_point, hypervolume_table, reference_point
 from evaluation.page import number, spread
 from evaluation.pictures import LARGEST, picture
 from evaluation.report import write_report
@@ -71,6 +73,17 @@ def test_any_number_of_rewards(synthetic_run: Write, guided: list[str]) -> None:
     out = write_report([run], run / "report").parent
     assert len(list(out.glob("front_mean*.svg"))) == {1: 1, 2: 1, 3: 3}[len(guided)]
     assert (pd.read_csv(out / "hypervolume.csv")["hypervolume"] > 0).all()
+    # Three rewards: the figures number the weights, and the page says which number is which weight.
+    assert ("2: (0.5, 0.25, 0.25)" in (out / "index.html").read_text(encoding="utf-8")) == (len(guided) == 3)
+
+
+@pytest.mark.parametrize(("guided", "lines"), [(["a", "b"], {"-", "--"}), (["a", "b", "c"], {"None"})])
+def test_only_two_rewards_have_a_front_line(synthetic_run: Write, guided: list[str], lines: set[str]) -> None:
+    points = load_runs([synthetic_run(guided=guided, prompts=["x"], weights=4)]).points
+    colours = palette(["srsoup", "unguided"], ["unguided"])
+    figure = draw(points, ("a", "b"), colours, ["unguided"], {"a": "a", "b": "b"}, small=True)
+    assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == lines
+    plt.close(figure)
 
 
 def test_failures_are_listed_escaped(synthetic_run: Write) -> None:
@@ -104,6 +117,20 @@ def test_another_reference_point_is_named_and_not_used(synthetic_run: Write) -> 
     runs = [synthetic_run(n, reference=r, prompts=["x"]) for n, r in {"one": first, "two": second}.items()]
     found = reference_point(load_runs(runs))
     assert found.values == first and "two states another" in found.origin
+
+
+def test_a_stated_reference_point_stands_beside_one_below_every_image(synthetic_run: Write) -> None:
+    # So high that no image counts: the page says so, and the other ratio is still there.
+    run = synthetic_run(reference={"colorfulness": 50.0, "compressibility": 50.0}, prompts=["x", "y"])
+    out = write_report([run], run / "report").parent
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "12 of 12 images not above the reference point" in page and "2 of 2 prompts without any volume" in page
+    assert "unguided from a point below every image" in page
+    comparison = load_runs([run])
+    volumes = hypervolume_table(comparison, derived_point(comparison))
+    written = pd.read_csv(out / "hypervolume_below_all.csv")
+    pd.testing.assert_series_equal(written["hypervolume"], volumes.by_prompt["hypervolume"])
+    assert (written["outside"] == 0).all()
 
 
 def test_derived_reference_point_is_below_every_sample(synthetic_run: Write) -> None:
