@@ -1,0 +1,123 @@
+"""The method once more, in float64 NumPy, written from the equations and from nothing else.
+
+Sample Reward Soups (Yao et al., ICLR 2026) and DDIM (Song et al. 2021). It is as slow and as literal as can
+be, row after row and candidate after candidate, so that it can be read beside the paper; the tests compare
+the package with it.
+
+Legend: L weights, N candidates, M rewards, D entries of a latent; `mu_LD` the denoised means mu^l_{t-1},
+`c_m` the mean of exemplar m, `z_ND` the noises z^n that all of them share, `sigma` the paper's sqrt(beta_t).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Array = np.ndarray
+Reward = Callable[[Array], Array]
+
+
+def normalise(r_N: Array) -> Array:
+    """r~ = (r - mean) / (std + 1e-8) with the population std; equal rewards say nothing."""
+    r_N = np.asarray(r_N, np.float64)
+    if np.all(r_N == r_N[0]):
+        return np.zeros_like(r_N)
+    std = np.sqrt(np.mean((r_N - r_N.mean()) ** 2))
+    return (r_N - r_N.mean()) / (std + 1e-8)
+
+
+def search_gradient(r_N: Array, z_ND: Array) -> Array:
+    """Equation 6 by Monte Carlo (Algorithm 1, line 4), in units of the noise: (1/N) sum_n r^n z^n."""
+    return sum(r * z for r, z in zip(r_N, z_ND, strict=True)) / len(r_N)
+
+
+def move(g_D: Array, kind: str) -> Array:
+    """s(g): Equation 7 with tau_t = beta_t (`gradient`), or as long as a noise draw (`sphere`)."""
+    length = np.sqrt(np.sum(g_D**2))
+    if kind == "gradient" or length == 0:
+        return g_D
+    return np.sqrt(g_D.size) * g_D / length
+
+
+def correction(r_N: Array, z_ND: Array, c_D: Array, mu_D: Array, sigma: float, kind: str) -> Array:
+    """What Equation 11 adds to g_m because the row stands at mu and not at c_m."""
+    if kind == "none":
+        return np.zeros_like(mu_D)
+    if kind == "mean-shift":
+        return np.mean(r_N) * (c_D - mu_D) / sigma
+    # Appendix A.3: zbar^n = z^n + c_m - mu; the released code scales each to the length of a noise draw.
+    zbar_ND = [z + c_D - mu_D for z in z_ND]
+    scaled_ND = [np.sqrt(z.size) * z / np.sqrt(np.sum(z**2)) for z in zbar_ND]
+    return search_gradient(r_N, np.array(scaled_ND)) - search_gradient(r_N, z_ND)
+
+
+def soup_step(
+    mu_LD: Array, sigma: float, z_ND: Array, w_LM: Array, rewards: Sequence[Reward], corrected: str, kind: str
+) -> Array:
+    """Algorithm 2 with Equation 11: x_{t-1} of all weights, of which the M one-hot ones must be listed."""
+    exemplars = [next(row for row, w in enumerate(w_LM) if w[m] == 1) for m in range(len(rewards))]
+    r_MN = [
+        normalise(f(np.array([mu_LD[row] + sigma * z for z in z_ND])))
+        for f, row in zip(rewards, exemplars, strict=True)
+    ]
+    x_LD = np.empty_like(mu_LD)
+    for row, w in enumerate(w_LM):
+        g_D = np.zeros(mu_LD.shape[1])
+        for m, r_N in enumerate(r_MN):
+            one_hot = w[m] == 1
+            shift = 0 if one_hot else correction(r_N, z_ND, mu_LD[exemplars[m]], mu_LD[row], sigma, corrected)
+            g_D = g_D + w[m] * (search_gradient(r_N, z_ND) + shift)
+        x_LD[row] = mu_LD[row] + sigma * move(g_D, kind)
+    return x_LD
+
+
+def weighted_sum_step(
+    mu_LD: Array, sigma: float, z_ND: Array, w_LM: Array, rewards: Sequence[Reward], kind: str
+) -> Array:
+    """Equation 9 for each weight by itself: x_{t-1} of all weights."""
+    x_LD = np.empty_like(mu_LD)
+    for row, w in enumerate(w_LM):
+        candidates_ND = np.array([mu_LD[row] + sigma * z for z in z_ND])
+        g_D = np.zeros(mu_LD.shape[1])
+        for w_m, f in zip(w, rewards, strict=True):
+            if w_m > 0:
+                g_D = g_D + w_m * search_gradient(normalise(f(candidates_ND)), z_ND)
+        x_LD[row] = mu_LD[row] + sigma * move(g_D, kind)
+    return x_LD
+
+
+def overlap(mu_D: Array, c_D: Array, sigma: float) -> Array:
+    """Equation 14: the Bhattacharyya coefficient of two Gaussians, dimension by dimension."""
+    return np.exp(-((mu_D - c_D) ** 2) / (8 * sigma**2))
+
+
+class Reverse(NamedTuple):
+    """x_{t-1} ~ N(mean, sigma^2 I) and the denoised estimate x0 that it rests on."""
+
+    mean: Array
+    sigma: float
+    x0: Array
+
+
+def scaled_linear_alphas_cumprod(start: float, end: float, steps: int) -> Array:
+    """Stable Diffusion's schedule: sqrt(beta) rises evenly; a_t is the running product of 1 - beta."""
+    beta = np.linspace(np.sqrt(start), np.sqrt(end), steps, dtype=np.float64) ** 2
+    return np.cumprod(1 - beta)
+
+
+def estimate(x: Array, prediction: Array, a_t: float, prediction_type: str) -> tuple[Array, Array]:
+    """x0 and eps of x_t = sqrt(a_t) x0 + sqrt(1 - a_t) eps; v = sqrt(a_t) eps - sqrt(1 - a_t) x0."""
+    if prediction_type == "epsilon":
+        return (x - np.sqrt(1 - a_t) * prediction) / np.sqrt(a_t), prediction
+    if prediction_type == "v_prediction":
+        x0 = np.sqrt(a_t) * x - np.sqrt(1 - a_t) * prediction
+        return x0, (x - np.sqrt(a_t) * x0) / np.sqrt(1 - a_t)
+    assert prediction_type == "sample"
+    return prediction, (x - np.sqrt(a_t) * prediction) / np.sqrt(1 - a_t)
+
+
+def ddim(x: Array, prediction: Array, a_t: float, a_p: float, eta: float, prediction_type: str) -> Reverse:
+    """DDIM, Equations 12 and 16, from a_t = alphas_cumprod[t] to a_p of the timestep before."""
+    x0, eps = estimate(x, prediction, a_t, prediction_type)
+    sigma = eta * np.sqrt((1 - a_p) / (1 - a_t)) * np.sqrt(1 - a_t / a_p)
+    return Reverse(np.sqrt(a_p) * x0 + np.sqrt(1 - a_p - sigma**2) * eps, float(sigma), x0)
