@@ -98,7 +98,7 @@ async def run_guided(
     n_steps, n_weights = len(denoiser.timesteps), len(w_LM)
     if not 0 <= guidance.soup_steps <= n_steps:
         raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
-    soup = with_exemplars(w_LM) if guidance.soup_steps else Soup(w_LM, (), n_weights)
+    soup = with_exemplars(w_LM)
     x_RCHW = initial_noise(seed, shape).expand(len(soup.w_RM), *shape)
     records = []
     for i, timestep in enumerate(denoiser.timesteps):

@@ -31,8 +31,11 @@ def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
         ValueError: rows of unequal length, a negative or non-finite entry, or a sum off 1 by more than
             1e-6; names the row.
     """
-    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
-        raise ValueError("weights: give at least one row, and as many entries in each row as there are rewards")
+    if not rows or not rows[0]:
+        raise ValueError("weights: give at least one row, and an entry in it for each reward")
+    for index, entries in enumerate(rows):
+        if len(entries) != len(rows[0]):
+            raise ValueError(f"weights: row {index} has {len(entries)} entries, but row 0 has {len(rows[0])}")
     w_LM = torch.tensor(rows, dtype=torch.float64)
     for index, row in enumerate(w_LM):
         if not torch.isfinite(row).all() or (row < 0).any() or abs(row.sum().item() - 1) > TOLERANCE:

@@ -64,7 +64,9 @@ async def soup_step(
     for row, w_M in enumerate(soup.w_RM):
         for m in _support(w_M):
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
-            g_RD[row] += w_M[m] * corrected_gradient(r_MN[m], z_ND, delta_D, sigma, correction)
+            # By the weight and not by delta: all rows start equal, and rounding must not pick the formula.
+            carried: Correction = "none" if w_M[m] == 1 else correction
+            g_RD[row] += w_M[m] * corrected_gradient(r_MN[m], z_ND, delta_D, sigma, carried)
 
     used_RM = soup.w_RM > 0
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
@@ -83,9 +85,9 @@ def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float,
     - `renormalised` (the released code): (1/N) sum_n r~_n u^n with u^n = z^n + delta scaled to length
       sqrt(D), the shift without 1/sigma as in the appendix.
 
-    An exemplar itself has delta = 0 and takes g_m plainly under every correction.
+    An exemplar itself needs no correction: `soup_step` asks for `none` where a weight is one-hot.
     """
-    if correction == "none" or not delta_D.any():
+    if correction == "none":
         return search_gradient(r_N, z_ND)
     if correction == "mean-shift":
         return search_gradient(r_N, z_ND) + r_N.mean() * delta_D / sigma
