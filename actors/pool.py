@@ -1,5 +1,4 @@
-"""Calls to a set of equal actors: to the least loaded, two queued an actor, with bounded retries on
-others."""
+"""Calls to a set of equal actors: to the least loaded, two queued an actor, with bounded retries on others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -13,16 +13,15 @@ from actors.shells import Cell, DiffusionActor, Progress, RewardActor
 from configs.errors import RequestError
 from configs.schema import RunConfig
 
-# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot place an actor waits for
-# ever.
+# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot place an actor waits
+# for ever.
 READY_SECONDS = 900.0
 POLL_SECONDS = 0.5
 PROMPTS_PER_DIFFUSION_ACTOR = 2
 
 
 class RaySession:
-    """Context manager. Joins the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it at the
-    end."""
+    """Context manager. Joins the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it at the end."""
 
     def __init__(self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]]) -> None:
         self._config, self._run_prompt = config, run_prompt

@@ -67,8 +67,7 @@ class _RewardActor:
 
 
 class _Cell:
-    """Runs many prompts at once, each by the coroutine that it is given, on its own diffusion and
-    reward actors.
+    """Runs many prompts at once, each by the coroutine that it is given, on its own actors.
 
     It holds the state of its prompts; the actors hold none.
     """

@@ -42,6 +42,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise _request_error(error, data, str(path), from_command_line) from error
 
 
+def origin(key: str, path: Path, overrides: Sequence[str]) -> str:
+    """Where the value of a dotted key came from: the file, or the command line."""
+    given = [override.partition("=")[0].split(".") for override in overrides]
+    return COMMAND_LINE if any(_same_place(keys, key.split(".")) for keys in given) else str(path)
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """YAML's safe loader, which by itself would let the second of two equal keys win in silence."""
 

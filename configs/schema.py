@@ -188,6 +188,10 @@ class RunConfig(Part):
             raise ValueError(
                 f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"
             )
+        if guided and self.model.eta == 0:
+            raise ValueError(
+                "model.eta: at 0 no step has noise, so none can be guided; set it above 0, or set method=unguided"
+            )
         if guided and self.queries < 2:
             raise ValueError(
                 f"queries: N is {self.queries}, and one candidate alone has no better or worse; set N to 2 or more"

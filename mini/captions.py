@@ -7,8 +7,8 @@ and the empty caption is what guidance leaves from.
 
 from __future__ import annotations
 
+import json
 import random
-from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel
@@ -59,7 +59,6 @@ def train_merges(texts: list[str]) -> list[tuple[str, str]]:
     """Byte-pair merges over CLIP's words: lower case, bytes as characters, the last one marked `</w>`."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     splitter = pre_tokenizers.WhitespaceSplit()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([splitter, pre_tokenizers.Punctuation(), ByteLevel(False)])
     trainer = trainers.BpeTrainer(
@@ -70,8 +69,6 @@ def train_merges(texts: list[str]) -> list[tuple[str, str]]:
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
     return [
         tuple(m) if isinstance(m, list) else tuple(m.split(" "))
         for m in json.loads(tokenizer.to_str())["model"]["merges"]
@@ -93,8 +90,3 @@ def build_tokenizer() -> CLIPTokenizer:
         pad_token=END,
         model_max_length=LENGTH,
     )
-
-
-def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Writes the files that `CLIPTokenizer.from_pretrained(folder)` reads."""
-    tokenizer.save_pretrained(folder)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from configs.errors import RequestError
-from configs.load import load_config
+from configs.load import load_config, origin
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
@@ -40,7 +40,7 @@ def planned(config: Path, overrides: list[str] | None) -> "Plan":
     settings = load_config(config, overrides or [])
     from pipeline.plan import make_plan
 
-    return make_plan(settings, str(config))
+    return make_plan(settings, lambda key: origin(key, config, overrides or []))
 
 
 @app.command()

@@ -16,13 +16,11 @@ import yaml
 from configs.errors import RequestError
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
-from pipeline.records import remove_part, write_part, write_whole
+from pipeline.records import remove_leftovers, remove_part, write_part, write_whole
 from pipeline.task import PromptFailure, PromptResult, attempt_prompt
 
 # Written in this order: the costs part marks the key as finished.
 _PARTS = ("samples", "scores", "steps", "costs")
-
-
 Results = Generator[PromptResult | PromptFailure, None, None]
 
 
@@ -114,6 +112,7 @@ def _folder_of_our_own(plan: Plan) -> Iterator[None]:
         raise _folder_error(plan, str(error)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove_leftovers(folder)
         if not (folder / "config.yaml").is_file():
             write_whole(folder / "config.yaml", _record(plan).encode())
         yield

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,10 @@ _FREE: dict[str, Any] = {
 }
 # What is in a task's key by itself, or names the run.
 _APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "prompts": True}
+
+
+# Where the value of a dotted key came from, for a message.
+Origin = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -88,20 +93,23 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     )
 
 
-def make_plan(config: RunConfig, file: str) -> Plan:
+def make_plan(config: RunConfig, origin: Origin) -> Plan:
     """Check all that can be checked without loading a model, and settle the tasks.
+
+    Args:
+        origin: names the file, or the command line, that the value of a key came from.
 
     Raises:
         RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
             one that holds another configuration; names file, key, value, what is allowed and the mend.
     """
-    _check_rewards(config, file)
-    _check_reference_point(config, file)
+    _check_rewards(config, origin)
+    _check_reference_point(config, origin)
     try:
         model_revision = revision(model_folder(config.model.name))
     except ModelFolderError as error:
         raise RequestError(
-            file=file,
+            file=origin("model.name"),
             key="model.name",
             value=config.model.name,
             problem=error.problem,
@@ -111,7 +119,7 @@ def make_plan(config: RunConfig, file: str) -> Plan:
     prompts = read_prompts(config.prompts)
     tasks = tuple(_task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods)
     plan = Plan(config, model_revision, tasks)
-    _check_folder(plan, file)
+    _check_folder(plan, origin)
     return plan
 
 
@@ -139,14 +147,14 @@ def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -
     )
 
 
-def _check_rewards(config: RunConfig, file: str) -> None:
+def _check_rewards(config: RunConfig, origin: Origin) -> None:
     known = registry.names()
     for role in ("guided", "held_out"):
         for index, name in enumerate(getattr(config.rewards, role)):
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
                 raise RequestError(
-                    file=file,
+                    file=origin(f"rewards.{role}"),
                     key=f"rewards.{role}.{index}",
                     value=name,
                     problem="there is no reward of this name",
@@ -155,11 +163,11 @@ def _check_rewards(config: RunConfig, file: str) -> None:
                 )
 
 
-def _check_reference_point(config: RunConfig, file: str) -> None:
+def _check_reference_point(config: RunConfig, origin: Origin) -> None:
     point = config.report.reference_point
     if point is not None and set(point) != set(config.rewards.guided):
         raise RequestError(
-            file=file,
+            file=origin("report.reference_point"),
             key="report.reference_point",
             value=point,
             problem="it does not have one value for each guided reward",
@@ -168,14 +176,14 @@ def _check_reference_point(config: RunConfig, file: str) -> None:
         )
 
 
-def _check_folder(plan: Plan, file: str) -> None:
+def _check_folder(plan: Plan, origin: Origin) -> None:
     folder = plan.folder
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise RequestError(
-            file=file,
+            file=origin("output"),
             key="output",
             value=str(folder),
             problem=f"{there} " + ("cannot be written" if there.is_dir() else "is no folder"),
@@ -184,10 +192,10 @@ def _check_folder(plan: Plan, file: str) -> None:
         )
     record = folder / "config.yaml"
     if record.is_file():
-        _check_same(plan, yaml.safe_load(record.read_text(encoding="utf-8")), file)
+        _check_same(plan, yaml.safe_load(record.read_text(encoding="utf-8")), origin)
 
 
-def _check_same(plan: Plan, record: Any, file: str) -> None:
+def _check_same(plan: Plan, record: Any, origin: Origin) -> None:
     """Refuse to mix two configurations in one folder; says the first key that differs."""
     here = {**_flat(comparable(plan.config)), "model_revision": plan.model_revision}
     held = record if isinstance(record, dict) else {}
@@ -195,7 +203,7 @@ def _check_same(plan: Plan, record: Any, file: str) -> None:
     for key, value in here.items():
         if there.get(key) != value:
             raise RequestError(
-                file=file,
+                file=origin(key),
                 key=key,
                 value=value,
                 problem=f"{plan.folder} holds a run with {key} = {there.get(key)!r}",

@@ -32,6 +32,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("in all", f"{total['queries']:,} queries, {total['decodes']:,} decodes")
     table.add_row("done already", f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts")
     table.add_row("seconds expected", _expected_seconds(plan))
+    actors = config.compute.diffusion_actors
+    table.add_row("diffusion actors", "one a GPU, or one a CPU core without" if actors == "auto" else str(actors))
     table.add_row("output", str(plan.folder))
     return table
 

@@ -17,19 +17,19 @@ class Reporter:
     The time left is that of the candidates left at the rate of this call so far.
     """
 
-    def __init__(self, prompts: int, steps: int, candidates: int, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, prompts: int, steps: int, candidates: int, stream: TextIO | None = None) -> None:
         self._totals = (prompts, steps, candidates)
         self._prompts = self._steps = self._candidates = 0
-        self._stream, self._start = stream, time.monotonic()
+        self._stream, self._start = stream or sys.stderr, time.monotonic()
         self._told = float("-inf")
         self._bar = (
             Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(),
                 TaskProgressColumn(),
-                console=Console(file=stream),
+                console=Console(file=self._stream),
             )
-            if stream.isatty()
+            if self._stream.isatty()
             else None
         )
 

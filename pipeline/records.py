@@ -145,6 +145,12 @@ def write_whole(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
+def remove_leftovers(run: Path) -> None:
+    """Remove the temporary files of a writer that was killed. Only for who alone writes to the run."""
+    for leftover in (*run.glob(".part-*"), *run.glob("*/.part-*")):
+        leftover.unlink(missing_ok=True)
+
+
 def remove_part(run: Path, table: str, key: str) -> None:
     """Remove the part of one key, if there is one."""
     (run / table / f"{key}.parquet").unlink(missing_ok=True)

@@ -120,8 +120,7 @@ async def run_guided(
 
 
 def _without_hidden(soup: Soup) -> Soup:
-    """The user's rows alone. Exemplars stay known, for the overlap, where all of them are among those
-    rows."""
+    """The user's rows alone. Exemplars stay known, for the overlap, where all are among those rows."""
     known = soup.exemplars if all(row < soup.visible for row in soup.exemplars) else ()
     return Soup(soup.w_RM[: soup.visible], known, soup.visible)
 

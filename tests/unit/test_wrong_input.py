@@ -39,6 +39,7 @@ def refused(*arguments: str) -> str:
         ("rewards.guided=[colorfulnes, compressibility]", "rewards.guided.0", "did you mean colorfulness?"),
         ("output=/proc/none/run", "output", "another place"),
         ("report.reference_point={a: 1}", "report.reference_point", "colorfulness, compressibility"),
+        ("model.eta=0", "model.eta", "method=unguided"),
         ("seed=1.5", "seed", "whole number"),
         ("method=[srsoup, srsoup]", "method", "each once"),
         ("steps", "steps", "KEY=VALUE"),
@@ -48,6 +49,7 @@ def test_wrong_values_are_refused(override: str, key: str, says: str, tmp_path: 
     extra = [] if override.startswith("output") else [f"output={tmp_path / 'run'}"]
     output = refused(override, *extra)
     assert f"key:     {key}\n" in output and says in output
+    assert ("file:    /no/such.txt\n" if "such.txt" in override else "file:    command line\n") in output
     assert not (tmp_path / "run").exists()
 
 
@@ -55,7 +57,7 @@ def test_a_folder_with_another_configuration_is_refused(tmp_path: Path) -> None:
     from pipeline.driver import _folder_of_our_own
     from pipeline.plan import make_plan
 
-    with _folder_of_our_own(make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), DEMO)):
+    with _folder_of_our_own(make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)):
         pass
     assert "key:     seed\n" in refused("seed=7", f"output={tmp_path}")
 
@@ -64,7 +66,7 @@ def test_two_drivers_on_one_folder_are_refused(tmp_path: Path) -> None:
     from pipeline.driver import _folder_of_our_own
     from pipeline.plan import make_plan
 
-    plan = make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), DEMO)
+    plan = make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)
     with _folder_of_our_own(plan), pytest.raises(RequestError, match="another run"), _folder_of_our_own(plan):
         pass
 
