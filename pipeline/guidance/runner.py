@@ -17,6 +17,7 @@ from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import Denoiser, Query
 from pipeline.guidance.search_gradient import StepKind
 from pipeline.guidance.seeds import derive_seed
+from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import Soup, with_exemplars
 from pipeline.guidance.soup import Correction, Guided, soup_step, weighted_sum_step
 
@@ -33,6 +34,8 @@ class Guidance:
         step: how long a move is; see `search_gradient.move`.
         correction: how an exemplar's gradient is carried over; see `soup.corrected_gradient`.
         noise: how the N noises of a step are drawn; see `noise.step_noise`.
+        first: what the first K steps are: `soup`, or `unguided`, the ablation of Figure 7 (right).
+        shaping: how rewards become factors of the noises; see `shaping.Shaping`.
     """
 
     candidates: int
@@ -40,6 +43,8 @@ class Guidance:
     step: StepKind = "sphere"
     correction: Correction = "renormalised"
     noise: NoiseKind = "plain"
+    first: Literal["soup", "unguided"] = "soup"
+    shaping: Shaping = PLAIN
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ async def run_guided(
 ) -> Trajectory:
     """Guide L copies of one x_T, one for each weight: K soup steps (Algorithm 2), then weighted-sum steps.
 
+    With `guidance.first` unguided, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
+
     Args:
         w_LM: weights on the simplex (`simplex.as_weights`).
         shape: (C, H, W) of one latent.
@@ -98,25 +105,37 @@ async def run_guided(
     n_steps, n_weights = len(denoiser.timesteps), len(w_LM)
     if not 0 <= guidance.soup_steps <= n_steps:
         raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
-    soup = with_exemplars(w_LM)
-    x_RCHW = initial_noise(seed, shape).expand(len(soup.w_RM), *shape)
+    soup, shaping = with_exemplars(w_LM), guidance.shaping
+    n_first = len(soup.w_RM) if guidance.first == "soup" else 1
+    x_RCHW = initial_noise(seed, shape).expand(n_first, *shape)
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
         if i == guidance.soup_steps:
-            soup, x_RCHW = _without_hidden(soup), x_RCHW[:n_weights]
+            soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, n_weights)
         mu_RCHW, sigma = await denoiser.reverse_step(x_RCHW, i)
-        phase: Phase = "mean" if sigma == 0 else "soup" if i < guidance.soup_steps else "weighted_sum"
+        phase: Phase = "mean" if sigma == 0 else guidance.first if i < guidance.soup_steps else "weighted_sum"
         z_NCHW = step_noise(seed, i, guidance.candidates, shape, guidance.noise)
-        guided = None
-        if phase == "soup":
-            guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step)
+        x_RCHW, guided = mu_RCHW, None
+        if phase == "unguided":
+            x_RCHW = mu_RCHW + sigma * z_NCHW[:1]
+        elif phase == "soup":
+            guided = await soup_step(
+                mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step, shaping
+            )
         elif phase == "weighted_sum":
-            guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step)
-        overlap = overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights] if sigma and soup.exemplars else None
-        x_RCHW = mu_RCHW if guided is None else guided.x_RCHW
-        records.append(StepRecord(i, timestep, phase, sigma, guided and guided.first(n_weights), overlap))
+            guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step, shaping)
+        if guided is not None:
+            x_RCHW, guided = guided.x_RCHW, guided.first(n_weights)
+        parted = sigma and soup.exemplars and max(soup.exemplars) < len(mu_RCHW)
+        overlap = overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights] if parted else None
+        records.append(StepRecord(i, timestep, phase, sigma, guided, overlap))
         on_step(i)
-    return Trajectory(x_RCHW[:n_weights], tuple(records))
+    return Trajectory(_visible(x_RCHW, n_weights), tuple(records))
+
+
+def _visible(x_RCHW: Tensor, n_weights: int) -> Tensor:
+    """The rows of the user's weights; one common row is theirs all."""
+    return x_RCHW[:n_weights] if len(x_RCHW) > 1 else x_RCHW.expand(n_weights, *x_RCHW.shape[1:])
 
 
 def _without_hidden(soup: Soup) -> Soup:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pipeline.guidance.ports import Query
-from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
+from pipeline.guidance.search_gradient import StepKind, move, search_gradient
+from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import Soup
 
 Correction = Literal["none", "mean-shift", "renormalised"]
@@ -49,6 +50,7 @@ async def soup_step(
     step: int,
     correction: Correction,
     kind: StepKind,
+    shaping: Shaping = PLAIN,
 ) -> Guided:
     """Algorithm 2: only the M exemplars are decoded and asked, each by its own reward: M*N queries.
 
@@ -58,7 +60,7 @@ async def soup_step(
     z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
     asked = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
     scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*asked)])
-    r_MN = torch.stack([normalise(r_N) for r_N in scores_MN])
+    r_MN = torch.stack([shaping(r_N, m) for m, r_N in enumerate(scores_MN)])
 
     g_RD = torch.zeros_like(mu_RD)
     for row, w_M in enumerate(soup.w_RM):
@@ -97,7 +99,14 @@ def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float,
 
 
 async def weighted_sum_step(
-    mu_RCHW: Tensor, sigma: float, z_NCHW: Tensor, w_RM: Tensor, query: Query, step: int, kind: StepKind
+    mu_RCHW: Tensor,
+    sigma: float,
+    z_NCHW: Tensor,
+    w_RM: Tensor,
+    query: Query,
+    step: int,
+    kind: StepKind,
+    shaping: Shaping = PLAIN,
 ) -> Guided:
     """Equation 9: every weight has its own N candidates, decoded once and scored by each reward with w_m > 0.
 
@@ -110,7 +119,7 @@ async def weighted_sum_step(
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*asked)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            g_RD[row] += w_RM[row, m] * search_gradient(normalise(r_N), z_ND)
+            g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m), z_ND)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
 
