@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-Method = Literal["srsoup", "weighted_sum", "unguided"]
+from configs.weights import RULES, weights_by_rule
+
+Method = Literal["srsoup", "weighted_sum", "unguided_first", "unguided"]
 WEIGHT_TOLERANCE = 1e-6
 LARGEST_CHUNK = 64
 
@@ -47,6 +49,15 @@ class GuidanceConfig(Part):
     )
     noise: Literal["plain", "antithetic"] = Field(
         "plain", description="antithetic: z and -z in pairs; needs an even number of queries."
+    )
+    normalisation: Literal["std", "tanh", "min-max"] = Field(
+        "std", description="std: (r - mean) / std over the candidates. tanh of that caps outliers. min-max: to 0..1."
+    )
+    elite_fraction: float = Field(
+        1.0, gt=0, le=1, description="of the candidates, the best that keep their reward; 1 keeps all"
+    )
+    satisfied_above: dict[str, float] = Field(
+        {}, description="guided reward: target; a candidate past the target counts 0 for it"
     )
 
 
@@ -130,16 +141,30 @@ class RunConfig(Part):
     output: str | None = Field(None, description="the run's folder; null is runs/<name>")
     method: Method | Annotated[tuple[Method, ...], BeforeValidator(_tuple)] = "srsoup"
     seed: int = Field(0, ge=0, lt=2**63)
+    seeds: int = Field(1, ge=1, description="fronts a prompt, each from a seed of its own")
     steps: int = Field(50, ge=1, le=1000, description="T, denoising steps")
     queries: int = Field(30, ge=1, description="N, candidates around each mean in each step")
     soup: SoupConfig = SoupConfig()
     guidance: GuidanceConfig = GuidanceConfig()
-    weights: Annotated[tuple[Row, ...], BeforeValidator(_tuple)] = Field(description="L rows of M entries")
+    weights: Annotated[tuple[Row, ...], BeforeValidator(_tuple)] = Field(
+        description=f"L rows of M entries, or a rule: {RULES}"
+    )
     prompts: PromptsConfig
     model: ModelConfig = ModelConfig()
     rewards: RewardsConfig
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rule_to_rows(cls, data: Any) -> Any:
+        """Weights that are named by a rule become rows, and are kept as rows in the run's record."""
+        if isinstance(data, dict) and isinstance(data.get("weights"), dict):
+            rewards = data.get("rewards")
+            guided = rewards.get("guided") if isinstance(rewards, dict) else None
+            if isinstance(guided, list | tuple) and guided:
+                return data | {"weights": weights_by_rule(data["weights"], len(guided))}
+        return data
 
     @field_validator("name")
     @classmethod
@@ -182,9 +207,19 @@ class RunConfig(Part):
         return self
 
     @model_validator(mode="after")
+    def _targets_fit(self) -> Self:
+        unknown = sorted(set(self.guidance.satisfied_above) - set(self.rewards.guided))
+        if unknown:
+            raise ValueError(
+                f"guidance.satisfied_above: {', '.join(unknown)} guides nothing here; "
+                f"name guided rewards only: {', '.join(self.rewards.guided)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _steps_fit(self) -> Self:
         guided = set(self.methods) - {"unguided"}
-        if "srsoup" in guided and self.soup.steps > self.steps:
+        if guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
             raise ValueError(
                 f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"
             )

@@ -111,7 +111,7 @@ def load_run(path: Path) -> RunData:
             f"{path}: no finished prompt to report on ({failed} failed). Run `srsoup run` with the same "
             "configuration until at least one prompt is done, then report again."
         )
-    points = _join(path, tables["samples"], tables["scores"], guided + held_out)
+    points = _join(path, tables, guided + held_out)
     name = str(config["name"])
     return RunData(path, name, document, guided, held_out, points, tables["costs"], tables["failures"])
 
@@ -174,7 +174,8 @@ def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
         ) from error
 
 
-def _join(path: Path, samples: pd.DataFrame, scores: pd.DataFrame, rewards: tuple[str, ...]) -> pd.DataFrame:
+def _join(path: Path, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
+    samples, scores, costs = tables["samples"], tables["scores"], tables["costs"]
     wide = scores.pivot(index=["key", "weight_index"], columns="reward", values="value").reset_index()
     points = samples.merge(wide, on=["key", "weight_index"], how="left", validate="one_to_one")
     missing = [r for r in rewards if r not in points.columns or points[r].isna().any()]
@@ -186,7 +187,23 @@ def _join(path: Path, samples: pd.DataFrame, scores: pd.DataFrame, rewards: tupl
     points["image"] = [image["bytes"] for image in points["image"]]
     weights = [None if w is None else [float(x) for x in w] for w in points["weights"]]
     points["weights"] = pd.Series(weights, index=points.index, dtype=object)
+    points = _each_seed_apart(points, costs)
     return points.sort_values(["method", "prompt", "prompt_id", "weight_index"]).reset_index(drop=True)
+
+
+def _each_seed_apart(points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Fronts of several seeds of one prompt, told apart by prompt_id and prompt as if they were prompts.
+
+    A front's seed is in its costs; a sample's own differs among the samples of the unguided model. The seeds of a
+    prompt are numbered in ascending order, the same for every method.
+    """
+    seed = points["key"].map(costs.set_index("key")["seed"])
+    number = seed.groupby(points["prompt_id"]).rank(method="dense").astype(int)
+    several = number.groupby(points["prompt_id"]).transform("max") > 1
+    return points.assign(
+        prompt_id=points["prompt_id"].where(~several, points["prompt_id"] + "-" + number.astype(str)),
+        prompt=points["prompt"].where(~several, points["prompt"] + " (seed " + number.astype(str) + ")"),
+    )
 
 
 def _names(runs: Sequence[RunData]) -> list[str]:

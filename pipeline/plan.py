@@ -17,6 +17,7 @@ from configs.schema import RunConfig
 from diffusion.folder import ModelFolderError, model_folder, revision
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
+from pipeline.guidance.shaping import Shaping
 from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
 from pipeline.task import PromptTask
@@ -29,7 +30,7 @@ _FREE: dict[str, Any] = {
     "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
 }
 # What is in a task's key by itself, or names the run.
-_APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "prompts": True}
+_APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
 
 
 # Where the value of a dotted key came from, for a message.
@@ -86,10 +87,11 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     if task.method == "unguided":
         return ExpectedCost(0, n_weights)
     k = task.guidance.soup_steps
+    shared = k if task.guidance.first == "soup" else 0
     asked = sum(sum(1 for w in row if w > 0) for row in task.weights)
     return ExpectedCost(
-        queries=n * (n_rewards * k + asked * (steps - k)),
-        decodes=n * (n_rewards * k + n_weights * (steps - k)) + n_weights,
+        queries=n * (n_rewards * shared + asked * (steps - k)),
+        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + n_weights,
     )
 
 
@@ -117,14 +119,20 @@ def make_plan(config: RunConfig, origin: Origin) -> Plan:
             mend=error.mend,
         ) from error
     prompts = read_prompts(config.prompts)
-    tasks = tuple(_task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods)
+    tasks = tuple(
+        _task(config, prompt, index, method, model_revision)
+        for prompt in prompts
+        for index in range(config.seeds)
+        for method in config.methods
+    )
     plan = Plan(config, model_revision, tasks)
     _check_folder(plan, origin)
     return plan
 
 
-def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -> PromptTask:
-    seed = derive_seed(config.seed, prompt.prompt_id)
+def _task(config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str) -> PromptTask:
+    """The task of one prompt's seed number `index`, 0-based, and one method."""
+    seed = derive_seed(config.seed, prompt.prompt_id, *((index,) if index else ()))
     decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
     decisive["compute"]["chunk"] = config.chunk_size
     identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, decisive]
@@ -136,10 +144,16 @@ def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -
         weights=config.weights,
         guidance=Guidance(
             candidates=config.queries,
-            soup_steps=config.soup.steps if method == "srsoup" else 0,
+            soup_steps=config.soup.steps if method in ("srsoup", "unguided_first") else 0,
             step=config.guidance.step,
             correction=config.soup.correction,
             noise=config.guidance.noise,
+            first="unguided" if method == "unguided_first" else "soup",
+            shaping=Shaping(
+                config.guidance.normalisation,
+                config.guidance.elite_fraction,
+                tuple(config.guidance.satisfied_above.get(name) for name in config.rewards.guided),
+            ),
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
