@@ -18,6 +18,7 @@ from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import remove_leftovers, remove_part, write_part, write_whole
 from pipeline.task import PromptFailure, PromptResult, attempt_prompt
+from rewards.registry import create
 
 # Written in this order: the costs part marks the key as finished.
 _PARTS = ("samples", "scores", "steps", "costs")
@@ -134,9 +135,11 @@ def _folder_error(plan: Plan, problem: str) -> RequestError:
 
 
 def _record(plan: Plan) -> str:
-    """What `config.yaml` of a run holds: the resolved configuration, versions, the model's revision."""
+    """What `config.yaml` of a run holds: the resolved configuration, units, versions, the model's revision."""
+    rewards = plan.config.rewards
     record = {
         "config": plan.config.model_dump(mode="json"),
+        "units": {name: create(name).info.unit for name in (*rewards.guided, *rewards.held_out)},
         "versions": {"python": platform.python_version(), **_versions()},
         "model_revision": plan.model_revision,
     }
