@@ -1,6 +1,7 @@
 """`python -m mini [STAGE]`: rebuild the embedded model from the registries alone, or one stage of it.
 
 Each stage goes on from its checkpoint; the budgets are minutes of wall clock, one CPU thread but for the VAE's two.
+`export` writes the weights, `measure` the numbers of the card and the sheet.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from mini.captions import build_tokenizer
 from mini.export import WEIGHTS, export_pipeline
 from mini.measure import write_measures
 from mini.train_encoder import train_encoder
-from mini.train_unet import encode_augmented, train_unet
+from mini.train_unet import VARIED, encode_augmented, train_unet
 from mini.train_vae import normalise_latents, train_vae
 
-STAGES = ("data", "vae", "encoder", "unet", "export")
+STAGES = ("data", "vae", "encoder", "unet", "export", "measure")
 AUGMENTATIONS = 24
 # So that the few animals are a fair part of what the autoencoder sees.
 ANIMAL_COPIES = 8
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--vae-minutes", type=float, default=12)
     parser.add_argument("--encoder-minutes", type=float, default=12)
     parser.add_argument("--unet-minutes", type=float, default=87)
+    parser.add_argument("--variety-minutes", type=float, default=60)
     options = parser.parse_args()
     for stage in (options.stage,) if options.stage else STAGES:
         _STAGES[stage](options)
@@ -64,13 +66,19 @@ def _encoder(options: argparse.Namespace) -> None:
 
 def _unet(options: argparse.Namespace) -> None:
     vae = AutoencoderKL.from_pretrained(options.work / "vae")
-    latents = encode_augmented(vae, _artwork(options)[0], AUGMENTATIONS, seed=1)
-    train_unet(latents, build_tokenizer(), options.work / "unet.pt", options.unet_minutes)
+    animals, tokenizer, plain = _artwork(options)[0], build_tokenizer(), options.work / "unet_plain.pt"
+    latents = encode_augmented(vae, animals, AUGMENTATIONS, seed=1)
+    train_unet(latents, tokenizer, plain, options.unet_minutes)
+    latents = encode_augmented(vae, animals, 4 * AUGMENTATIONS, seed=2, variety=VARIED)
+    train_unet(latents, tokenizer, options.work / "unet.pt", options.variety_minutes, start=plain)
 
 
 def _export(options: argparse.Namespace) -> None:
     vae = AutoencoderKL.from_pretrained(options.work / "vae")
     export_pipeline(options.work / "unet.pt", vae, build_tokenizer(), WEIGHTS / "pipeline")
+
+
+def _measure(options: argparse.Namespace) -> None:
     write_measures()
 
 
@@ -78,7 +86,7 @@ def _artwork(options: argparse.Namespace) -> tuple[data.Artwork, data.Artwork]:
     return data.load_cache(options.work / "animals.npz"), data.load_cache(options.work / "everything.npz")
 
 
-_STAGES = {"data": _data, "vae": _vae, "encoder": _encoder, "unet": _unet, "export": _export}
+_STAGES = {"data": _data, "vae": _vae, "encoder": _encoder, "unet": _unet, "export": _export, "measure": _measure}
 
 if __name__ == "__main__":
     main()

@@ -23,6 +23,7 @@ def affine(
     scale: tuple[float, float] = (0.84, 1.0),
     degrees: float = 10.0,
     shift: float = 0.05,
+    stretch: float = 0.0,
 ) -> Tensor:
     """Shrinks, turns, shifts and mirrors each picture at random, then halves its size.
 
@@ -31,6 +32,7 @@ def affine(
         scale: range of the size on the canvas, 1 is as drawn.
         degrees: largest turn either way.
         shift: largest shift as a fraction of the width, either axis.
+        stretch: largest logarithm of width against height, either way.
 
     Returns:
         float (n, 3, p, p) in [0, 1]; what comes in from outside the canvas is white.
@@ -41,8 +43,13 @@ def affine(
     flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
     move = uniform((n, 2), -2 * shift, 2 * shift, generator)
     cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    wide = uniform((n,), -stretch, stretch, generator).exp().sqrt()
     theta = torch.stack(
-        [torch.stack([cos * flip, -sin * flip, move[:, 0]], -1), torch.stack([sin, cos, move[:, 1]], -1)], 1
+        [
+            torch.stack([cos * flip / wide, -sin * flip / wide, move[:, 0]], -1),
+            torch.stack([sin * wide, cos * wide, move[:, 1]], -1),
+        ],
+        1,
     )
     ink = 1 - images.float() / 255  # white is 0, which is what grid_sample pads with
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
@@ -68,6 +75,30 @@ def invert(images: Tensor, share: float, generator: Generator) -> Tensor:
     """Turns a random `share` of the pictures into their negatives."""
     flip = torch.rand(len(images), 1, 1, 1, generator=generator) < share
     return torch.where(flip, 1 - images, images)
+
+
+def recolour(images: Tensor, share: float, generator: Generator) -> Tensor:
+    """Turns, strengthens or fades the colours of a random `share` of the pictures; luma, white and black stay.
+
+    With the chroma C = (B - Y, R - Y) of luma Y: C' = s R(angle) C + a 4 Y (1 - Y) u, with s uniform in [0.2, 1.7),
+    the angle normal with 20 degrees, a the absolute value of a normal with 0.15, u a random direction. The second
+    part gives grey pictures a colour.
+    """
+    n = len(images)
+    y = luma(images)
+    chroma = images[:, [2, 0]] - y
+    angle = torch.randn(n, generator=generator) * math.pi / 9
+    strength = uniform((n, 1, 1, 1), 0.2, 1.7, generator)
+    wash = 0.15 * torch.randn(n, 1, 1, 1, generator=generator).abs()
+    towards = uniform((n,), -math.pi, math.pi, generator)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)
+    direction = torch.stack([torch.cos(towards), torch.sin(towards)], -1)[:, :, None, None]
+    chroma = strength * torch.einsum("nij,njhw->nihw", turn, chroma) + wash * 4 * y * (1 - y) * direction
+    blue, red = (y + chroma).split(1, 1)
+    green = (y - 0.299 * red - 0.114 * blue) / 0.587
+    keep = torch.rand(n, 1, 1, 1, generator=generator) >= share
+    return torch.where(keep, images, torch.cat([red, green, blue], 1).clamp(0, 1))
 
 
 def greyscale(images: Tensor, share: float, generator: Generator) -> Tensor:

@@ -53,6 +53,8 @@ def measure(sheet: bool = False) -> Measures:
         "diversity": {
             "generated_paper": spread(encoder, paper, _repeated(PAPER_ANIMALS, SEEDS_PAPER)),
             "real_paper": spread(encoder, real["paper"].images, real["paper"].names),
+            "generated_others": spread(encoder, others, _repeated(rest, SEEDS_OTHER)),
+            "real_others": spread(encoder, real["others"].images, real["others"].names),
         },
     }
 

@@ -109,8 +109,10 @@ ICONS: dict[str, tuple[str, ...]] = {
 
 DROPPED: frozenset[tuple[str, str]] = frozenset(
     {
+        ("noto", "crocodile"),  # seen from above: reads as a gecko
         ("fluent-emoji", "crocodile"),  # seen from above: reads as a gecko
         ("fluent-emoji-flat", "crocodile"),
+        ("fxemoji", "cheetah"),  # spots so fine that 64 px lose them
         ("emojione", "cheetah"),  # sits and faces the viewer: reads as a house cat
         ("fxemoji", "cat"),  # a pink and white face, the others are whole bodies
     }

@@ -27,6 +27,7 @@ from mini.names import PAPER_ANIMALS, TWINS
 from mini.training import Budget, load_checkpoint, prepare, save_checkpoint, set_learning_rate
 
 PEAK_RATE = 1e-3
+SECOND_PEAK_RATE = 5e-4
 EMA_DECAY = 0.9985
 SNR_CAP = 5.0
 PAPER_WEIGHT = 3.0
@@ -125,13 +126,30 @@ def draw_weights(names: tuple[str, ...], styles: tuple[str, ...]) -> Tensor:
     return weights / weights.sum()
 
 
+@dataclass(frozen=True)
+class Variety:
+    """How far the pictures that a training draws are from the artwork: the arguments of `augment.affine`, and the
+    share that `augment.recolour` changes."""
+
+    scale: tuple[float, float] = (0.84, 1.0)
+    stretch: float = 0.0
+    recoloured: float = 0.0
+
+
+PLAIN = Variety()
+VARIED = Variety(scale=(0.74, 1.0), stretch=0.15, recoloured=0.6)
+
+
 @torch.no_grad()
-def encode_augmented(vae: AutoencoderKL, art: Artwork, copies: int, seed: int) -> Latents:
+def encode_augmented(vae: AutoencoderKL, art: Artwork, copies: int, seed: int, variety: Variety = PLAIN) -> Latents:
     """Posterior means of `copies` augmentations of each 128 px picture."""
     generator = torch.Generator().manual_seed(seed)
     z = []
     for _ in range(copies):
-        x = torch.cat([augment.affine(part, generator) for part in art.images.split(64)])
+        x = torch.cat(
+            [augment.affine(p, generator, variety.scale, stretch=variety.stretch) for p in art.images.split(64)]
+        )
+        x = augment.recolour(x, variety.recoloured, generator)
         z.append(torch.cat([vae.encode(2 * part - 1).latent_dist.mean for part in x.split(64)]))
     return Latents(torch.stack(z, 1), art.names, art.styles, draw_weights(art.names, art.styles))
 
@@ -159,16 +177,29 @@ def unet_loss(
 
 
 class UNetTrainer:
-    """The state of one training, kept in a checkpoint every so often."""
+    """The state of one training, kept in a checkpoint every so often.
 
-    def __init__(self, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, seed: int = 0) -> None:
+    Args:
+        start: the checkpoint of an earlier training whose averaged weights this one begins with; None begins with
+            random ones.
+    """
+
+    def __init__(
+        self, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, seed: int = 0, start: Path | None = None
+    ) -> None:
         torch.manual_seed(seed)  # only the initial weights, which the libraries draw from the global generator
         self.tokenizer, self.checkpoint, self.seed = tokenizer, checkpoint, seed
         self.unet, self.text = build_unet(), build_text_encoder(tokenizer)
         self.ema = Ema(self.unet, self.text)
+        self.peak_rate = PEAK_RATE
+        if start is not None:
+            self.peak_rate = SECOND_PEAK_RATE
+            self.ema.load_state_dict(torch.load(start, weights_only=True)["ema"])
+            self.unet.load_state_dict(self.ema.unet.state_dict())
+            self.text.load_state_dict(self.ema.text.state_dict())
         self.parameters = [*self.unet.parameters(), *self.text.parameters()]
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+            self.parameters, lr=self.peak_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
         )
         self.budget = Budget(60 * minutes)
         self.alphas = build_scheduler().alphas_cumprod
@@ -196,7 +227,7 @@ class UNetTrainer:
         copies = torch.randint(latents.z.shape[1], (batch,), generator=generator)
         captions = [caption(latents.names[i], latents.styles[i], chance) for i in rows.tolist()]
         loss = unet_loss(self.unet, latents.z[rows, copies], self.embed(captions), self.alphas, generator)
-        set_learning_rate(self.optimiser, self.budget.learning_rate(PEAK_RATE, warmup=300))
+        set_learning_rate(self.optimiser, self.budget.learning_rate(self.peak_rate, warmup=300))
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -215,6 +246,7 @@ def train_unet(
     threads: int = 1,
     batch: int = 32,
     seed: int = 0,
+    start: Path | None = None,
     save_every: float = 120.0,
     max_steps: int | None = None,
     log: Callable[[str], None] = print,
@@ -225,7 +257,7 @@ def train_unet(
         The trainer; `ema.unet` and `ema.text` are the models to keep.
     """
     prepare(threads)
-    trainer = UNetTrainer(tokenizer, checkpoint, minutes, seed)
+    trainer = UNetTrainer(tokenizer, checkpoint, minutes, seed, start)
     budget = trainer.budget
     generator = torch.Generator().manual_seed(seed + budget.step)
     chance = random.Random(seed + budget.step)
