@@ -101,6 +101,13 @@ class RayWorkers:
 
         return await self._scored(decode, rewards, prompt)
 
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+        async def decode(actor: Any) -> tuple[Any, Any]:
+            pixels, report = actor.decode_pixels.remote(x)
+            return pixels, await report
+
+        return await self._scored(decode, rewards, prompt)
+
     async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
         files: list[tuple[tuple[bytes, ...], int, int]] = []
 

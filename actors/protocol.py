@@ -80,6 +80,10 @@ class Workers(Protocol):
         """Look ahead, decode and score one chunk of candidates x_{t-1} of a step."""
         ...
 
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+        """Decode one chunk of final latents and score the images, which nobody keeps."""
+        ...
+
     async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
         """Decode final latents and score the images."""
         ...

@@ -46,6 +46,10 @@ class _DiffusionActor:
     def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
         return self._worker.decode_candidates(x, step, conditioning)
 
+    @ray.method(num_returns=2)
+    def decode_pixels(self, x: Floats) -> tuple[Pixels, DecodeReport]:
+        return self._worker.decode(x)
+
     @ray.method(num_returns=3)
     def decode(self, x: Floats) -> tuple[Pixels, tuple[tuple[bytes, ...], int, int], DecodeReport]:
         pixels, report = self._worker.decode(x)

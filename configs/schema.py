@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from configs.weights import RULES, weights_by_rule
 
-Method = Literal["srsoup", "weighted_sum", "unguided_first", "unguided"]
+Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
+UNGUIDED = frozenset({"best_of", "unguided"})
 WEIGHT_TOLERANCE = 1e-6
 LARGEST_CHUNK = 64
 
@@ -58,6 +59,14 @@ class GuidanceConfig(Part):
     )
     satisfied_above: dict[str, float] = Field(
         {}, description="guided reward: target; a candidate past the target counts 0 for it"
+    )
+
+
+class BestOfConfig(Part):
+    """How many samples of the unguided model the best are chosen from."""
+
+    samples: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="a whole number >= 1; auto: as many as SRSoup's queries of this configuration can score"
     )
 
 
@@ -146,6 +155,7 @@ class RunConfig(Part):
     queries: int = Field(30, ge=1, description="N, candidates around each mean in each step")
     soup: SoupConfig = SoupConfig()
     guidance: GuidanceConfig = GuidanceConfig()
+    best_of: BestOfConfig = BestOfConfig()
     weights: Annotated[tuple[Row, ...], BeforeValidator(_tuple)] = Field(
         description=f"L rows of M entries, or a rule: {RULES}"
     )
@@ -218,7 +228,7 @@ class RunConfig(Part):
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:
-        guided = set(self.methods) - {"unguided"}
+        guided = set(self.methods) - UNGUIDED
         if guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
             raise ValueError(
                 f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"

@@ -66,9 +66,10 @@ def run(
         found = len(plan.tasks) - len(tasks)
         if found:
             print(f"{found} of {len(plan.tasks)} fronts are done already in {plan.folder}")
-        candidates = sum(expected_cost(task, steps).decodes - len(task.weights) for task in tasks)
+        costs = [expected_cost(task, steps) for task in tasks]
+        candidates = sum(cost.decodes - len(task.weights) for task, cost in zip(tasks, costs, strict=True))
         prompts = len({task.prompt.prompt_id for task in tasks})
-        outcome = execute(plan, local=local, reporter=Reporter(prompts, steps * len(tasks), candidates))
+        outcome = execute(plan, local=local, reporter=Reporter(prompts, sum(cost.steps for cost in costs), candidates))
     for failure in outcome.failures:
         print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
     print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")

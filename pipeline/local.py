@@ -38,6 +38,9 @@ class LocalWorkers:
         pixels, report = self._diffusion.decode_candidates(x, step, encoded.conditioning)
         return self._score(pixels, report, rewards, prompt)
 
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+        return self._score(*self._diffusion.decode(x), rewards, prompt)
+
     async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
         pixels, report = self._diffusion.decode(x)
         height, width = pixels.shape[2:]

@@ -3,8 +3,9 @@
 import difflib
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,10 +72,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class ExpectedCost:
-    """What one prompt of one method should cost; what it did cost is counted by the ledger."""
+    """What one prompt of one method should cost; what it did cost is counted by the ledger.
+
+    Attributes:
+        steps: denoising steps that are told to the progress bar, of batches one after the other.
+    """
 
     queries: int
     decodes: int
+    steps: int
 
 
 def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
@@ -85,14 +91,24 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     """
     n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
     if task.method == "unguided":
-        return ExpectedCost(0, n_weights)
+        return ExpectedCost(0, n_weights, steps)
+    if task.method == "best_of":
+        batches = math.ceil(task.samples / task.chunk)
+        return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
     k = task.guidance.soup_steps
     shared = k if task.guidance.first == "soup" else 0
-    asked = sum(sum(1 for w in row if w > 0) for row in task.weights)
     return ExpectedCost(
-        queries=n * (n_rewards * shared + asked * (steps - k)),
+        queries=_queries(n, task.weights, shared, steps - k),
         decodes=n * (n_rewards * shared + n_weights * (steps - k)) + n_weights,
+        steps=steps,
     )
+
+
+def _queries(candidates: int, weights: Sequence[Sequence[float]], shared: int, alone: int) -> int:
+    """N (M `shared` + A `alone`): soup steps ask each reward for its exemplar, weighted-sum steps each of the A
+    rewards with a weight above 0."""
+    asked = sum(w > 0 for row in weights for w in row)
+    return candidates * (len(weights[0]) * shared + asked * alone)
 
 
 def make_plan(config: RunConfig, origin: Origin) -> Plan:
@@ -158,7 +174,17 @@ def _task(config: RunConfig, prompt: Prompt, index: int, method: str, model_revi
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
         chunk=config.chunk_size,
+        samples=_samples(config) if method == "best_of" else len(config.weights),
     )
+
+
+def _samples(config: RunConfig) -> int:
+    """n of best-of-n: with `auto` every reward scores all, for no more queries than SRSoup asks."""
+    if config.best_of.samples != "auto":
+        return config.best_of.samples
+    shared = min(config.soup.steps, config.steps)
+    queries = _queries(config.queries, config.weights, shared, config.steps - shared)
+    return max(len(config.weights), queries // len(config.rewards.guided))
 
 
 def _check_rewards(config: RunConfig, origin: Origin) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from actors.protocol import Encoded, Finished, Scored, WorkError, Workers
+from configs.schema import UNGUIDED
+from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_unguided, unguided_seeds
@@ -25,11 +27,12 @@ class PromptTask:
 
     Attributes:
         key: name of its parts on disk; see `pipeline.plan`.
-        method: `srsoup`, `weighted_sum` or `unguided`.
+        method: `srsoup`, `weighted_sum`, `unguided_first`, `best_of` or `unguided`.
         seed: the prompt's own.
         weights: L rows on the simplex; `unguided` draws one sample for each row instead.
         guided, held_out: names of the M guiding rewards, in the order of the weights, and of the others.
         chunk: candidates in one unit of work.
+        samples: that `unguided` draws, one for each weight, or that `best_of` chooses from.
     """
 
     key: str
@@ -41,6 +44,7 @@ class PromptTask:
     guided: tuple[str, ...]
     held_out: tuple[str, ...]
     chunk: int
+    samples: int
 
 
 @dataclass
@@ -107,6 +111,13 @@ class BoundPorts:
             await asyncio.gather(*(self._chunk(x_nCHW, step, names) for x_nCHW in x_NCHW.split(self.task.chunk)))
         )
 
+    async def score_finals(self, x_BCHW: Tensor) -> Tensor:
+        """Every guiding reward of one chunk of final latents: float64 (B, M)."""
+        scored = await self.workers.score_finals(x_BCHW.numpy(), self.task.guided, self.task.prompt.text)
+        self.meter.add(scored)
+        self.on_progress(0, len(x_BCHW))
+        return torch.from_numpy(scored.scores.copy())
+
     async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
         scored = await self.workers.score_candidates(self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text)
         self.meter.add(scored)
@@ -142,6 +153,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
     encoded = await workers.encode(task.prompt.text)
     ports = BoundPorts(workers, encoded, task, meter, on_progress)
     seeds: tuple[int, ...] = (task.seed,) * len(task.weights)
+    weights = as_weights(task.weights)
 
     def on_step(step: int) -> None:
         on_progress(1, 0)
@@ -149,8 +161,19 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
     if task.method == "unguided":
         seeds = unguided_seeds(task.seed, len(task.weights))
         trajectory = await run_unguided(seeds, encoded.latent_shape, ports, ledger, on_step)
+    elif task.method == "best_of":
+        trajectory, seeds = await run_best_of(
+            weights,
+            task.samples,
+            task.chunk,
+            encoded.latent_shape,
+            task.seed,
+            ports,
+            ports.score_finals,
+            ledger,
+            on_step,
+        )
     else:
-        weights = as_weights(task.weights)
         trajectory = await run_guided(
             weights, encoded.latent_shape, task.seed, task.guidance, ports, ports, ledger, on_step
         )
@@ -198,7 +221,7 @@ def _score_rows(task: PromptTask, finished: Finished) -> list[Row]:
 
 def _step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
     """A row for each step, weight and guiding reward; without a reward where nothing is guided."""
-    rewards = (None,) if task.method == "unguided" else task.guided
+    rewards = (None,) if task.method in UNGUIDED else task.guided
     return [
         {
             "key": task.key,

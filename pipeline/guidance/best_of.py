@@ -1,0 +1,66 @@
+"""Best of n: draw n samples of the unguided model, and keep for each weighting the one that it likes best.
+
+Legend of the shape suffixes: n samples, B a batch of them, L weights, M rewards, C channels, H height, W width.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.guidance.ledger import Ledger
+from pipeline.guidance.ports import Denoiser
+from pipeline.guidance.runner import OnStep, StepRecord, Trajectory, run_unguided, unguided_seeds
+from pipeline.guidance.search_gradient import normalise
+
+# Decodes final latents (B, C, H, W) and asks every guiding reward: scores float64 (B, M).
+ScoreFinals = Callable[[Tensor], Awaitable[Tensor]]
+
+
+class Chosen(NamedTuple):
+    """The trajectory of the samples that were chosen, one for each weight, and their seeds."""
+
+    trajectory: Trajectory
+    seeds: tuple[int, ...]
+
+
+async def run_best_of(
+    w_LM: Tensor,
+    n: int,
+    batch: int,
+    shape: Sequence[int],
+    seed: int,
+    denoiser: Denoiser,
+    score: ScoreFinals,
+    ledger: Ledger,
+    on_step: OnStep = lambda step: None,
+) -> Chosen:
+    """Draw n samples in batches, score each with every reward, and choose for weight l argmax_n sum_m w_lm r~_mn.
+
+    r~ is normalised over the n samples (`search_gradient.normalise`); of equals the first is chosen. Latents are
+    not kept: the batches of the chosen are drawn again, from the same seeds and so to the same bits, which costs at
+    most L batches of denoising and no query.
+
+    Args:
+        n: samples, >= 1; n M queries and n decodes.
+        batch: B, samples denoised at once.
+        seed: the prompt's own; the samples' seeds come from it, the first ones as the unguided model draws them.
+    """
+    seeds = unguided_seeds(seed, n)
+    batches = [seeds[i : i + batch] for i in range(0, n, batch)]
+    scores = []
+    for drawn in batches:
+        x_BCHW = (await run_unguided(drawn, shape, denoiser, ledger, on_step)).x_LCHW
+        r_BM = await score(x_BCHW)
+        ledger.decodes += len(r_BM)
+        ledger.queries.update({m: len(r_BM) for m in range(r_BM.shape[1])})
+        scores.append(r_BM)
+    r_Mn = torch.stack([normalise(r_n) for r_n in torch.cat(scores).T])
+    chosen = (w_LM @ r_Mn).argmax(1).tolist()
+    again: dict[int, Trajectory] = {}
+    for number in sorted({index // batch for index in chosen}):
+        again[number] = await run_unguided(batches[number], shape, denoiser, ledger)
+    x_LCHW = torch.stack([again[index // batch].x_LCHW[index % batch] for index in chosen])
+    records: tuple[StepRecord, ...] = next(iter(again.values())).steps
+    return Chosen(Trajectory(x_LCHW, records), tuple(seeds[index] for index in chosen))
