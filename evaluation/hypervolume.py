@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 
+from evaluation.bootstrap import mean_interval
 from evaluation.fronts import mean_over_prompts
 from evaluation.run_data import Comparison, RunData
 
@@ -40,9 +41,10 @@ class Hypervolume:
 class HypervolumeTable:
     """Hypervolume by prompt and by label.
 
-    `by_prompt`: label, prompt_id, prompt, hypervolume, outside. `by_label`: label, hypervolume (mean over
-    prompts), std, prompts, ratio (to the unguided model over the prompts that both have; NaN where there
-    is none or its volume is 0), of_mean_front, images, outside, empty (prompts without any volume).
+    `by_prompt`: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
+    `by_label`: label, hypervolume (mean over prompts), low and high (95 % of it by bootstrap), std, prompts,
+    ratio (to the unguided model over the prompts that both have; NaN where there is none or its volume is 0),
+    of_mean_front, images, outside, empty (prompts without any volume).
     """
 
     reference: ReferencePoint
@@ -102,8 +104,10 @@ def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> Hype
     rows = []
     for (label, prompt_id), group in comparison.points.groupby(["label", "prompt_id"], sort=False):
         volume = hypervolume(group[rewards].to_numpy(dtype=np.float64), corner)
-        rows.append((label, prompt_id, group["prompt"].iloc[0], volume.value, volume.outside))
-    by_prompt = pd.DataFrame(rows, columns=["label", "prompt_id", "prompt", "hypervolume", "outside"])
+        names = group[["prompt", "text_id"]].iloc[0]
+        rows.append((label, prompt_id, *names, volume.value, volume.outside))
+    columns = ["label", "prompt_id", "prompt", "text_id", "hypervolume", "outside"]
+    by_prompt = pd.DataFrame(rows, columns=columns)
     means = mean_over_prompts(comparison.points, rewards)
     by_label = pd.DataFrame([_summary(comparison, label, by_prompt, means, corner) for label in comparison.labels])
     return HypervolumeTable(reference, by_prompt, by_label)
@@ -118,9 +122,12 @@ def _summary(
 ) -> dict[str, object]:
     own = by_prompt[by_prompt["label"] == label]
     front = means.loc[means["label"] == label, list(comparison.guided)].to_numpy(dtype=np.float64)
+    low, high = mean_interval(own["hypervolume"].to_numpy(), own["text_id"].to_numpy(dtype=str))
     return {
         "label": label,
         "hypervolume": float(own["hypervolume"].mean()),
+        "low": low,
+        "high": high,
         "std": float(own["hypervolume"].std(ddof=0)),
         "prompts": len(own),
         "ratio": _ratio(by_prompt, label, comparison.base_label(label)),

@@ -194,13 +194,14 @@ def _join(path: Path, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ..
 def _each_seed_apart(points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """Fronts of several seeds of one prompt, told apart by prompt_id and prompt as if they were prompts.
 
-    A front's seed is in its costs; a sample's own differs among the samples of the unguided model. The seeds of a
-    prompt are numbered in ascending order, the same for every method.
+    `text_id` keeps what they share. A front's seed is in its costs; a sample's own differs among the samples of the
+    unguided model. The seeds of a prompt are numbered in ascending order, the same for every method.
     """
     seed = points["key"].map(costs.set_index("key")["seed"])
     number = seed.groupby(points["prompt_id"]).rank(method="dense").astype(int)
     several = number.groupby(points["prompt_id"]).transform("max") > 1
     return points.assign(
+        text_id=points["prompt_id"],
         prompt_id=points["prompt_id"].where(~several, points["prompt_id"] + "-" + number.astype(str)),
         prompt=points["prompt"].where(~several, points["prompt"] + " (seed " + number.astype(str) + ")"),
     )

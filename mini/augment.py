@@ -80,16 +80,16 @@ def invert(images: Tensor, share: float, generator: Generator) -> Tensor:
 def recolour(images: Tensor, share: float, generator: Generator) -> Tensor:
     """Turns, strengthens or fades the colours of a random `share` of the pictures; luma, white and black stay.
 
-    With the chroma C = (B - Y, R - Y) of luma Y: C' = s R(angle) C + a 4 Y (1 - Y) u, with s uniform in [0.2, 1.7),
-    the angle normal with 20 degrees, a the absolute value of a normal with 0.15, u a random direction. The second
-    part gives grey pictures a colour.
+    With the chroma C = (B - Y, R - Y) of luma Y: C' = s R(angle) C + a 4 Y (1 - Y) u, with log s uniform between
+    log 0.3 and log 2.4, the angle normal with 20 degrees, a the absolute value of a normal with 0.2, and u a random
+    direction. The second part gives grey pictures a colour.
     """
     n = len(images)
     y = luma(images)
     chroma = images[:, [2, 0]] - y
     angle = torch.randn(n, generator=generator) * math.pi / 9
-    strength = uniform((n, 1, 1, 1), 0.2, 1.7, generator)
-    wash = 0.15 * torch.randn(n, 1, 1, 1, generator=generator).abs()
+    strength = uniform((n, 1, 1, 1), math.log(0.3), math.log(2.4), generator).exp()
+    wash = 0.2 * torch.randn(n, 1, 1, 1, generator=generator).abs()
     towards = uniform((n,), -math.pi, math.pi, generator)
     cos, sin = torch.cos(angle), torch.sin(angle)
     turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)

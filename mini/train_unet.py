@@ -137,7 +137,7 @@ class Variety:
 
 
 PLAIN = Variety()
-VARIED = Variety(scale=(0.74, 1.0), stretch=0.15, recoloured=0.6)
+VARIED = Variety(scale=(0.7, 1.0), stretch=0.15, recoloured=0.65)
 
 
 @torch.no_grad()
