@@ -20,8 +20,6 @@ from pipeline.records import remove_leftovers, remove_part, write_part, write_wh
 from pipeline.task import PromptFailure, PromptResult, attempt_prompt
 from rewards.registry import create
 
-# Written in this order: the costs part marks the key as finished.
-_PARTS = ("samples", "scores", "steps", "costs")
 Results = Generator[PromptResult | PromptFailure, None, None]
 
 
@@ -97,9 +95,12 @@ def _run_here(plan: Plan, reporter: Reporter) -> Results:
 
 
 def _write(folder: Path, result: PromptResult) -> None:
-    for table in _PARTS:
+    """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
+    the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
+    for table in ("samples", "scores", "steps"):
         write_part(folder, table, result.key, result.tables[table])
     remove_part(folder, "failures", result.key)
+    write_part(folder, "costs", result.key, result.tables["costs"])
 
 
 @contextmanager

@@ -138,11 +138,15 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def remove_leftovers(run: Path) -> None:
@@ -152,8 +156,11 @@ def remove_leftovers(run: Path) -> None:
 
 
 def remove_part(run: Path, table: str, key: str) -> None:
-    """Remove the part of one key, if there is one."""
-    (run / table / f"{key}.parquet").unlink(missing_ok=True)
+    """Remove the part of one key, if there is one; it stays removed after a crash."""
+    part = run / table / f"{key}.parquet"
+    if part.is_file():
+        part.unlink(missing_ok=True)
+        _flush_folder(part.parent)
 
 
 def finished_keys(run: Path) -> set[str]:

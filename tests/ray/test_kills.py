@@ -1,0 +1,110 @@
+"""SIGKILL of a driver in every phase of its life: the same command goes on, and no process of Ray stays behind."""
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.records import finished_keys, read_table
+from tests.ray.runs import ROOT, command, run, same_bits
+
+PROMPTS = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab, owl, lobster]", "method=srsoup"]
+ONE = ["compute.diffusion_actors=1", "compute.prompts_in_flight=1"]
+
+
+class Driver:
+    """A driver with a mark in its environment, which every process that it starts inherits."""
+
+    def __init__(self, output: Path, *arguments: str) -> None:
+        self.mark = f"SRSOUP_TEST={uuid.uuid4()}"
+        name, value = self.mark.split("=")
+        self.process = subprocess.Popen(
+            command(output, *PROMPTS, *arguments), cwd=ROOT, env={**os.environ, name: value},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def family(self) -> Iterator[tuple[int, str]]:
+        """Pid and command line of every process that carries the mark."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if self.mark.encode() in (entry / "environ").read_bytes():
+                        yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue
+
+    def runs(self, part_of_a_command: str) -> bool:
+        return any(part_of_a_command in line for _, line in self.family())
+
+    def kill_when(self, reached: Callable[["Driver"], bool]) -> None:
+        """SIGKILL the driver alone at that moment, then see that its family follows it."""
+        wait_for(lambda: reached(self) or self.process.poll() is not None, 150)
+        ended = self.process.poll()
+        assert ended is None, f"it ended with {ended} before it could be killed: {self.process.stderr.read()}"
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+        wait_for(lambda: not self.left_behind(), 30)
+        assert self.left_behind() == []
+
+    def left_behind(self) -> list[tuple[int, str]]:
+        # Ray's two agents of a node try to tell a head that is gone, and end themselves a minute later.
+        return [member for member in self.family() if "Agent" not in member[1]]
+
+
+def wait_for(reached: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("runs") / "local", *PROMPTS, "--local")
+
+
+@pytest.mark.slow
+def test_a_driver_killed_a_second_later_each_time_goes_on_to_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
+    """One process, without Ray; each life is a second longer than the one before it."""
+    output, lives, seconds = tmp_path / "run", 0, 3.0
+    while len(finished_keys(output)) < 4 and lives < 40:
+        driver = Driver(output, "--local")
+        time.sleep(seconds)
+        if driver.process.poll() is None:
+            os.kill(driver.process.pid, signal.SIGKILL)
+        driver.process.communicate()
+        lives, seconds = lives + 1, seconds + 1
+    assert lives > 2 and same_bits(run(output, *PROMPTS, "--local"), undisturbed)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_killed_in_each_phase_goes_on_to_the_same_bits_and_leaves_no_process(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+
+    def parts(table: str) -> int:
+        return len(list((output / table).glob("*.parquet")))
+
+    phases: dict[str, Callable[[Driver], bool]] = {
+        "Ray starts": lambda driver: driver.runs("gcs_server"),
+        "the node is up": lambda driver: driver.runs("raylet/raylet"),
+        "models load": lambda driver: driver.runs("ray::") and driver.runs("DiffusionActor"),
+        "the first parts are being written": lambda driver: parts("samples") == 1,
+        "the second prompt runs": lambda driver: parts("costs") == 2,
+    }
+    drivers = list[Driver]()
+    for reached in phases.values():
+        drivers.append(Driver(output, *ONE))
+        drivers[-1].kill_when(reached)
+    assert 2 <= len(read_table(output, "costs")) < 4
+    assert same_bits(run(output, *PROMPTS), undisturbed)
+    assert len(list((output / "samples").iterdir())) == len(read_table(output, "costs")) == 4
+    wait_for(lambda: not any(list(driver.family()) for driver in drivers), 90)
+    assert [list(driver.family()) for driver in drivers] == [[] for _ in drivers]
