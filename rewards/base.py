@@ -22,12 +22,14 @@ class RewardInfo:
         unit: of the value; "" for a pure number.
         range: lowest and highest value there can be, infinite where there is no bound.
         reads_prompt: whether the value depends on the prompt.
-        differentiable: whether the value, as a function of real-valued pixels, has a gradient almost everywhere.
-            `score` gives none: it is asked as a black box.
+        differentiable: whether the value, as a function of real-valued pixels and rounding to bytes aside, has a
+            gradient almost everywhere. `score` gives none: it is asked as a black box.
         batch_sensitive: whether its last bits may depend on how many images are asked at once, as a network's
             do; such a reward is only ever asked in chunks of one size.
         source: paper or project that defines it.
         licence: of its weights; "" where it has none.
+        preprocessing: size, resize kernel, crop or pad; "" where the pixels are taken as they are.
+        paper_value: what the SRSoup paper reports for it; "" where it does not.
     """
 
     name: str
@@ -39,6 +41,8 @@ class RewardInfo:
     batch_sensitive: bool
     source: str
     licence: str = ""
+    preprocessing: str = ""
+    paper_value: str = ""
 
 
 class Reward(Protocol):

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from rewards.base import Reward
 
 REWARDS = {
+    "aesthetic": "rewards.aesthetic:Aesthetic",
+    "clip_score": "rewards.clip_score:ClipScore",
     "colorfulness": "rewards.colorfulness:Colorfulness",
     "compressibility": "rewards.compressibility:Compressibility",
+    "hpsv2": "rewards.hpsv2:HPSv2",
+    "hpsv2.1": "rewards.hpsv2:HPSv21",
     "incompressibility": "rewards.incompressibility:Incompressibility",
     "mini_clip": "rewards.mini_clip:MiniClip",
+    "pickscore": "rewards.pickscore:PickScore",
 }
 # Where other people's packages announce theirs.
 ENTRY_POINTS = "srsoup.rewards"

@@ -1,9 +1,10 @@
-"""A synthetic run on disk, written by the same functions that write real ones."""
+"""What several tests share: a synthetic run on disk, and the learned rewards on tiny weights."""
 
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import yaml
 from PIL import Image
 
 from pipeline.records import write_part
+
+if TYPE_CHECKING:
+    from tests.unit.tiny_clip import Tiny
 
 NASTY = (
     "</title><script>alert(1)</script> a fox",
@@ -108,3 +112,15 @@ def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
         return run
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
+    """The CLIP rewards on tiny random weights, which lie where `rewards.hub` looks first."""
+    # Here and not above: most tests need no transformers.
+    from tests.unit.tiny_clip import make_tiny
+
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SRSOUP_WEIGHTS", str(folder))
+        yield make_tiny(folder)

@@ -12,11 +12,18 @@ from rewards import registry
 from rewards.base import Reward, RewardError, RewardInfo, checked_score
 from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
 from rewards.probe import Probe, unlike_images
+from tests.unit.tiny_clip import Tiny
+
+
+def factory(name: str, tiny: Tiny) -> Callable[[], Reward]:
+    """Makes a reward of the registry, on tiny weights where its own would be gigabytes."""
+    return tiny.rewards.get(name, lambda: registry.create(name))
 
 
 @pytest.fixture(scope="module", params=registry.names())
-def reward(request: pytest.FixtureRequest) -> Iterator[Reward]:
-    made = registry.create(request.param)
+def reward(request: pytest.FixtureRequest, tiny: Tiny) -> Iterator[Reward]:
+    made = factory(request.param, tiny)()
+    assert type(made) is type(registry.create(request.param))
     assert made.info.name == request.param
     made.setup("cpu")
     yield made
@@ -30,8 +37,8 @@ def test_a_reward_keeps_its_contract(reward: Reward, check: Check) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("check", LIFECYCLE, ids=lambda check: check.__name__)
-def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck) -> None:
-    check(lambda: registry.create(name), "cpu", unlike_images(), PROMPTS)
+def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck, tiny: Tiny) -> None:
+    check(factory(name, tiny), "cpu", unlike_images(), PROMPTS)
 
 
 class Sound:

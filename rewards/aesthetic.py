@@ -1,0 +1,87 @@
+"""LAION's aesthetic predictor: a linear head on CLIP ViT-L/14 image features (Schuhmann 2022)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from rewards.base import RewardError, RewardInfo
+from rewards.clip_encoder import Checkpoint, ClipEncoder
+from rewards.clip_score import ClipScore
+from rewards.hub import WeightFile, locate
+
+HEAD = WeightFile(
+    "christophschuhmann/improved-aesthetic-predictor",
+    "6934dd81792f086e613a121dbce43082cb8be85e",
+    "sac+logos+ava1-l14-linearMSE.pth",
+    "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+    host="github",
+)
+WIDTHS = (768, 1024, 128, 64, 16, 1)
+# The original has dropout between its layers, so their numbers skip some.
+LAYERS = (0, 2, 4, 6, 7)
+
+
+class Aesthetic:
+    """W5(W4(W3(W2(W1 e + b1) + b2) + b3) + b4) + b5 of e, CLIP's image features of length 1; no activation between.
+
+    About 1 to 10, as people rated; photographs and paintings that people like reach 6 to 7. Last bits depend on the
+    batch size.
+
+    Args:
+        checkpoint, head: by default OpenAI's ViT-L/14 and LAION's head.
+    """
+
+    info = RewardInfo(
+        name="aesthetic",
+        description="the more people like the look of the image, the higher; about 1 to 10",
+        unit="",
+        range=(float("-inf"), float("inf")),
+        reads_prompt=False,
+        differentiable=True,
+        batch_sensitive=True,
+        source="Schuhmann 2022, improved-aesthetic-predictor (sac+logos+ava1-l14-linearMSE)",
+        licence="Apache-2.0 (head), MIT (CLIP)",
+        preprocessing=ClipScore.info.preprocessing,
+        paper_value="about 5 to 7",
+    )
+
+    def __init__(self, checkpoint: Checkpoint = ClipScore.checkpoint, head: WeightFile = HEAD) -> None:
+        self._checkpoint, self._head_file = checkpoint, head
+        self._encoder: ClipEncoder | None = None
+
+    def setup(self, device: str) -> None:
+        """Load the model and the head.
+
+        Raises:
+            WeightsError: a weight file is missing, or is another.
+        """
+        self._head = load_head(self._head_file).to(device)
+        self._encoder = ClipEncoder(self._checkpoint, device, reads_prompts=False)
+
+    @torch.inference_mode()
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        if self._encoder is None:
+            raise RewardError("aesthetic is not set up, or closed; call setup() first")
+        return self._head(self._encoder.images(images))[:, 0].cpu()
+
+    def close(self) -> None:
+        self._encoder = None
+
+
+def load_head(file: WeightFile) -> nn.Sequential:
+    """The five layers, float32.
+
+    Raises:
+        WeightsError: the file is missing, or its SHA-256 is another.
+    """
+    state = torch.load(locate(file), map_location="cpu", weights_only=True)
+    head = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(WIDTHS)))
+    renamed = {f"layers.{theirs}.": f"{ours}." for ours, theirs in enumerate(LAYERS)}
+    head.load_state_dict({_renamed(key, renamed): value for key, value in state.items()}, strict=True)
+    return head.requires_grad_(False).eval()
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    return next((key.replace(theirs, ours) for theirs, ours in names.items() if key.startswith(theirs)), key)

@@ -1,0 +1,34 @@
+"""PickScore: CLIP ViT-H/14 fine-tuned on people's choices (Kirstain et al. 2023)."""
+
+from rewards.base import RewardInfo
+from rewards.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
+from rewards.clip_encoder import VIT_H_14, Checkpoint, read_transformers
+from rewards.hub import WeightFile
+from rewards.pixels import CropToSquare
+
+WEIGHTS = WeightFile(
+    "yuvalkirstain/PickScore_v1",
+    "a4e4367c6dfa7288a00c550414478f865b875800",
+    "model.safetensors",
+    # Not learnt yet: no public record that could be read here holds it.
+    sha256=None,
+)
+
+
+class PickScore(ClipCosine):
+    """The raw cosine, in -1..1, which is what the SRSoup paper reports; PickScore's demo prints 100 times it."""
+
+    info = RewardInfo(
+        name="pickscore",
+        description="the likelier people are to pick the image for its prompt, the higher",
+        unit="cosine",
+        range=(-1.0, 1.0),
+        reads_prompt=True,
+        differentiable=True,
+        batch_sensitive=True,
+        source="Kirstain et al. 2023, Pick-a-Pic; yuvalkirstain/PickScore_v1",
+        licence="not stated by its authors",
+        preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
+        paper_value="about 0.22",
+    )
+    checkpoint = Checkpoint(VIT_H_14, WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES, read_transformers, CropToSquare(224))
