@@ -17,17 +17,23 @@ _PATH_KEYS: tuple[tuple[str, ...], ...] = (("prompts", "file"), ("model", "name"
 _EMBEDDED = "mini"
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = False) -> RunConfig:
     """Read a YAML file, set the overrides on top, and check the whole.
 
     Args:
         path: a YAML mapping with the keys of `RunConfig`.
         overrides: `a.b=value`; the value is read as YAML, so `3` is a number and `[a, b]` a list.
+        swept: the file may hold a `sweep`, which is left out; see `configs.sweep`.
 
     Raises:
         RequestError: names file, key, value, what is allowed and the mend of the first thing wrong.
     """
-    data = _read(path)
+    data = read_mapping(path)
+    if data.pop("sweep", None) is not None and not swept:
+        raise RequestError(
+            file=str(path), key="sweep", value="(a sweep)", problem="this file is a sweep of many runs",
+            allowed="a file of one run, without the key sweep", mend="use `srsoup sweep`, or `srsoup check` to see it",
+        )  # fmt: skip
     for keys in _PATH_KEYS:
         _resolve(data, keys, path.absolute().parent)
     from_command_line: set[tuple[str, ...]] = set()
@@ -61,7 +67,13 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds, unchecked.
+
+    Raises:
+        RequestError: it cannot be read, or is no such file.
+    """
+
     def wrong(problem: str, mend: str) -> RequestError:
         return RequestError(
             file=str(path), key="(the file)", value=str(path), problem=problem, mend=mend,
