@@ -252,6 +252,12 @@ class RunConfig(Part):
         return (self.method,) if isinstance(self.method, str) else self.method
 
     @property
+    def workers(self) -> dict[str, Any]:
+        """The part that the workers are made from: two runs that agree in it can share them."""
+        part = self.model_dump(mode="json", include={"model", "rewards", "compute", "steps"})
+        return part | {"chunk": self.chunk_size}
+
+    @property
     def output_folder(self) -> Path:
         return Path(self.output) if self.output else Path("runs") / self.name
 

@@ -43,6 +43,11 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), over: Sequence[str] = 
     return tuple(configs)
 
 
+def is_sweep(path: Path) -> bool:
+    """Whether a file holds a sweep of its own."""
+    return SWEEP_KEY in read_mapping(path)
+
+
 def _config(path: Path, overrides: Sequence[str], point: Mapping[str, Any]) -> RunConfig:
     """The configuration of one point: its name and its folder say the point."""
     given = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in point.items())]

@@ -1,7 +1,7 @@
 """The command line of a run: `run` and `check`. Imports what costs time only when a command needs it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from configs.errors import RequestError
 from configs.load import load_config, origin
+from configs.sweep import is_sweep, load_sweep
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
@@ -22,6 +23,13 @@ ConfigFile = Annotated[Path, typer.Argument(help="A YAML file, see configs/.", m
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Values to set on top of the file, such as soup.steps=10.", metavar="[KEY=VALUE]..."),
+]
+Over = Annotated[
+    list[str] | None,
+    typer.Option(help="A key and its values, such as soup.steps=0,10,20; several give the product."),
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
 ]
 
 
@@ -43,13 +51,20 @@ def planned(config: Path, overrides: list[str] | None) -> "Plan":
     return make_plan(settings, lambda key: origin(key, config, overrides or []))
 
 
+def planned_sweep(config: Path, overrides: list[str] | None, over: list[str] | None) -> "list[Plan]":
+    """Load and check every point of a sweep."""
+    points = load_sweep(config, overrides or [], over or [])
+    from pipeline.plan import make_plan
+
+    given = [*(overrides or []), *(over or [])]
+    return [make_plan(point, lambda key: origin(key, config, given)) for point in points]
+
+
 @app.command()
 def run(
     config: ConfigFile,
     overrides: Overrides = None,
-    local: Annotated[
-        bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
-    ] = False,
+    local: Local = False,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -58,33 +73,64 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides)
-        from pipeline.driver import execute
-        from pipeline.plan import expected_cost
-        from pipeline.progress import Reporter
-
-        tasks, steps = plan.open_tasks, plan.config.steps
-        found = len(plan.tasks) - len(tasks)
-        if found:
-            print(f"{found} of {len(plan.tasks)} fronts are done already in {plan.folder}")
-        costs = [expected_cost(task, steps) for task in tasks]
-        candidates = sum(cost.decodes - len(task.weights) for task, cost in zip(tasks, costs, strict=True))
-        prompts = len({task.prompt.prompt_id for task in tasks})
-        outcome = execute(plan, local=local, reporter=Reporter(prompts, sum(cost.steps for cost in costs), candidates))
-    for failure in outcome.failures:
-        print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
-    print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
-    if outcome.failures:
-        print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
-    else:
-        print(f"next: srsoup report {plan.folder}")
-    raise typer.Exit(outcome.exit_status)
+        _run([plan], local, f"srsoup report {plan.folder}")
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Check a request and print what it would do, without loading a model. Exit status 2 if it is wrong."""
-    with request_errors():
-        plan = planned(config, overrides)
-        from pipeline.plan_table import plan_table
+def sweep(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    over: Over = None,
+    local: Local = False,
+) -> None:
+    """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
-        Console().print(plan_table(plan))
+    The points are those of --over, or of the file's own key `sweep`. The same command again goes on where it
+    stopped. Exit status as of `run`.
+    """
+    with request_errors():
+        plans = planned_sweep(config, overrides, over)
+        _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
+
+
+def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
+    """Execute plans, tell how they ended, and end with the exit status."""
+    from pipeline.driver import execute
+    from pipeline.plan import expected_cost
+    from pipeline.progress import Reporter
+
+    steps = candidates = prompts = 0
+    for plan in plans:
+        found = len(plan.tasks) - len(plan.open_tasks)
+        if found:
+            print(f"{found} of {len(plan.tasks)} fronts are done already in {plan.folder}")
+        for task in plan.open_tasks:
+            cost = expected_cost(task, plan.config.steps)
+            steps += cost.steps
+            candidates += cost.decodes - len(task.weights)
+        prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
+    outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+    for plan, outcome in zip(plans, outcomes, strict=True):
+        for failure in outcome.failures:
+            print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
+        print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
+        if outcome.failures:
+            print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+    status = max(outcome.exit_status for outcome in outcomes)
+    if not status:
+        print(f"next: {after}")
+    raise typer.Exit(status)
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = None, over: Over = None) -> None:
+    """Check a request and print what it would do, without loading a model. Exit status 2 if it is wrong.
+
+    Of a sweep, by its own key `sweep` or by --over, every point is checked.
+    """
+    with request_errors():
+        swept = over or is_sweep(config)
+        plans = planned_sweep(config, overrides, over) if swept else [planned(config, overrides)]
+        from pipeline.plan_table import plan_table, sweep_table
+
+        Console().print(sweep_table(plans) if swept else plan_table(plans[0]))

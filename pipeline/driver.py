@@ -2,22 +2,25 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 
 import yaml
 
 from configs.errors import RequestError
+from configs.schema import RunConfig
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import remove_leftovers, remove_part, write_part, write_whole
-from pipeline.task import PromptFailure, PromptResult, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
 from rewards.registry import create
 
 Results = Generator[PromptResult | PromptFailure, None, None]
@@ -42,53 +45,92 @@ class Outcome:
         return 1 if self.failures else 0
 
 
-def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
-    """Run every task of the plan that is not finished yet.
+def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[Outcome, ...]:
+    """Run every task of the plans that is not finished yet, one outcome a plan.
 
-    Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on.
+    Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on. Plans
+    whose workers are the same (`configs.schema.RunConfig.workers`) share them: their models are loaded once.
 
     Raises:
-        RequestError: the folder cannot be written, or another driver is at work in it.
+        RequestError: a folder cannot be written, or another driver is at work in it.
     """
-    tasks = plan.open_tasks
-    found = len(plan.tasks) - len(tasks)
-    if not tasks:
-        return Outcome(0, found, ())
-    done, failures = 0, list[PromptFailure]()
-    left = Counter(task.prompt.prompt_id for task in tasks)
-    prompt_of = {task.key: task.prompt.prompt_id for task in tasks}
-    with _folder_of_our_own(plan), reporter:
-        results = _run_here(plan, reporter) if local else _run_on_ray(plan, reporter)
-        with closing(results):
-            for result in results:
-                if isinstance(result, PromptFailure):
-                    write_part(plan.folder, "failures", result.key, [result.row])
-                    failures.append(result)
-                else:
-                    _write(plan.folder, result)
-                    done += 1
-                left[prompt_of[result.key]] -= 1
-                if not left[prompt_of[result.key]]:
+    tallies = [_Tally(plan) for plan in plans]
+    begun = [tally for tally in tallies if tally.plan.open_tasks]
+    if begun:
+        with ExitStack() as stack:
+            for tally in begun:
+                stack.enter_context(_folder_of_our_own(tally.plan))
+            stack.enter_context(reporter)
+            for _, sharing in groupby(sorted(begun, key=_workers), key=_workers):
+                _execute_sharing(list(sharing), local, reporter)
+    return tuple(tally.outcome for tally in tallies)
+
+
+@dataclass
+class _Tally:
+    """What has come of one plan in this call."""
+
+    plan: Plan
+    done: int = 0
+    failures: list[PromptFailure] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._prompt_of = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
+        self._left = Counter(self._prompt_of.values())
+
+    def enter(self, result: PromptResult | PromptFailure) -> bool:
+        """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
+        if result.key not in self._prompt_of:
+            return False
+        if isinstance(result, PromptFailure):
+            write_part(self.plan.folder, "failures", result.key, [result.row])
+            self.failures.append(result)
+        else:
+            _write(self.plan.folder, result)
+            self.done += 1
+        prompt = self._prompt_of[result.key]
+        self._left[prompt] -= 1
+        return not self._left[prompt]
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(self.done, len(self.plan.tasks) - len(self._prompt_of), tuple(self.failures))
+
+
+def _workers(tally: _Tally) -> str:
+    return json.dumps(tally.plan.config.workers, sort_keys=True)
+
+
+def _execute_sharing(tallies: Sequence[_Tally], local: bool, reporter: Reporter) -> None:
+    """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once."""
+    tasks = {task.key: task for tally in tallies for task in tally.plan.open_tasks}
+    run = _run_here if local else _run_on_ray
+    with closing(run(tallies[0].plan.config, list(tasks.values()), reporter)) as results:
+        for result in results:
+            for tally in tallies:
+                if tally.enter(result):
                     reporter.prompt_done()
-    return Outcome(done, found, tuple(failures))
 
 
-def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
+def _run_on_ray(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
-    with RaySession(plan.config, attempt_prompt) as session:
+    before = reporter.counted
+    with RaySession(config, attempt_prompt) as session:
         reporter.started()
-        yield from session.results(plan.open_tasks, lambda progress: reporter.update(*progress))
+        yield from session.results(
+            tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
+        )
 
 
-def _run_here(plan: Plan, reporter: Reporter) -> Results:
+def _run_here(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.config)
+    workers = LocalWorkers.from_config(config)
     reporter.started()
     try:
-        for task in plan.open_tasks:
+        for task in tasks:
             yield asyncio.run(attempt_prompt(task, workers, reporter.add))
     finally:
         workers.close()

@@ -1,7 +1,8 @@
 """What `check` prints of a plan."""
 
 import os
-from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
 
 from rich.table import Table
 
@@ -22,20 +23,42 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
     table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}")
     table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")
-    total = Counter[str]()
     for method in config.methods:
-        tasks = [task for task in plan.tasks if task.method == method]
-        cost = expected_cost(tasks[0], config.steps)
-        table.add_row(method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a prompt")
-        total["queries"] += cost.queries * len(tasks)
-        total["decodes"] += cost.decodes * len(tasks)
-    table.add_row("in all", f"{total['queries']:,} queries, {total['decodes']:,} decodes")
+        cost = expected_cost(next(task for task in plan.tasks if task.method == method), config.steps)
+        table.add_row(method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a front")
+    queries, decodes = _total(plan)
+    table.add_row("in all", f"{queries:,} queries, {decodes:,} decodes")
     table.add_row("done already", f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts")
     table.add_row("seconds expected", _expected_seconds(plan))
     actors = config.compute.diffusion_actors
     table.add_row("diffusion actors", "one a GPU, or one a CPU core without" if actors == "auto" else str(actors))
     table.add_row("output", str(plan.folder))
     return table
+
+
+def sweep_table(plans: Sequence[Plan]) -> Table:
+    """A table of the points of a sweep, one row each, with what they cost in all."""
+    table = Table(title="the points of the sweep", title_justify="left")
+    for heading in ("point", "method", "queries a front", "decodes a front", "fronts", "done already"):
+        justify: Literal["left", "right"] = "left" if heading in ("point", "method") else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
+    for plan in plans:
+        done = len(plan.tasks) - len(plan.open_tasks)
+        for method in plan.config.methods:
+            cost = expected_cost(next(task for task in plan.tasks if task.method == method), plan.config.steps)
+            fronts = str(len(plan.tasks) // len(plan.config.methods))
+            table.add_row(plan.folder.name, method, f"{cost.queries:,}", f"{cost.decodes:,}", fronts, str(done))
+    totals = [_total(plan) for plan in plans]
+    queries, decodes = (f"{sum(column):,}" for column in zip(*totals, strict=True))
+    table.add_section()
+    table.add_row("in all", "", queries, decodes, str(sum(len(plan.tasks) for plan in plans)), "")
+    return table
+
+
+def _total(plan: Plan) -> tuple[int, int]:
+    """Queries and decodes of all tasks."""
+    costs = [expected_cost(task, plan.config.steps) for task in plan.tasks]
+    return sum(cost.queries for cost in costs), sum(cost.decodes for cost in costs)
 
 
 def _expected_seconds(plan: Plan) -> str:

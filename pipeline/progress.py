@@ -49,9 +49,15 @@ class Reporter:
             self._bar.stop()
 
     def started(self) -> None:
-        """The workers are loaded: time counts from here."""
-        self._start = time.monotonic()
+        """The workers are loaded: time counts from here, if it has not begun to."""
+        if not self._candidates:
+            self._start = time.monotonic()
         self._tell()
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Steps and candidates so far."""
+        return self._steps, self._candidates
 
     def add(self, steps: int, candidates: int) -> None:
         self.update(self._steps + steps, self._candidates + candidates)

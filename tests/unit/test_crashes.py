@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from configs.load import load_config
+from configs.schema import RunConfig
 from pipeline import driver
 from pipeline.driver import Outcome, execute
 from pipeline.plan import Plan, make_plan
@@ -47,13 +48,13 @@ def run(output: Path, wrong_for: str | None = None) -> Outcome:
     """The driver as it is, with prompts that were computed before."""
     plan = plan_of(output)
 
-    def computed(plan: Plan, reporter: Reporter) -> Iterator[Any]:
-        for task in plan.open_tasks:
+    def computed(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
+        for task in tasks:
             yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
 
     with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as nowhere:
         patch.setattr(driver, "_run_here", computed)
-        return execute(plan, local=True, reporter=Reporter(2, 6, 0, nowhere))
+        return execute([plan], local=True, reporter=Reporter(2, 6, 0, nowhere))[0]
 
 
 def in_a_child(work: Callable[[], object], die_before: int) -> bool:

@@ -30,7 +30,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     }  # fmt: skip
     (folder / "run.yaml").write_text(yaml.safe_dump(data))
     made = make_plan(load_config(folder / "run.yaml", []), lambda key: key)
-    outcome = execute(made, local=True, reporter=Reporter(1, 1, 1))
+    (outcome,) = execute([made], local=True, reporter=Reporter(1, 1, 1))
     assert outcome.exit_status == 0 and outcome.done == len(METHODS) * 2
     return made
 
