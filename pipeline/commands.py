@@ -35,12 +35,12 @@ def request_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def planned(config: Path, overrides: list[str] | None) -> "Plan":
-    """Load and check a request."""
+def planned(config: Path, overrides: list[str] | None, fetch: bool = False) -> "Plan":
+    """Load and check a request; `fetch` gets what of a hub model has to be read for that."""
     settings = load_config(config, overrides or [])
     from pipeline.plan import make_plan
 
-    return make_plan(settings, lambda key: origin(key, config, overrides or []))
+    return make_plan(settings, lambda key: origin(key, config, overrides or []), fetch)
 
 
 @app.command()
@@ -57,7 +57,7 @@ def run(
     nothing was started.
     """
     with request_errors():
-        plan = planned(config, overrides)
+        plan = planned(config, overrides, fetch=True)
         from pipeline.driver import execute
         from pipeline.plan import expected_cost
         from pipeline.progress import Reporter
