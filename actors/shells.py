@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import ray
-from torch import Tensor
 
 from actors.pool import RayWorkers
 from actors.protocol import Doubles, Encoded, Floats, Reversed
@@ -18,6 +17,7 @@ from actors.workers import (
     set_threads,
 )
 from configs.schema import RunConfig
+from diffusion.base import Conditioning
 
 
 class Progress(NamedTuple):
@@ -39,11 +39,11 @@ class _DiffusionActor:
     def encode(self, prompt: str) -> Encoded:
         return self._worker.encode(prompt)
 
-    def reverse_step(self, x: Floats, step: int, conditioning: Tensor) -> Reversed:
+    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
         return self._worker.reverse_step(x, step, conditioning)
 
     @ray.method(num_returns=2)
-    def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
+    def decode_candidates(self, x: Floats, step: int, conditioning: Conditioning) -> tuple[Pixels, DecodeReport]:
         return self._worker.decode_candidates(x, step, conditioning)
 
     @ray.method(num_returns=2)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.protocol import Doubles, Encoded, Floats, Reversed
-from configs.schema import RunConfig
-from diffusion.base import DiffusionModel, Sampling, load_model
-from diffusion.folder import model_folder
+from configs.schema import ModelConfig, RunConfig
+from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
+from diffusion.source import Adapter, Source
 from rewards import registry
 from rewards.base import Reward, checked_score
 
@@ -39,6 +39,28 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def source_of(model: ModelConfig) -> Source:
+    """The model that a configuration names."""
+    adapters = (Adapter(part.name, part.weight, part.revision, part.file) for part in model.adapters)
+    return Source(model.name, model.revision, tuple(adapters))
+
+
+def sampling_of(config: RunConfig) -> Sampling:
+    """How a configuration samples its model."""
+    model = config.model
+    return Sampling(
+        steps=config.steps,
+        guidance_scale=model.guidance_scale,
+        eta=1.0 if model.eta is None else model.eta,
+        noise_level=0.7 if model.noise_level is None else model.noise_level,
+        negative_prompt=model.negative_prompt,
+        dtype=model.dtype,
+        attention_slicing=model.attention_slicing,
+        vae_slicing=model.vae_slicing,
+        offload_text_encoders=model.offload_text_encoders,
+    )
+
+
 class DiffusionWorker:
     """Holds the diffusion model. Stateless between calls: the same call gives the same bits.
 
@@ -51,18 +73,18 @@ class DiffusionWorker:
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
         set_threads(config.compute.threads)
-        sampling = Sampling(config.steps, config.model.guidance_scale, config.model.eta, config.model.dtype)
-        return cls(load_model(model_folder(config.model.name), sampling, device), config.chunk_size)
+        model = load_model(source_of(config.model), sampling_of(config), device)
+        return cls(model, config.chunk_size)
 
     def encode(self, prompt: str) -> Encoded:
         return Encoded(self.model.encode(prompt), self.model.latent_shape, tuple(self.model.timesteps))
 
-    def reverse_step(self, x: Floats, step: int, conditioning: torch.Tensor) -> Reversed:
+    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
         start = time.perf_counter()
         mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
         return Reversed(mean.numpy(), sigma, time.perf_counter() - start)
 
-    def decode_candidates(self, x: Floats, step: int, conditioning: torch.Tensor) -> tuple[Pixels, DecodeReport]:
+    def decode_candidates(self, x: Floats, step: int, conditioning: Conditioning) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
         start = time.perf_counter()
         x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)

@@ -12,8 +12,6 @@ from configs.errors import RequestError
 from configs.schema import RunConfig
 
 COMMAND_LINE = "command line"
-# Keys that hold a path. In a file it is relative to that file, on the command line to the current directory.
-_PATH_KEYS: tuple[tuple[str, ...], ...] = (("prompts", "file"), ("model", "name"))
 _EMBEDDED = "mini"
 
 
@@ -34,14 +32,10 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = Fals
             file=str(path), key="sweep", value="(a sweep)", problem="this file is a sweep of many runs",
             allowed="a file of one run, without the key sweep", mend="use `srsoup sweep`, or `srsoup check` to see it",
         )  # fmt: skip
-    for keys in _PATH_KEYS:
-        _resolve(data, keys, path.absolute().parent)
     from_command_line: set[tuple[str, ...]] = set()
     for override in overrides:
-        keys = _override(data, override)
-        from_command_line.add(keys)
-        if keys in _PATH_KEYS:
-            _resolve(data, keys, Path.cwd())
+        from_command_line.add(_override(data, override, from_command_line))
+    _resolve_paths(data, path.absolute().parent, from_command_line)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
@@ -93,8 +87,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Set one `a.b=value`; returns its keys."""
+def _override(data: dict[str, Any], override: str, earlier: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Set one `a.b=value`, after those of the keys `earlier`; returns its keys."""
     name, equals, text = override.partition("=")
     keys = tuple(name.split("."))
     try:
@@ -117,14 +111,29 @@ def _override(data: dict[str, Any], override: str) -> tuple[str, ...]:
     if keys in (("prompts", "file"), ("prompts", "list")):
         # The other source of the file gives way: one on the command line is a replacement.
         place.pop("list" if keys[-1] == "file" else "file", None)
+    if keys == ("model", "name") and ("model", "revision") not in earlier:
+        # A commit is of the model that the file named.
+        place.pop("revision", None)
     return keys
 
 
-def _resolve(data: dict[str, Any], keys: tuple[str, ...], base: Path) -> None:
-    part = data.get(keys[0])
-    value = part.get(keys[1]) if isinstance(part, dict) else None
-    if isinstance(value, str) and value and value != _EMBEDDED:
-        part[keys[1]] = str(base / value)  # type: ignore[index]
+def _resolve_paths(data: dict[str, Any], folder: Path, overrides: set[tuple[str, ...]]) -> None:
+    """Make paths absolute: in a file they are relative to its folder, on the command line to the current one."""
+    for keys, part in _named_parts(data):
+        value = part.get(keys[-1])
+        if isinstance(value, str) and value and value != _EMBEDDED and part.get("revision") is None:
+            told = any(_same_place(given, keys) for given in overrides)
+            part[keys[-1]] = str((Path.cwd() if told else folder) / value)
+
+
+def _named_parts(data: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The mappings that hold a path, each with the keys of the path. With a revision it is a name on the hub."""
+    prompts, model = data.get("prompts"), data.get("model")
+    adapters = model.get("adapters") if isinstance(model, dict) else None
+    parts: list[tuple[tuple[str, ...], Any]] = [(("prompts", "file"), prompts), (("model", "name"), model)]
+    if isinstance(adapters, list):
+        parts += [(("model", "adapters", str(index), "name"), adapter) for index, adapter in enumerate(adapters)]
+    return [(keys, part) for keys, part in parts if isinstance(part, dict)]
 
 
 def _request_error(
@@ -189,11 +198,20 @@ def _key_in(message: str) -> tuple[str, ...]:
 def _model_at(location: Sequence[str]) -> type[BaseModel]:
     model: type[BaseModel] = RunConfig
     for key in location:
-        annotation = model.model_fields[key].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if key.isdigit():
+            continue
+        part = _part_in(model.model_fields[key].annotation)
+        if part is None:
             break
-        model = annotation
+        model = part
     return model
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    """The part that a field holds, or holds a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((part for argument in get_args(annotation) if (part := _part_in(argument))), None)
 
 
 def _allowed(location: Sequence[str]) -> str:

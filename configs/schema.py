@@ -25,6 +25,16 @@ def _tuple(value: Any) -> Any:
 # YAML has lists where a frozen model holds tuples; strict mode alone would refuse them.
 Names = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
 Row = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def _check_hub_name(key: str, name: str, revision: str | None) -> None:
+    if revision is not None and not HUB_NAME.fullmatch(name):
+        raise ValueError(
+            f"{key}: {name!r} has a revision, but is no owner/name on the hub; "
+            "name it so, or leave revision out for a local one"
+        )
 
 
 class Part(BaseModel):
@@ -89,13 +99,51 @@ class PromptsConfig(Part):
         return self
 
 
+class AdapterConfig(Part):
+    """A LoRA on top of the model."""
+
+    name: str = Field(description="a .safetensors file, or, with revision, owner/name on the hub")
+    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local file")
+    file: str = Field("pytorch_lora_weights.safetensors", description="which file of the hub's repository")
+    weight: float = Field(1.0, description="its factor")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        _check_hub_name("model.adapters", self.name, self.revision)
+        return self
+
+
 class ModelConfig(Part):
     """The pretrained model and how it is sampled."""
 
-    name: str = Field("mini", description='"mini", the embedded model, or a local folder in diffusers layout')
+    name: str = Field(
+        "mini",
+        description='"mini", the embedded model, a local folder in diffusers layout, or, with revision, owner/name on '
+        "the hub",
+    )
+    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local model")
+    adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(_tuple)] = Field((), description="LoRAs on top")
     guidance_scale: float = Field(5.0, ge=0, description="of classifier-free guidance; 1 is off")
-    eta: float = Field(1.0, ge=0, le=1, description="noise of DDIM: 0 is deterministic and cannot be guided")
+    negative_prompt: str | None = Field(
+        None, description="what guidance leads away from; null is the model's own: nothing"
+    )
+    eta: float | None = Field(
+        None, ge=0, le=1, description="noise of DDIM: 0 is deterministic and cannot be guided; null is 1"
+    )
+    noise_level: float | None = Field(
+        None, ge=0, description="noise of a flow (Stable Diffusion 3): 0 cannot be guided; null is 0.7"
+    )
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    attention_slicing: bool = Field(False, description="attention in slices: less memory, more time; UNets only")
+    vae_slicing: bool = Field(False, description="images decoded one by one: less memory, more time")
+    offload_text_encoders: bool = Field(
+        False, description="text encoders leave the GPU after each prompt is encoded: less memory, some seconds"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        _check_hub_name("model.name", self.name, self.revision)
+        return self
 
 
 class RewardsConfig(Part):
@@ -233,10 +281,12 @@ class RunConfig(Part):
             raise ValueError(
                 f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"
             )
-        if guided and self.model.eta == 0:
-            raise ValueError(
-                "model.eta: at 0 no step has noise, so none can be guided; set it above 0, or set method=unguided"
-            )
+        for key in ("eta", "noise_level"):
+            if guided and getattr(self.model, key) == 0:
+                raise ValueError(
+                    f"model.{key}: at 0 no step has noise, so none can be guided; "
+                    "set it above 0, or set method=unguided"
+                )
         if guided and self.queries < 2:
             raise ValueError(
                 f"queries: N is {self.queries}, and one candidate alone has no better or worse; set N to 2 or more"

@@ -1,83 +1,140 @@
-"""Which model a name means, which family it is of, and which weights it holds. Reads files; imports no
-torch."""
+"""Checks of a model folder that need no weight to be loaded. Reads JSON; imports no torch."""
 
-import hashlib
-import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
-# Pipeline class of `model_index.json` -> "module:Class" of ours.
-FAMILIES = {"StableDiffusionPipeline": "diffusion.stable_diffusion:StableDiffusion"}
-EMBEDDED = "mini"
+from diffusion.errors import ModelError
+from diffusion.families import FAMILIES, Family
+from diffusion.source import EMBEDDED
 
-
-class ModelFolderError(ValueError):
-    """A model folder that cannot be used: what is wrong with it, what is allowed, and the mend."""
-
-    def __init__(self, problem: str, allowed: str, mend: str) -> None:
-        super().__init__(f"{problem}; allowed: {allowed}; mend: {mend}")
-        self.problem, self.allowed, self.mend = problem, allowed, mend
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+SPACINGS = ("leading", "trailing", "linspace")
+_SAVE_AGAIN = "save the pipeline again with save_pretrained"
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model: of the embedded one for "mini", else the path itself.
+def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
+    """Refuse a model that cannot be sampled; returns its pipeline class.
+
+    Args:
+        folder: of a diffusers pipeline, or of its configuration files alone.
+        steps: T, denoising steps.
+        whole: the weights are there too, and are to be safetensors.
 
     Raises:
-        ModelFolderError: there is no such folder, or no readable `model_index.json` in it, or its
-            pipeline is of a family that is not supported, or a part of the model is missing.
+        ModelError: there is no such folder, or its pipeline is of a family that is not supported, or a part is
+            missing, or its scheduler is not of the family's process.
     """
-    folder = _embedded_folder() if name == EMBEDDED else Path(name)
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise ModelFolderError(
+    pipeline = pipeline_class(folder)
+    family, absent = FAMILIES[pipeline], absent_parts(folder)
+    for part in family.parts:
+        if part in absent:
+            continue
+        if not (folder / part / _config_name(part)).is_file():
+            raise ModelError(
+                f"the model at {folder} has no {part}/", f"a whole pipeline: {', '.join(family.parts)}", _SAVE_AGAIN
+            )
+        if whole and _has_weights(part) and not list((folder / part).glob("*.safetensors")):
+            raise ModelError(
+                f"{folder / part} has no safetensors",
+                "weights in safetensors, which run no code when they are read",
+                "save the pipeline again with save_pretrained(safe_serialization=True)",
+            )
+    scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    _check_scheduler(folder, pipeline, scheduler, steps)
+    _check_denoiser(folder, family)
+    return pipeline
+
+
+def pipeline_class(folder: Path) -> str:
+    """The supported pipeline class that a model folder's own index names."""
+    if not (folder / "model_index.json").is_file():
+        raise ModelError(
             f"no model at {folder}: there is no model_index.json" if folder.is_dir() else f"no folder {folder}",
-            f'"{EMBEDDED}" (the embedded model) or a local folder in diffusers layout',
+            f'"{EMBEDDED}" (the embedded model), a local folder in diffusers layout, or, with model.revision, '
+            "owner/name on the hub",
             "give the path of a folder that a diffusers pipeline was saved to with save_pretrained",
         )
-    family(folder)
-    for part in ("scheduler", "text_encoder", "tokenizer", "unet", "vae"):
-        if not (folder / part).is_dir():
-            raise ModelFolderError(
-                f"the model at {folder} has no {part}/",
-                "a whole pipeline: scheduler, text_encoder, tokenizer, unet, vae",
-                "save the pipeline again with save_pretrained",
-            )
-    return folder
+    pipeline = _read(folder / "model_index.json").get("_class_name")
+    if not isinstance(pipeline, str) or pipeline not in FAMILIES:
+        raise ModelError(
+            f"the model at {folder} is a {pipeline}", ", ".join(FAMILIES), "use a model of a supported family"
+        )
+    return pipeline
 
 
-def family(folder: Path) -> str:
-    """ "module:Class" of the family that a model folder's own index names."""
+def absent_parts(folder: Path) -> frozenset[str]:
+    """The parts that a model does without, of those that its family lets it."""
+    index = _read(folder / "model_index.json")
+    optional = FAMILIES[pipeline_class(folder)].optional
+    return frozenset(part for part in optional if index.get(part, [None])[0] is None)
+
+
+def attention_width(folder: Path, family: Family) -> int:
+    """Width that the denoiser's attention reads: of the text in a UNet, of its own tokens in a transformer."""
+    config = _read(folder / family.denoiser / "config.json")
+    if family.denoiser == "transformer":
+        return int(config["num_attention_heads"] * config["attention_head_dim"])
+    return int(config["cross_attention_dim"])
+
+
+def _check_scheduler(folder: Path, pipeline: str, config: dict[str, Any], steps: int) -> None:
+    def refused(problem: str, allowed: str) -> ModelError:
+        return ModelError(
+            f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
+            allowed,
+            "give the model the scheduler that it was trained with",
+        )
+
+    if FAMILIES[pipeline].is_flow:
+        if not str(config.get("_class_name")).startswith("FlowMatch"):
+            raise refused(f"is none of a flow, but {pipeline} is one", "a FlowMatch scheduler")
+        for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
+            if config.get(key):
+                raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
+        return
+    if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
+        raise refused("has no betas of a diffusion", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
+    for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
+        if config.get(key, values[0]) not in values:
+            raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
+    if config.get("thresholding"):
+        raise refused("clips by thresholding, which is for pixels", "thresholding: false")
+    if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
+        raise refused("ends without signal, where noise says nothing of x0", "v_prediction or sample with zero SNR")
+    trained = config.get("num_train_timesteps", 1000)
+    if steps >= trained:
+        raise ModelError(
+            f"steps, T, is {steps}, but the model was trained with {trained} timesteps",
+            f"1..{trained - 1}", "set steps to fewer", "steps",
+        )  # fmt: skip
+
+
+def _check_denoiser(folder: Path, family: Family) -> None:
+    config = _read(folder / family.denoiser / "config.json")
+    if config.get("time_cond_proj_dim") is not None:
+        raise ModelError(
+            f"the {family.denoiser} of {folder} is distilled for guidance: it takes the scale as an input",
+            "a denoiser with time_cond_proj_dim null",
+            "use the model that it was distilled from",
+        )
+
+
+def _has_weights(part: str) -> bool:
+    return part != "scheduler" and not part.startswith("tokenizer")
+
+
+def _config_name(part: str) -> str:
+    if part == "scheduler":
+        return "scheduler_config.json"
+    return "tokenizer_config.json" if part.startswith("tokenizer") else "config.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        pipeline = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
-    except (ValueError, AttributeError) as error:
-        raise ModelFolderError(
-            f"{folder / 'model_index.json'} is no JSON object: {error}",
-            "the index that save_pretrained writes",
-            "save the pipeline again with save_pretrained",
-        ) from error
-    if pipeline not in FAMILIES:
-        raise ModelFolderError(
-            f"the model at {folder} is a {pipeline}",
-            ", ".join(FAMILIES),
-            "use a model of a supported family",
-        )
-    return FAMILIES[pipeline]
-
-
-def revision(folder: Path) -> str:
-    """SHA-256 over the names and contents of a model folder's files: any change of a weight changes it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
-def _embedded_folder() -> Path:
-    spec = importlib.util.find_spec("mini")
-    if spec is None or spec.origin is None:
-        raise ModelFolderError(
-            "the embedded model is not installed", "the package `mini`", "install srsoup again, whole"
-        )
-    return Path(spec.origin).parent / "weights" / "pipeline"
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is no JSON: {error}", "the file that save_pretrained writes", _SAVE_AGAIN) from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} is no JSON object", "the file that save_pretrained writes", _SAVE_AGAIN)
+    return data

@@ -3,11 +3,36 @@ calls and take one timestep a batch, while a guided step asks for means and look
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
+
+
+class Kernel(Protocol):
+    """A reverse process x_{t-1} ~ N(mean, sigma^2 I) over T timesteps."""
+
+    @property
+    def timesteps(self) -> Sequence[float]:
+        """As the model takes them, largest first."""
+        ...
+
+    def sigma(self, step: int) -> float:
+        """Standard deviation of the `step`-th reverse step (0-based)."""
+        ...
+
+    def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
+        """Mean of the `step`-th reverse step, given the model's prediction at its timestep."""
+        ...
+
+    def look_ahead_timestep(self, step: int) -> float | None:
+        """Timestep of the candidates that the `step`-th reverse step gives; None where they are clean."""
+        ...
+
+    def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
+        """The denoised estimate that a prediction at a timestep stands for."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +65,10 @@ class DDIM:
 
     @classmethod
     def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, eta: float) -> "DDIM":
-        """Read betas, prediction type and spacing of whatever scheduler a model ships."""
+        """Read betas, prediction type and spacing of whatever scheduler a model ships.
+
+        Nothing else of it: x0 is never clipped, because that bounds pixels, and these are latents.
+        """
         from diffusers import DDIMScheduler
 
         scheduler = DDIMScheduler.from_config(scheduler_config)
@@ -73,6 +101,9 @@ class DDIM:
         """Timestep of the candidates that the `step`-th reverse step gives: 0 after the last."""
         return max(self.timesteps[step] - self.stride, 0)
 
+    def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
+        return self.split(x, prediction, int(timestep))[0]
+
     def split(self, x: Tensor, prediction: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
         """The denoised estimate x0 and the noise eps that a prediction at a timestep stands for."""
         a_t = self.alpha_at(timestep)
@@ -84,3 +115,63 @@ class DDIM:
         if self.prediction_type == "sample":
             return prediction, (x - signal * prediction) / noise
         raise ValueError(f"prediction type {self.prediction_type!r}: one of epsilon, v_prediction, sample")
+
+
+@dataclass(frozen=True)
+class FlowSDE:
+    """The stochastic form of a rectified flow (Flow-GRPO, Liu et al. 2025, Equation 9), v = noise - x0.
+
+    With s = sigmas[i], d = sigmas[i+1] - s < 0, noise level a, and g = a sqrt(s / (1 - s)), where s = 1 takes
+    sigmas[1] in the denominator:
+
+        x0    = x - s v
+        mu    = x (1 + g^2 d / (2 s)) + v (1 + g^2 (1 - s) / (2 s)) d
+        sigma = g sqrt(-d)
+
+    a = 0 is the Euler step of the flow itself. After the last step the candidates are clean.
+
+    Attributes:
+        sigmas: T + 1 noise shares s, from about 1 down to 0.
+        noise_level: a >= 0.
+        train_timesteps: timestep = s * train_timesteps is what the model takes.
+    """
+
+    sigmas: tuple[float, ...]
+    noise_level: float
+    train_timesteps: int
+
+    @classmethod
+    def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float) -> "FlowSDE":
+        """Read the shift and the spacing of the flow scheduler that a model ships."""
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler_config)
+        scheduler.set_timesteps(steps)
+        return cls(tuple(scheduler.sigmas.tolist()), noise_level, scheduler.config.num_train_timesteps)
+
+    @property
+    def timesteps(self) -> Sequence[float]:
+        return tuple(s * self.train_timesteps for s in self.sigmas[:-1])
+
+    def diffusion(self, step: int) -> float:
+        """g of the `step`-th step."""
+        s = self.sigmas[step]
+        # A shift in float32 may leave the first share a last bit below 1, which would make g thousands.
+        rest = 1 - (s if 1 - s > 1e-6 else self.sigmas[1])
+        return self.noise_level * math.sqrt(s / rest)
+
+    def sigma(self, step: int) -> float:
+        """Standard deviation of the `step`-th reverse step (0-based)."""
+        return self.diffusion(step) * math.sqrt(self.sigmas[step] - self.sigmas[step + 1])
+
+    def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
+        """Mean of the `step`-th reverse step, given the model's velocity at its timestep."""
+        s, d, g = self.sigmas[step], self.sigmas[step + 1] - self.sigmas[step], self.diffusion(step)
+        return x * (1 + g**2 * d / (2 * s)) + prediction * ((1 + g**2 * (1 - s) / (2 * s)) * d)
+
+    def look_ahead_timestep(self, step: int) -> float | None:
+        s = self.sigmas[step + 1]
+        return s * self.train_timesteps if s > 0 else None
+
+    def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
+        return x - timestep / self.train_timesteps * prediction

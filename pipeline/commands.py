@@ -43,21 +43,23 @@ def request_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def planned(config: Path, overrides: list[str] | None) -> "Plan":
-    """Load and check a request."""
+def planned(config: Path, overrides: list[str] | None, fetch: bool = False) -> "Plan":
+    """Load and check a request; `fetch` gets what of a hub model has to be read for that."""
     settings = load_config(config, overrides or [])
     from pipeline.plan import make_plan
 
-    return make_plan(settings, lambda key: origin(key, config, overrides or []))
+    return make_plan(settings, lambda key: origin(key, config, overrides or []), fetch)
 
 
-def planned_sweep(config: Path, overrides: list[str] | None, over: list[str] | None) -> "list[Plan]":
-    """Load and check every point of a sweep."""
+def planned_sweep(
+    config: Path, overrides: list[str] | None, over: list[str] | None, fetch: bool = False
+) -> "list[Plan]":
+    """`planned`, of every point of a sweep."""
     points = load_sweep(config, overrides or [], over or [])
     from pipeline.plan import make_plan
 
     given = [*(overrides or []), *(over or [])]
-    return [make_plan(point, lambda key: origin(key, config, given)) for point in points]
+    return [make_plan(point, lambda key: origin(key, config, given), fetch) for point in points]
 
 
 @app.command()
@@ -72,7 +74,7 @@ def run(
     nothing was started.
     """
     with request_errors():
-        plan = planned(config, overrides)
+        plan = planned(config, overrides, fetch=True)
         _run([plan], local, f"srsoup report {plan.folder}")
 
 
@@ -89,7 +91,7 @@ def sweep(
     stopped. Exit status as of `run`.
     """
     with request_errors():
-        plans = planned_sweep(config, overrides, over)
+        plans = planned_sweep(config, overrides, over, fetch=True)
         _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
 
 

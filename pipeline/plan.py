@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,14 @@ from typing import Any
 
 import yaml
 
+from actors.workers import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.folder import ModelFolderError, model_folder, revision
+from diffusion.adapters import check_adapter
+from diffusion.errors import ModelError, NotHereError
+from diffusion.families import FAMILIES, takers
+from diffusion.folder import attention_width, check_folder
+from diffusion.source import adapter_file, metadata_folder, model_revision
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
@@ -29,6 +35,7 @@ _FREE: dict[str, Any] = {
     "output": True,
     "report": True,
     "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
+    "model": {"offload_text_encoders"},
 }
 # What is in a task's key by itself, or names the run.
 _APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
@@ -44,12 +51,14 @@ class Plan:
 
     Attributes:
         config: the configuration it comes from.
-        model_revision: hash of the model's files.
+        model_revision: names the weights: hash of a local model's files, commit of one on the hub.
+        pipeline: the model's pipeline class; None where its files are not on this machine yet.
         tasks: one for each prompt and method, prompts outermost.
     """
 
     config: RunConfig
     model_revision: str
+    pipeline: str | None
     tasks: tuple[PromptTask, ...]
 
     @property
@@ -111,11 +120,12 @@ def _queries(candidates: int, weights: Sequence[Sequence[float]], shared: int, a
     return candidates * (len(weights[0]) * shared + asked * alone)
 
 
-def make_plan(config: RunConfig, origin: Origin) -> Plan:
+def make_plan(config: RunConfig, origin: Origin, fetch: bool = False) -> Plan:
     """Check all that can be checked without loading a model, and settle the tasks.
 
     Args:
         origin: names the file, or the command line, that the value of a key came from.
+        fetch: get the configuration files of a model on the hub, and its adapters, to check them.
 
     Raises:
         RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
@@ -124,24 +134,18 @@ def make_plan(config: RunConfig, origin: Origin) -> Plan:
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
     try:
-        model_revision = revision(model_folder(config.model.name))
-    except ModelFolderError as error:
-        raise RequestError(
-            file=origin("model.name"),
-            key="model.name",
-            value=config.model.name,
-            problem=error.problem,
-            allowed=error.allowed,
-            mend=error.mend,
-        ) from error
+        pipeline = _check_model(config, origin, fetch)
+        revision = model_revision(source_of(config.model))
+    except ModelError as error:
+        raise _model_error(config, origin, error.key, error.problem, error.allowed, error.mend) from error
     prompts = read_prompts(config.prompts)
     tasks = tuple(
-        _task(config, prompt, index, method, model_revision)
+        _task(config, prompt, index, method, revision)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
     )
-    plan = Plan(config, model_revision, tasks)
+    plan = Plan(config, revision, pipeline, tasks)
     _check_folder(plan, origin)
     return plan
 
@@ -185,6 +189,35 @@ def _samples(config: RunConfig) -> int:
     shared = min(config.soup.steps, config.steps)
     queries = _queries(config.queries, config.weights, shared, config.steps - shared)
     return max(len(config.weights), queries // len(config.rewards.guided))
+
+
+def _check_model(config: RunConfig, origin: Origin, fetch: bool) -> str | None:
+    """Refuse a model that cannot be sampled, a key that its family does not take, and a LoRA of another family."""
+    source = source_of(config.model)
+    try:
+        folder = metadata_folder(source, fetch)
+    except NotHereError:
+        return None
+    pipeline = check_folder(folder, config.steps, whole=source.revision is None)
+    family = FAMILIES[pipeline]
+    for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
+        if getattr(config.model, key) != type(config.model).model_fields[key].default:
+            raise _model_error(
+                config, origin, f"model.{key}",
+                f"{config.model.name} is a {pipeline}, which takes no {key}",
+                f"only with {', '.join(takers(key))}", f"leave model.{key} out",
+            )  # fmt: skip
+    for adapter in source.adapters:
+        with suppress(NotHereError):
+            check_adapter(adapter_file(adapter, fetch), family, attention_width(folder, family))
+    return pipeline
+
+
+def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allowed: str, mend: str) -> RequestError:
+    value = config.steps if key == "steps" else getattr(config.model, key.removeprefix("model."))
+    if key == "model.adapters":
+        value = [adapter.name for adapter in config.model.adapters]
+    return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, mend=mend)
 
 
 def _check_rewards(config: RunConfig, origin: Origin) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from rich.table import Table
 
-from diffusion.folder import EMBEDDED
+from diffusion.source import EMBEDDED
 from pipeline.plan import Plan, expected_cost
 
 # Seconds of one CPU core for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
@@ -21,7 +21,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("prompts", f"{plan.n_prompts}, from {plan.tasks[0].prompt.source}")
     table.add_row("weights", f"{len(config.weights)} over {' and '.join(config.rewards.guided)}")
     table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
-    table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}")
+    family = plan.pipeline or "not on this machine: run gets it and checks its family"
+    table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}, {family}")
     table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")
     for method in config.methods:
         cost = expected_cost(next(task for task in plan.tasks if task.method == method), config.steps)

@@ -120,4 +120,20 @@ def ddim(x: Array, prediction: Array, a_t: float, a_p: float, eta: float, predic
     """DDIM, Equations 12 and 16, from a_t = alphas_cumprod[t] to a_p of the timestep before."""
     x0, eps = estimate(x, prediction, a_t, prediction_type)
     sigma = eta * np.sqrt((1 - a_p) / (1 - a_t)) * np.sqrt(1 - a_t / a_p)
-    return Reverse(np.sqrt(a_p) * x0 + np.sqrt(1 - a_p - sigma**2) * eps, float(sigma), x0)
+    # Without signal at t, a_t = 0, the difference is 0 but for rounding.
+    return Reverse(np.sqrt(a_p) * x0 + np.sqrt(np.maximum(1 - a_p - sigma**2, 0)) * eps, float(sigma), x0)
+
+
+def shifted_sigmas(steps: int, shift: float, trained: int = 1000) -> Array:
+    """A flow's noise shares: even from 1 to the least trained one, s -> shift s / (1 + (shift - 1) s), then 0."""
+    least = shift / trained / (1 + (shift - 1) / trained)
+    s = np.linspace(1, least, steps, dtype=np.float64)
+    return np.append(shift * s / (1 + (shift - 1) * s), 0.0)
+
+
+def flow_sde(x: Array, v: Array, sigmas: Array, step: int, noise_level: float) -> Reverse:
+    """One step of the SDE that has a rectified flow's marginals (Flow-GRPO, Equation 9), x_s = (1 - s) x0 + s eps."""
+    s, d = sigmas[step], sigmas[step + 1] - sigmas[step]
+    g = noise_level * np.sqrt(s / (1 - (sigmas[1] if s == 1 else s)))
+    mean = x * (1 + g**2 * d / (2 * s)) + v * (1 + g**2 * (1 - s) / (2 * s)) * d
+    return Reverse(mean, float(g * np.sqrt(-d)), x - s * v)

@@ -200,3 +200,48 @@ def test_lengths_that_do_not_divide_the_schedule_step_as_diffusers_does(steps: i
         stepped = scheduler.step(prediction, t, x, eta=1.0, variance_noise=z).prev_sample
         ours = ddim.mean(x, prediction, i) + ddim.sigma(i) * z
         np.testing.assert_allclose(ours, stepped, rtol=1e-4, atol=1e-5 * float(stepped.abs().max()))
+
+
+def spaced_timesteps(spacing: str, steps: int) -> list[int]:
+    """Table 2 of Lin et al. 2024, with Stable Diffusion's offset of 1 for `leading`."""
+    if spacing == "linspace":
+        return [round(t) for t in np.linspace(999, 0, steps)] if steps > 1 else [0]
+    if spacing == "trailing":
+        return [round(1000 - i * 1000 / steps) - 1 for i in range(steps)]
+    return leading_timesteps(steps)
+
+
+@pytest.mark.parametrize("to_one", [False, True])
+@pytest.mark.parametrize("zero_snr", [False, True])
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("steps", [1, 7, 25])
+def test_every_spacing_steps_as_the_equations_and_as_diffusers(
+    steps: int, spacing: str, prediction_type: str, zero_snr: bool, to_one: bool
+) -> None:
+    """Also where the schedule ends without signal (a_t = 0), which a noise prediction cannot undo."""
+    if zero_snr and prediction_type == "epsilon":
+        return
+    config = SD15 | {
+        "prediction_type": prediction_type, "timestep_spacing": spacing, "set_alpha_to_one": to_one,
+        "rescale_betas_zero_snr": zero_snr,
+    }  # fmt: skip
+    scheduler = DDIMScheduler.from_config(config)
+    scheduler.set_timesteps(steps)
+    ddim, alphas = DDIM.from_scheduler(config, steps, 1.0), scheduler.alphas_cumprod.double().numpy()
+    assert list(ddim.timesteps) == spaced_timesteps(spacing, steps)
+    x, prediction, z = draw(steps)
+    for i, t in enumerate(ddim.timesteps):
+        previous = t - 1000 // steps
+        a_p = alphas[previous] if previous >= 0 else 1.0 if to_one else alphas[0]
+        expected = reference.ddim(x.double().numpy(), prediction.double().numpy(), alphas[t], a_p, 1.0, prediction_type)
+        mean = ddim.mean(x, prediction, i)
+        np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6 * np.abs(expected.mean).max())
+        assert ddim.sigma(i) == pytest.approx(expected.sigma, rel=1e-5, abs=1e-12)
+        stepped = scheduler.step(prediction, t, x, eta=1.0, variance_noise=z)
+        # Without signal, diffusers takes the root of a number that rounding may leave below 0.
+        if alphas[t] > 0:
+            scale = float(stepped.prev_sample.abs().max())
+            np.testing.assert_allclose(mean + ddim.sigma(i) * z, stepped.prev_sample, rtol=1e-4, atol=1e-5 * scale)
+        x0 = ddim.x0(x, prediction, t)
+        np.testing.assert_allclose(x0, stepped.pred_original_sample, rtol=1e-4, atol=1e-5 * float(x0.abs().max()))

@@ -1,0 +1,68 @@
+"""Whether a LoRA fits a model, read from the names and shapes in its file. Imports no torch."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from diffusion.errors import ModelError
+from diffusion.families import Family
+
+# The matrix that reads a layer's input, shape (rank, width): of peft and diffusers, and of kohya's scripts.
+_DOWN = re.compile(r"lora(_A|[._]down)\.weight$")
+# Those of the layers whose input has a width that tells the families apart; see `folder.attention_width`.
+_TELLING = {
+    "unet": re.compile(r"^(lora_)?unet[._].*attn2[._](processor[._])?to_[kv]"),
+    "transformer": re.compile(r"^transformer\..*attn\.(to|add)_[qkv]"),
+}
+
+
+def adapted_layers(path: Path) -> dict[str, int]:
+    """Input width of every layer that an adapter changes, by the name of its matrix.
+
+    Raises:
+        ModelError: there is no such file, or it is no LoRA in safetensors.
+    """
+    layers = {name: int(entry["shape"][1]) for name, entry in _header(path).items() if _DOWN.search(name)}
+    if not layers:
+        raise _refused(f"{path} holds no LoRA")
+    return layers
+
+
+def check_adapter(path: Path, family: Family, width: int) -> None:
+    """Refuse an adapter that was made for another model.
+
+    Args:
+        width: that the attention of the model reads.
+
+    Raises:
+        ModelError: it changes no attention of this family's denoiser, or one of another width.
+    """
+    widths = {found for name, found in adapted_layers(path).items() if _TELLING[family.denoiser].search(name)}
+    if not widths:
+        raise _refused(f"{path} is a LoRA of another family: it changes no attention of a {family.denoiser}")
+    if widths != {width}:
+        made_for = ", ".join(str(found) for found in sorted(widths))
+        raise _refused(f"{path} is a LoRA of another family: its attention reads {made_for} wide, the model's {width}")
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Names and shapes: a safetensors file begins with its header's length (8 bytes) and its header (JSON)."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= path.stat().st_size else None
+    except (OSError, ValueError) as error:
+        raise _refused(f"{path} cannot be read as safetensors: {error}") from error
+    if not isinstance(header, dict):
+        raise _refused(f"{path} cannot be read as safetensors")
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+
+def _refused(problem: str) -> ModelError:
+    return ModelError(
+        problem,
+        "a LoRA of this model's family, .safetensors, in the layout of diffusers, peft or (for a UNet) kohya",
+        "take the adapter off model.adapters, or use the model that it was trained on",
+        "model.adapters",
+    )

@@ -1,0 +1,198 @@
+"""What the families have in common: loading, classifier-free guidance, the reverse step, the decoder."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from diffusion.adapters import adapted_layers
+from diffusion.base import Conditioning, Reverse, Sampling
+from diffusion.folder import absent_parts
+from diffusion.kernels import DDIM, Kernel
+from diffusion.source import Adapter, Source, adapter_file, metadata_folder
+
+log = logging.getLogger(__name__)
+
+
+class LatentDiffusion(ABC):
+    """A diffusers pipeline behind the calls of `DiffusionModel`. A family adds its encoders and its denoiser."""
+
+    PIPELINE: ClassVar[str]
+    ENCODERS: ClassVar[tuple[str, ...]]
+    # What its pipeline is loaded with, besides its files.
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, source: Source, sampling: Sampling, device: str = "cpu") -> None:
+        self._sampling, self._device = sampling, torch.device(device)
+        self._dtype = getattr(torch, sampling.dtype)
+        self._pipe = self._load(source)
+        parts = (getattr(self._pipe, name) for name in self.ENCODERS)
+        self._encoders = [part for part in parts if part is not None]
+        for part in _modules(self._pipe):
+            if not (sampling.offload_text_encoders and part in self._encoders):
+                part.to(self._device)
+        self._kernel = self._make_kernel()
+        self._cut_prompts = set[str]()
+
+    def _load(self, source: Source) -> Any:
+        _quiet()
+        import diffusers  # here, because its pipelines warn of torchvision when they are imported
+
+        pipe = getattr(diffusers, self.PIPELINE).from_pretrained(
+            source.path,
+            revision=source.revision,
+            dtype=self._dtype,
+            use_safetensors=True,
+            local_files_only=source.revision is None,
+            **self.LOADED_WITH,
+            **dict.fromkeys(absent_parts(metadata_folder(source))),
+        )
+        _load_adapters(pipe, source.adapters)
+        if self._dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
+            pipe.vae.to(torch.float32)  # it overflows in half precision
+        if self._sampling.attention_slicing:
+            pipe.enable_attention_slicing()
+        if self._sampling.vae_slicing:
+            pipe.vae.enable_slicing()
+        return pipe
+
+    def _make_kernel(self) -> Kernel:
+        return DDIM.from_scheduler(self._pipe.scheduler.config, self._sampling.steps, self._sampling.eta)
+
+    @property
+    @abstractmethod
+    def _denoiser(self) -> Any: ...
+
+    @abstractmethod
+    def _encode(self, prompt: str) -> Conditioning:
+        """The pipeline's own encoding, on the device."""
+
+    @abstractmethod
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+        """One pass of the denoiser, all arguments of one length, in its dtype."""
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        config = self._denoiser.config
+        size = config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return (config.in_channels, height, width)
+
+    @property
+    def timesteps(self) -> Sequence[int]:
+        return tuple(round(timestep) for timestep in self._kernel.timesteps)
+
+    @torch.inference_mode()
+    def encode(self, prompt: str) -> Conditioning:
+        """Embeddings of the negative prompt and of the prompt. A prompt that is cut is warned of once."""
+        self._warn_if_cut(prompt)
+        with self._encoders_on_device():
+            embeds, pooled = self._encode(prompt)
+        return Conditioning(embeds.cpu(), None if pooled is None else pooled.cpu())
+
+    @torch.inference_mode()
+    def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> Reverse:
+        x = x.to(self._device)
+        prediction = self._predict(x, self._kernel.timesteps[step], conditioning)
+        return Reverse(self._kernel.mean(x, prediction, step).cpu(), self._kernel.sigma(step))
+
+    @torch.inference_mode()
+    def look_ahead(self, x: Tensor, step: int, conditioning: Conditioning) -> Tensor:
+        x, timestep = x.to(self._device), self._kernel.look_ahead_timestep(step)
+        if timestep is None:
+            return x
+        return self._kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+
+    @torch.inference_mode()
+    def decode(self, x0: Tensor) -> Tensor:
+        vae = self._pipe.vae
+        images = vae.decode(self._unscaled(x0.to(self._device, vae.dtype)), return_dict=False)[0].float()
+        return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        config = self._pipe.vae.config
+        return latents / config.scaling_factor + (config.shift_factor or 0)
+
+    def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
+        """Guided prediction at one timestep, float32; the negative prompt is asked only where it counts."""
+        scale = self._sampling.guidance_scale
+        guided = scale != 1
+
+        def rows(part: Tensor) -> Tensor:
+            part = part if guided else part[1:]
+            return part.to(self._device, self._dtype).repeat_interleave(len(x), dim=0)
+
+        batch = torch.cat([x, x]) if guided else x
+        pooled = None if conditioning.pooled is None else rows(conditioning.pooled)
+        output = self._denoise(batch.to(self._dtype), timestep, rows(conditioning.embeds), pooled).float()
+        if not guided:
+            return output
+        negative, prompt = output.chunk(2)
+        return negative + scale * (prompt - negative)
+
+    @contextmanager
+    def _encoders_on_device(self) -> Iterator[None]:
+        if not self._sampling.offload_text_encoders:
+            yield
+            return
+        try:
+            for encoder in self._encoders:
+                encoder.to(self._device)
+            yield
+        finally:
+            for encoder in self._encoders:
+                encoder.to("cpu")
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _token_limits(self) -> dict[str, int]:
+        """Tokens, special ones among them, that each tokenizer of the pipeline may give."""
+        names = [name.replace("text_encoder", "tokenizer") for name in self.ENCODERS]
+        tokenizers = {name: getattr(self._pipe, name) for name in names}
+        return {name: tokenizer.model_max_length for name, tokenizer in tokenizers.items() if tokenizer is not None}
+
+    def _warn_if_cut(self, prompt: str) -> None:
+        if prompt in self._cut_prompts:
+            return
+        cuts = dict[str, str]()
+        for name, limit in self._token_limits().items():
+            tokenizer = getattr(self._pipe, name)
+            ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            if cut := ids[limit - tokenizer.num_special_tokens_to_add() :]:
+                cuts[name] = tokenizer.decode(cut)
+        if cuts:
+            self._cut_prompts.add(prompt)
+            longest = max(cuts.values(), key=len)
+            log.warning("%s cut off the end of a long prompt: %.200r", ", ".join(cuts), longest)
+
+
+def _load_adapters(pipe: Any, adapters: Sequence[Adapter]) -> None:
+    """Put LoRAs on a pipeline: W + sum_k weight_k B_k A_k, each layer of each."""
+    names = [f"adapter_{index}" for index in range(len(adapters))]
+    for name, adapter in zip(names, adapters, strict=True):
+        path = adapter_file(adapter)
+        pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
+        there = sum(name in getattr(module, "lora_A", ()) for part in _modules(pipe) for module in part.modules())
+        # diffusers says nothing of layers that it finds no place for.
+        if there != len(adapted_layers(path)):
+            raise ValueError(f"{path}: {there} of its {len(adapted_layers(path))} layers fit the model")
+    if adapters:
+        pipe.set_adapters(names, [adapter.weight for adapter in adapters])
+
+
+def _modules(pipe: Any) -> list[torch.nn.Module]:
+    return [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def _quiet() -> None:
+    """Both libraries print a bar for each load, and a cut prompt in full, however long it is."""
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()

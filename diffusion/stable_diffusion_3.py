@@ -1,0 +1,53 @@
+"""Stable Diffusion 3 and 3.5: two CLIP text encoders and T5, MMDiT, AutoencoderKL with a shift, flow SDE."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion.base import Conditioning
+from diffusion.kernels import FlowSDE, Kernel
+from diffusion.latent_diffusion import LatentDiffusion
+
+T5_TOKENS = 256
+
+
+class StableDiffusion3(LatentDiffusion):
+    """A `StableDiffusion3Pipeline`. Without T5, as some ship it, its tokens are zeros."""
+
+    PIPELINE = "StableDiffusion3Pipeline"
+    ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+
+    def _make_kernel(self) -> Kernel:
+        sampling = self._sampling
+        return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level)
+
+    @property
+    def _denoiser(self) -> Any:
+        return self._pipe.transformer
+
+    def _encode(self, prompt: str) -> Conditioning:
+        embeds, negative, pooled, negative_pooled = self._pipe.encode_prompt(
+            prompt,
+            prompt_2=None,
+            prompt_3=None,
+            device=self._device,
+            negative_prompt=self._sampling.negative_prompt,
+            max_sequence_length=T5_TOKENS,
+        )
+        return Conditioning(torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled]))
+
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+        output: Tensor = self._pipe.transformer(
+            hidden_states=x,
+            # float32 in every dtype: half precision has no 993.2.
+            timestep=torch.full((len(x),), timestep, dtype=torch.float32, device=x.device),
+            encoder_hidden_states=embeds,
+            pooled_projections=pooled,
+            return_dict=False,
+        )[0]
+        return output
+
+    def _token_limits(self) -> dict[str, int]:
+        limits = super()._token_limits()
+        return limits | ({"tokenizer_3": T5_TOKENS} if "tokenizer_3" in limits else {})

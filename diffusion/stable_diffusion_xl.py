@@ -1,0 +1,51 @@
+"""Stable Diffusion XL: two CLIP text encoders, pooled embeddings, time ids, UNet, AutoencoderKL, DDIM."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from diffusion.base import Conditioning
+from diffusion.latent_diffusion import LatentDiffusion
+
+
+class StableDiffusionXL(LatentDiffusion):
+    """A `StableDiffusionXLPipeline` at its own size, not cropped; its Euler scheduler is read into DDIM."""
+
+    PIPELINE = "StableDiffusionXLPipeline"
+    ENCODERS = ("text_encoder", "text_encoder_2")
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
+
+    @property
+    def _denoiser(self) -> Any:
+        return self._pipe.unet
+
+    def _encode(self, prompt: str) -> Conditioning:
+        embeds, negative, pooled, negative_pooled = self._pipe.encode_prompt(
+            prompt, device=self._device, negative_prompt=self._sampling.negative_prompt
+        )
+        return Conditioning(torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled]))
+
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+        output: Tensor = self._pipe.unet(
+            x,
+            timestep,
+            encoder_hidden_states=embeds,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids(x)},
+            return_dict=False,
+        )[0]
+        return output
+
+    def _time_ids(self, x: Tensor) -> Tensor:
+        """Original size, crop's corner and target size in pixels, a row each of x: shape (n, 6)."""
+        height, width = (side * self._pipe.vae_scale_factor for side in x.shape[2:])
+        return x.new_tensor([height, width, 0, 0, height, width]).expand(len(x), 6)
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """Some of its VAEs are trained on latents of mean 0 and deviation 1 a channel."""
+        config = self._pipe.vae.config
+        if config.latents_mean is None or config.latents_std is None:
+            return super()._unscaled(latents)
+        mean, std = (latents.new_tensor(part).view(-1, 1, 1) for part in (config.latents_mean, config.latents_std))
+        return latents * std / config.scaling_factor + mean

@@ -1,0 +1,168 @@
+"""Tiny random models of every family, made here and saved as `save_pretrained` saves a real one. No network."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors.torch import save_file
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+FAMILIES = ("sd", "sdxl", "sd3")
+PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline}
+
+
+def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = None, **vae: Any) -> Path:
+    """A whole pipeline of a family, with changes to its scheduler and its VAE; returns the folder."""
+    torch.manual_seed(0)
+    make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3}[family]
+    make(scheduler or {}, vae).save_pretrained(folder)
+    return folder
+
+
+def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The same folder as diffusers has it; the diffusion families with DDIM."""
+    options = {"sd": {"safety_checker": None, "requires_safety_checker": False}, "sdxl": {"add_watermarker": False}}
+    pipe = PIPELINES[family].from_pretrained(folder, dtype=dtype, **options.get(family, {}))
+    if family != "sd3":
+        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, scale: float = 1.0) -> Path:
+    """A LoRA of rank 2 on one attention of the family's denoiser, in diffusers' layout."""
+    layer, wide = {
+        "sd": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", (32, 16)),
+        "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
+        "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
+    }[family]
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        f"{layer}.lora_A.weight": torch.randn(2, width or wide[1], generator=generator),
+        f"{layer}.lora_B.weight": scale * torch.randn(wide[0], 2, generator=generator),
+    }
+    save_file(weights, path)
+    return path
+
+
+def _stable_diffusion(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline(
+        vae=_vae(4, vae),
+        text_encoder=CLIPTextModel(_clip(16)),
+        tokenizer=_clip_tokenizer(),
+        unet=_unet(16, ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")),
+        scheduler=DDIMScheduler(**SCHEDULE | {"clip_sample": False, "set_alpha_to_one": False} | scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _stable_diffusion_xl(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableDiffusionXLPipeline:
+    return StableDiffusionXLPipeline(
+        vae=_vae(4, {"force_upcast": True} | vae),
+        text_encoder=CLIPTextModel(_clip(16)),
+        text_encoder_2=CLIPTextModelWithProjection(_clip(16, seed=1)),
+        tokenizer=_clip_tokenizer(),
+        tokenizer_2=_clip_tokenizer("!"),
+        unet=_unet(
+            32, ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D"),
+            use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 16, transformer_layers_per_block=(1, 1),
+        ),
+        scheduler=EulerDiscreteScheduler.from_config(SCHEDULE | {"set_alpha_to_one": False} | scheduler),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    )  # fmt: skip
+
+
+def _stable_diffusion_3(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableDiffusion3Pipeline:
+    t5 = T5Config(
+        vocab_size=32, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    return StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
+            joint_attention_dim=32, caption_projection_dim=32, pooled_projection_dim=32, out_channels=4,
+            pos_embed_max_size=16, qk_norm="rms_norm",
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(**{"shift": 3.0} | scheduler),
+        vae=_vae(4, {"scaling_factor": 1.5305, "shift_factor": 0.0609} | vae),
+        text_encoder=CLIPTextModelWithProjection(_clip(16)),
+        text_encoder_2=CLIPTextModelWithProjection(_clip(16, seed=1)),
+        text_encoder_3=T5EncoderModel(t5),
+        tokenizer=_clip_tokenizer(),
+        tokenizer_2=_clip_tokenizer(),
+        tokenizer_3=_t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _unet(text_width: int, down: tuple[str, ...], up: tuple[str, ...], **more: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(32, 64), layers_per_block=1,
+        down_block_types=down, up_block_types=up, attention_head_dim=8, norm_num_groups=8,
+        cross_attention_dim=text_width, **more,
+    )  # fmt: skip
+
+
+def _vae(channels: int, changes: dict[str, Any]) -> AutoencoderKL:
+    return AutoencoderKL(
+        **{
+            "in_channels": 3, "out_channels": 3, "latent_channels": channels, "block_out_channels": (16, 16),
+            "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2,
+            "norm_num_groups": 8, "sample_size": 16,
+        } | changes
+    )  # fmt: skip
+
+
+def _clip(width: int, seed: int = 0) -> CLIPTextConfig:
+    activation = "gelu" if seed else "quick_gelu"
+    return CLIPTextConfig(
+        vocab_size=len(_clip_vocabulary()), hidden_size=width, intermediate_size=32, num_hidden_layers=3,
+        num_attention_heads=2, max_position_embeddings=77, projection_dim=16, hidden_act=activation,
+        bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+
+
+def _clip_vocabulary() -> dict[str, int]:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = ["<|startoftext|>", "<|endoftext|>", "!", "!</w>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
+    """One token a letter."""
+    return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77, pad_token=pad)
+
+
+def _t5_tokenizer() -> T5Tokenizer:
+    letters = [(letter, -2.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
