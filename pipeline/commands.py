@@ -25,6 +25,14 @@ Overrides = Annotated[
 ]
 
 
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin", help="A Python file of rewards, see docs/own_reward.md; may be given again.", metavar="FILE"
+    ),
+]
+
+
 @contextmanager
 def request_errors() -> Iterator[None]:
     """Turn a wrong request into its message and exit status 2."""
@@ -35,12 +43,13 @@ def request_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def planned(config: Path, overrides: list[str] | None) -> "Plan":
+def planned(config: Path, overrides: list[str] | None, plugins: list[Path] | None) -> "Plan":
     """Load and check a request."""
     settings = load_config(config, overrides or [])
     from pipeline.plan import make_plan
+    from pipeline.plugins import read_plugins
 
-    return make_plan(settings, lambda key: origin(key, config, overrides or []))
+    return make_plan(settings, lambda key: origin(key, config, overrides or []), read_plugins(plugins or []))
 
 
 @app.command()
@@ -50,6 +59,7 @@ def run(
     local: Annotated[
         bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
     ] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -57,7 +67,7 @@ def run(
     nothing was started.
     """
     with request_errors():
-        plan = planned(config, overrides)
+        plan = planned(config, overrides, plugin)
         from pipeline.driver import execute
         from pipeline.plan import expected_cost
         from pipeline.progress import Reporter
@@ -80,10 +90,10 @@ def run(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = None) -> None:
+def check(config: ConfigFile, overrides: Overrides = None, plugin: Plugins = None) -> None:
     """Check a request and print what it would do, without loading a model. Exit status 2 if it is wrong."""
     with request_errors():
-        plan = planned(config, overrides)
+        plan = planned(config, overrides, plugin)
         from pipeline.plan_table import plan_table
 
         Console().print(plan_table(plan))

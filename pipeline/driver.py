@@ -78,7 +78,7 @@ def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
-    with RaySession(plan.config, attempt_prompt) as session:
+    with RaySession(plan.config, attempt_prompt, plan.plugins) as session:
         reporter.started()
         yield from session.results(plan.open_tasks, lambda progress: reporter.update(*progress))
 
@@ -86,7 +86,7 @@ def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
 def _run_here(plan: Plan, reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.config)
+    workers = LocalWorkers.from_config(plan.config, plan.plugins)
     reporter.started()
     try:
         for task in plan.open_tasks:
@@ -139,6 +139,7 @@ def _record(plan: Plan) -> str:
         "config": plan.config.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), **_versions()},
         "model_revision": plan.model_revision,
+        "plugins": plan.plugin_digests,
     }
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 

@@ -1,10 +1,9 @@
 """What a run will do, settled and checked before anything starts: prompts, tasks, keys, queries, decodes."""
 
-import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +16,12 @@ from configs.schema import RunConfig
 from diffusion.folder import ModelFolderError, model_folder, revision
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
+from pipeline.plugins import plug_in
 from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
 from pipeline.task import PromptTask
 from rewards import registry
+from rewards.plugin import Plugin
 
 # What changes neither pixels nor scores, and may differ when a run is gone on with.
 _FREE: dict[str, Any] = {
@@ -44,11 +45,18 @@ class Plan:
         config: the configuration it comes from.
         model_revision: hash of the model's files.
         tasks: one for each prompt and method, prompts outermost.
+        plugins: files of rewards that were named on the command line.
     """
 
     config: RunConfig
     model_revision: str
     tasks: tuple[PromptTask, ...]
+    plugins: tuple[Plugin, ...] = ()
+
+    @property
+    def plugin_digests(self) -> dict[str, str]:
+        """File name -> SHA-256 of its source."""
+        return _digests(self.plugins)
 
     @property
     def folder(self) -> Path:
@@ -93,16 +101,18 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     )
 
 
-def make_plan(config: RunConfig, origin: Origin) -> Plan:
+def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = ()) -> Plan:
     """Check all that can be checked without loading a model, and settle the tasks.
 
     Args:
         origin: names the file, or the command line, that the value of a key came from.
+        plugins: whose rewards may be named, besides those that are always there.
 
     Raises:
         RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
             one that holds another configuration; names file, key, value, what is allowed and the mend.
     """
+    plug_in(plugins)
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
     try:
@@ -117,16 +127,28 @@ def make_plan(config: RunConfig, origin: Origin) -> Plan:
             mend=error.mend,
         ) from error
     prompts = read_prompts(config.prompts)
-    tasks = tuple(_task(config, prompt, method, model_revision) for prompt in prompts for method in config.methods)
-    plan = Plan(config, model_revision, tasks)
+    decisive = _decisive(config, plugins)
+    tasks = tuple(
+        _task(config, prompt, method, model_revision, decisive) for prompt in prompts for method in config.methods
+    )
+    plan = Plan(config, model_revision, tasks, tuple(plugins))
     _check_folder(plan, origin)
     return plan
 
 
-def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str) -> PromptTask:
-    seed = derive_seed(config.seed, prompt.prompt_id)
+def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
+    """What decides pixels and scores and is the same for all tasks: a plugin's source does."""
     decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
     decisive["compute"]["chunk"] = config.chunk_size
+    return decisive | ({"plugins": _digests(plugins)} if plugins else {})
+
+
+def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
+    return {plugin.name: plugin.sha256 for plugin in plugins}
+
+
+def _task(config: RunConfig, prompt: Prompt, method: str, model_revision: str, decisive: dict[str, Any]) -> PromptTask:
+    seed = derive_seed(config.seed, prompt.prompt_id)
     identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, decisive]
     return PromptTask(
         key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
@@ -152,14 +174,13 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
     for role in ("guided", "held_out"):
         for index, name in enumerate(getattr(config.rewards, role)):
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
                 raise RequestError(
                     file=origin(f"rewards.{role}"),
                     key=f"rewards.{role}.{index}",
                     value=name,
                     problem="there is no reward of this name",
                     allowed=", ".join(known),
-                    mend=f"did you mean {near[0]}?" if near else "install a package that offers it",
+                    mend=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
                 )
 
 
@@ -197,9 +218,18 @@ def _check_folder(plan: Plan, origin: Origin) -> None:
 
 def _check_same(plan: Plan, record: Any, origin: Origin) -> None:
     """Refuse to mix two configurations in one folder; says the first key that differs."""
-    here = {**_flat(comparable(plan.config)), "model_revision": plan.model_revision}
+    here = {
+        **_flat(comparable(plan.config)),
+        "model_revision": plan.model_revision,
+        "plugins": plan.plugin_digests,
+    }
     held = record if isinstance(record, dict) else {}
-    there = {**_flat(held.get("config", {})), "model_revision": held.get("model_revision")}
+    there = {
+        **_flat(held.get("config", {})),
+        "model_revision": held.get("model_revision"),
+        # A run of before there were plugins had none.
+        "plugins": held.get("plugins", {}),
+    }
     for key, value in here.items():
         if there.get(key) != value:
             raise RequestError(
