@@ -8,8 +8,12 @@ import typer
 
 from configs.load import load_config
 from pipeline.commands import app
+from pipeline.reward_commands import rewards, score
 
 __all__ = ["app", "load_config", "main"]
+
+app.command()(rewards)
+app.command()(score)
 
 
 @app.command()

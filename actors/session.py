@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ import ray
 from actors.shells import Cell, DiffusionActor, Progress, RewardActor
 from configs.errors import RequestError
 from configs.schema import RunConfig
+from rewards.plugin import Plugin
 
 # Loading a model of many GB from a cold disk takes minutes; a cluster that cannot place an actor waits
 # for ever.
@@ -21,10 +22,16 @@ PROMPTS_PER_DIFFUSION_ACTOR = 2
 
 
 class RaySession:
-    """Context manager. Joins the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it at the end."""
+    """Context manager. Joins the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it at the end.
 
-    def __init__(self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]]) -> None:
-        self._config, self._run_prompt = config, run_prompt
+    Args:
+        plugins: what the reward actors are to know besides our rewards; sent to them as source.
+    """
+
+    def __init__(
+        self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]], plugins: Sequence[Plugin] = ()
+    ) -> None:
+        self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
 
     def __enter__(self) -> Self:
         _start_ray(self._config)
@@ -55,12 +62,14 @@ class RaySession:
             for _ in range(n_diffusion)
         ]
         rewards = [
-            RewardActor.options(num_gpus=reward_gpus, num_cpus=0).remote(config)
+            RewardActor.options(num_gpus=reward_gpus, num_cpus=0).remote(config, self._plugins)
             for _ in range(config.compute.reward_actors)
         ]
         self._cell = Cell.remote(config, self._run_prompt, diffusion, rewards)
         self._actors = [self._cell, *diffusion, *rewards]
-        ray.get([actor.ready.remote() for actor in (*diffusion, *rewards)], timeout=READY_SECONDS)
+        for refusal in ray.get([actor.ready.remote() for actor in (*diffusion, *rewards)], timeout=READY_SECONDS):
+            if refusal is not None:
+                raise refusal
         in_flight = config.compute.prompts_in_flight
         self._in_flight = PROMPTS_PER_DIFFUSION_ACTOR * n_diffusion if in_flight == "auto" else in_flight
 

@@ -16,8 +16,10 @@ from actors.workers import (
     png_files,
     set_threads,
 )
+from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning
+from rewards.plugin import Plugin
 
 
 class Progress(NamedTuple):
@@ -33,8 +35,7 @@ class _DiffusionActor:
     def __init__(self, config: RunConfig) -> None:
         self._worker = DiffusionWorker.from_config(config, default_device())
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> None: ...
 
     def encode(self, prompt: str) -> Encoded:
         return self._worker.encode(prompt)
@@ -58,15 +59,27 @@ class _DiffusionActor:
 
 
 class _RewardActor:
-    """A `RewardWorker` in a process of its own."""
+    """A `RewardWorker` in a process of its own.
 
-    def __init__(self, config: RunConfig) -> None:
-        self._worker = RewardWorker.from_config(config, default_device())
+    Args:
+        plugins: the sources of the plugin files, because the files are only where the run was started.
+    """
 
-    def ready(self) -> bool:
-        return True
+    def __init__(self, config: RunConfig, plugins: Sequence[Plugin] = ()) -> None:
+        self._refusal: RequestError | None = None
+        try:
+            self._worker = RewardWorker.from_config(config, default_device(), plugins)
+        except RequestError as error:
+            # Kept until asked: of a constructor's error Ray says that the actor died, and starts it again.
+            self._refusal = error
+
+    def ready(self) -> RequestError | None:
+        """Why it cannot work, or nothing."""
+        return self._refusal
 
     def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
+        if self._refusal is not None:
+            raise self._refusal
         return self._worker.score(name, pixels, prompt)
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.protocol import Doubles, Encoded, Floats, Reversed
+from configs.errors import RequestError
 from configs.schema import ModelConfig, RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
 from diffusion.source import Adapter, Source
 from rewards import registry
-from rewards.base import Reward, checked_score
+from rewards.base import Reward, RewardError, checked_score
+from rewards.plugin import Plugin
 
 Pixels = NDArray[np.uint8]
 
@@ -107,12 +109,21 @@ class RewardWorker:
         self.rewards, self.chunk = rewards, chunk
 
     @classmethod
-    def from_config(cls, config: RunConfig, device: str) -> Self:
+    def from_config(cls, config: RunConfig, device: str, plugins: Sequence[Plugin] = ()) -> Self:
+        """Load the rewards of a configuration.
+
+        Raises:
+            RequestError: a plugin does not run here, or a reward's weights or packages are not here.
+        """
         set_threads(config.compute.threads)
         names = (*config.rewards.guided, *config.rewards.held_out)
-        rewards = {name: registry.create(name) for name in names}
-        for reward in rewards.values():
-            reward.setup(device)
+        try:
+            registry.plug_in(plugins)
+            rewards = {name: registry.create(name) for name in names}
+            for reward in rewards.values():
+                reward.setup(device)
+        except RewardError as error:
+            raise unloadable(config, error) from error
         return cls(rewards, config.chunk_size)
 
     def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
@@ -130,6 +141,19 @@ class RewardWorker:
     def close(self) -> None:
         for reward in self.rewards.values():
             reward.close()
+
+
+def unloadable(config: RunConfig, error: RewardError) -> RequestError:
+    """A reward cannot be loaded where it is to be asked. Our messages end in a semicolon and the mend."""
+    problem, _, mend = str(error).rpartition("; ")
+    return RequestError(
+        file=config.name,
+        key="rewards",
+        value=[*config.rewards.guided, *config.rewards.held_out],
+        problem=problem or mend,
+        allowed="rewards whose weights and packages are on every machine that asks them",
+        mend=mend if problem else "mend that, or name other rewards",
+    )
 
 
 def pad(rows: NDArray, size: int) -> NDArray:

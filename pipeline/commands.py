@@ -33,6 +33,14 @@ Local = Annotated[
 ]
 
 
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin", help="A Python file of rewards, see docs/own_reward.md; may be given again.", metavar="FILE"
+    ),
+]
+
+
 @contextmanager
 def request_errors() -> Iterator[None]:
     """Turn a wrong request into its message and exit status 2."""
@@ -43,23 +51,31 @@ def request_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def planned(config: Path, overrides: list[str] | None, fetch: bool = False) -> "Plan":
+def planned(config: Path, overrides: list[str] | None, plugins: list[Path] | None, *, fetch: bool = False) -> "Plan":
     """Load and check a request; `fetch` gets what of a hub model has to be read for that."""
     settings = load_config(config, overrides or [])
     from pipeline.plan import make_plan
+    from pipeline.plugins import read_plugins
 
-    return make_plan(settings, lambda key: origin(key, config, overrides or []), fetch)
+    told = read_plugins(plugins or [])
+    return make_plan(settings, lambda key: origin(key, config, overrides or []), told, fetch=fetch)
 
 
 def planned_sweep(
-    config: Path, overrides: list[str] | None, over: list[str] | None, fetch: bool = False
+    config: Path,
+    overrides: list[str] | None,
+    over: list[str] | None,
+    plugins: list[Path] | None,
+    *,
+    fetch: bool = False,
 ) -> "list[Plan]":
     """`planned`, of every point of a sweep."""
     points = load_sweep(config, overrides or [], over or [])
     from pipeline.plan import make_plan
+    from pipeline.plugins import read_plugins
 
-    given = [*(overrides or []), *(over or [])]
-    return [make_plan(point, lambda key: origin(key, config, given), fetch) for point in points]
+    told, given = read_plugins(plugins or []), [*(overrides or []), *(over or [])]
+    return [make_plan(point, lambda key: origin(key, config, given), told, fetch=fetch) for point in points]
 
 
 @app.command()
@@ -67,6 +83,7 @@ def run(
     config: ConfigFile,
     overrides: Overrides = None,
     local: Local = False,
+    plugin: Plugins = None,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -74,7 +91,7 @@ def run(
     nothing was started.
     """
     with request_errors():
-        plan = planned(config, overrides, fetch=True)
+        plan = planned(config, overrides, plugin, fetch=True)
         _run([plan], local, f"srsoup report {plan.folder}")
 
 
@@ -84,6 +101,7 @@ def sweep(
     overrides: Overrides = None,
     over: Over = None,
     local: Local = False,
+    plugin: Plugins = None,
 ) -> None:
     """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
@@ -91,7 +109,7 @@ def sweep(
     stopped. Exit status as of `run`.
     """
     with request_errors():
-        plans = planned_sweep(config, overrides, over, fetch=True)
+        plans = planned_sweep(config, overrides, over, plugin, fetch=True)
         _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
 
 
@@ -125,14 +143,14 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = None, over: Over = None) -> None:
+def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, plugin: Plugins = None) -> None:
     """Check a request and print what it would do, without loading a model. Exit status 2 if it is wrong.
 
     Of a sweep, by its own key `sweep` or by --over, every point is checked.
     """
     with request_errors():
         swept = over or is_sweep(config)
-        plans = planned_sweep(config, overrides, over) if swept else [planned(config, overrides)]
+        plans = planned_sweep(config, overrides, over, plugin) if swept else [planned(config, overrides, plugin)]
         from pipeline.plan_table import plan_table, sweep_table
 
         Console().print(sweep_table(plans) if swept else plan_table(plans[0]))

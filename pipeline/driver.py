@@ -16,7 +16,6 @@ from pathlib import Path
 import yaml
 
 from configs.errors import RequestError
-from configs.schema import RunConfig
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import remove_leftovers, remove_part, write_part, write_whole
@@ -98,36 +97,36 @@ class _Tally:
 
 
 def _workers(tally: _Tally) -> str:
-    return json.dumps(tally.plan.config.workers, sort_keys=True)
+    return json.dumps([tally.plan.config.workers, tally.plan.plugin_digests], sort_keys=True)
 
 
 def _execute_sharing(tallies: Sequence[_Tally], local: bool, reporter: Reporter) -> None:
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once."""
     tasks = {task.key: task for tally in tallies for task in tally.plan.open_tasks}
     run = _run_here if local else _run_on_ray
-    with closing(run(tallies[0].plan.config, list(tasks.values()), reporter)) as results:
+    with closing(run(tallies[0].plan, list(tasks.values()), reporter)) as results:
         for result in results:
             for tally in tallies:
                 if tally.enter(result):
                     reporter.prompt_done()
 
 
-def _run_on_ray(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
+def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
     before = reporter.counted
-    with RaySession(config, attempt_prompt) as session:
+    with RaySession(plan.config, attempt_prompt, plan.plugins) as session:
         reporter.started()
         yield from session.results(
             tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
         )
 
 
-def _run_here(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
+def _run_here(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(config)
+    workers = LocalWorkers.from_config(plan.config, plan.plugins)
     reporter.started()
     try:
         for task in tasks:
@@ -185,6 +184,7 @@ def _record(plan: Plan) -> str:
         "units": {name: create(name).info.unit for name in (*rewards.guided, *rewards.held_out)},
         "versions": {"python": platform.python_version(), **_versions()},
         "model_revision": plan.model_revision,
+        "plugins": plan.plugin_digests,
     }
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 

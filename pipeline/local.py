@@ -13,6 +13,7 @@ from actors.workers import (
     stack_scores,
 )
 from configs.schema import RunConfig
+from rewards.plugin import Plugin
 
 
 class LocalWorkers:
@@ -22,9 +23,10 @@ class LocalWorkers:
         self._diffusion, self._rewards = diffusion, rewards
 
     @classmethod
-    def from_config(cls, config: RunConfig) -> "LocalWorkers":
+    def from_config(cls, config: RunConfig, plugins: Sequence[Plugin] = ()) -> "LocalWorkers":
         device = default_device()
-        return cls(DiffusionWorker.from_config(config, device), RewardWorker.from_config(config, device))
+        rewards = RewardWorker.from_config(config, device, plugins)
+        return cls(DiffusionWorker.from_config(config, device), rewards)
 
     async def encode(self, prompt: str) -> Encoded:
         return self._diffusion.encode(prompt)

@@ -1,6 +1,5 @@
 """What a run will do, settled and checked before anything starts: prompts, tasks, keys, queries, decodes."""
 
-import difflib
 import hashlib
 import json
 import math
@@ -25,10 +24,12 @@ from diffusion.source import adapter_file, metadata_folder, model_revision
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
+from pipeline.plugins import plug_in
 from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
 from pipeline.task import PromptTask
 from rewards import registry
+from rewards.plugin import Plugin
 
 # What changes neither pixels nor scores, and may differ when a run is gone on with.
 _FREE: dict[str, Any] = {
@@ -54,12 +55,19 @@ class Plan:
         model_revision: names the weights: hash of a local model's files, commit of one on the hub.
         pipeline: the model's pipeline class; None where its files are not on this machine yet.
         tasks: one for each prompt and method, prompts outermost.
+        plugins: files of rewards that were named on the command line.
     """
 
     config: RunConfig
     model_revision: str
     pipeline: str | None
     tasks: tuple[PromptTask, ...]
+    plugins: tuple[Plugin, ...] = ()
+
+    @property
+    def plugin_digests(self) -> dict[str, str]:
+        """File name -> SHA-256 of its source."""
+        return _digests(self.plugins)
 
     @property
     def folder(self) -> Path:
@@ -120,17 +128,19 @@ def _queries(candidates: int, weights: Sequence[Sequence[float]], shared: int, a
     return candidates * (len(weights[0]) * shared + asked * alone)
 
 
-def make_plan(config: RunConfig, origin: Origin, fetch: bool = False) -> Plan:
+def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (), *, fetch: bool = False) -> Plan:
     """Check all that can be checked without loading a model, and settle the tasks.
 
     Args:
         origin: names the file, or the command line, that the value of a key came from.
+        plugins: whose rewards may be named, besides those that are always there.
         fetch: get the configuration files of a model on the hub, and its adapters, to check them.
 
     Raises:
         RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
             one that holds another configuration; names file, key, value, what is allowed and the mend.
     """
+    plug_in(plugins)
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
     try:
@@ -139,22 +149,34 @@ def make_plan(config: RunConfig, origin: Origin, fetch: bool = False) -> Plan:
     except ModelError as error:
         raise _model_error(config, origin, error.key, error.problem, error.allowed, error.mend) from error
     prompts = read_prompts(config.prompts)
+    decisive = _decisive(config, plugins)
     tasks = tuple(
-        _task(config, prompt, index, method, revision)
+        _task(config, prompt, index, method, revision, decisive)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
     )
-    plan = Plan(config, revision, pipeline, tasks)
+    plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
     _check_folder(plan, origin)
     return plan
 
 
-def _task(config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str) -> PromptTask:
-    """The task of one prompt's seed number `index`, 0-based, and one method."""
-    seed = derive_seed(config.seed, prompt.prompt_id, *((index,) if index else ()))
+def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
+    """What decides pixels and scores and is the same for all tasks: a plugin's source does."""
     decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
     decisive["compute"]["chunk"] = config.chunk_size
+    return decisive | ({"plugins": _digests(plugins)} if plugins else {})
+
+
+def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
+    return {plugin.name: plugin.sha256 for plugin in plugins}
+
+
+def _task(
+    config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str, decisive: dict[str, Any]
+) -> PromptTask:
+    """The task of one prompt's seed number `index`, 0-based, and one method."""
+    seed = derive_seed(config.seed, prompt.prompt_id, *((index,) if index else ()))
     identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, decisive]
     return PromptTask(
         key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
@@ -225,14 +247,13 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
     for role in ("guided", "held_out"):
         for index, name in enumerate(getattr(config.rewards, role)):
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
                 raise RequestError(
                     file=origin(f"rewards.{role}"),
                     key=f"rewards.{role}.{index}",
                     value=name,
                     problem="there is no reward of this name",
                     allowed=", ".join(known),
-                    mend=f"did you mean {near[0]}?" if near else "install a package that offers it",
+                    mend=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
                 )
 
 
@@ -270,9 +291,18 @@ def _check_folder(plan: Plan, origin: Origin) -> None:
 
 def _check_same(plan: Plan, record: Any, origin: Origin) -> None:
     """Refuse to mix two configurations in one folder; says the first key that differs."""
-    here = {**_flat(comparable(plan.config)), "model_revision": plan.model_revision}
+    here = {
+        **_flat(comparable(plan.config)),
+        "model_revision": plan.model_revision,
+        "plugins": plan.plugin_digests,
+    }
     held = record if isinstance(record, dict) else {}
-    there = {**_flat(held.get("config", {})), "model_revision": held.get("model_revision")}
+    there = {
+        **_flat(held.get("config", {})),
+        "model_revision": held.get("model_revision"),
+        # A run of before there were plugins had none.
+        "plugins": held.get("plugins", {}),
+    }
     for key, value in here.items():
         if there.get(key) != value:
             raise RequestError(

@@ -1,13 +1,18 @@
-"""Rewards by name. The table is literal; a reward's module is imported when it is asked for."""
+"""Rewards by name: ours, those of installed packages, those of plugin files. A module is imported when it is asked for.
+
+The table is literal. A plugin file is only ever named by the person who starts a run, never by a configuration.
+"""
 
 import difflib
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewards.base import Reward
+    from rewards.plugin import Plugin
 
 REWARDS = {
     "aesthetic": "rewards.aesthetic:Aesthetic",
@@ -23,14 +28,18 @@ REWARDS = {
 # Where other people's packages announce theirs.
 ENTRY_POINTS = "srsoup.rewards"
 
+# Name -> (plugin, function or class), of the plugin files of this process.
+_plugged: dict[str, tuple["Plugin", Callable[..., Any]]] = {}
+
 
 class UnknownRewardError(LookupError):
     """There is no reward of this name; the message says the nearest and all."""
 
 
 def names() -> tuple[str, ...]:
-    """All names: ours, then those of installed packages that announce others."""
-    return (*REWARDS, *sorted(set(_announced()) - set(REWARDS)))
+    """All names: ours, then those of installed packages, then those of plugin files."""
+    announced = sorted(set(_announced()) - set(REWARDS))
+    return (*REWARDS, *announced, *(name for name in _plugged if name not in announced))
 
 
 def create(name: str) -> "Reward":
@@ -38,16 +47,48 @@ def create(name: str) -> "Reward":
 
     Raises:
         UnknownRewardError: there is none of this name.
+        PluginError: it is no reward: a method is missing, or its declaration has another name.
     """
     if name in REWARDS:
         module, attribute = REWARDS[name].split(":")
         reward: Reward = getattr(import_module(module), attribute)()
         return reward
-    if name in _announced():
-        announced: Reward = _announced()[name].load()()
-        return announced
-    near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
-    raise UnknownRewardError(f"no reward {name!r}; did you mean {near[0]!r}? There are: {', '.join(names())}")
+    if name in _plugged or name in _announced():
+        from rewards.plugin import as_reward
+
+        if name in _plugged:
+            plugin, thing = _plugged[name]
+            return as_reward(name, thing, plugin.name)
+        point = _announced()[name]
+        return as_reward(name, point.load(), point.value)
+    raise UnknownRewardError(f"no reward {name!r}; did you mean {nearest(name)!r}? There are: {', '.join(names())}")
+
+
+def nearest(name: str) -> str:
+    """The known name that is most like another, whatever their case."""
+    return difflib.get_close_matches(name.lower(), names(), n=1, cutoff=0.0)[0]
+
+
+def plug_in(plugins: Iterable["Plugin"]) -> None:
+    """Make the rewards of plugin files known in this process. The same plugin again changes nothing.
+
+    Raises:
+        PluginError: a file does not run, has no table, or takes a name that is taken.
+    """
+    for plugin in plugins:
+        if any(known == plugin for known, _ in _plugged.values()):
+            continue
+        table = plugin.load()
+        _check_free(plugin, table)
+        _plugged.update({name: (plugin, thing) for name, thing in table.items()})
+
+
+def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
+    from rewards.plugin import PluginError
+
+    taken = sorted(set(table) & set(names()))
+    if taken:
+        raise PluginError(f"plugin {plugin.name}: {', '.join(taken)} is a reward already; choose another name")
 
 
 @cache

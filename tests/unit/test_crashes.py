@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from configs.load import load_config
-from configs.schema import RunConfig
 from pipeline import driver
 from pipeline.driver import Outcome, execute
 from pipeline.plan import Plan, make_plan
@@ -48,7 +47,7 @@ def run(output: Path, wrong_for: str | None = None) -> Outcome:
     """The driver as it is, with prompts that were computed before."""
     plan = plan_of(output)
 
-    def computed(config: RunConfig, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
+    def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
         for task in tasks:
             yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
 

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from rewards import mini_clip, registry
 from rewards.base import Reward, RewardError, checked_score
+from rewards.colorfulness import Colorfulness
 
 Pixels = NDArray[np.uint8]
 
@@ -155,14 +157,18 @@ def test_an_unknown_reward_names_the_nearest_and_all(asked: str, nearest: str) -
     assert all(name in str(caught.value) for name in registry.names())
 
 
+class Theirs(Colorfulness):
+    info = replace(Colorfulness.info, name="their_reward")
+
+
 def test_rewards_of_other_packages_are_found_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
-        EntryPoint("their_reward", "rewards.colorfulness:Colorfulness", registry.ENTRY_POINTS),
+        EntryPoint("their_reward", f"{__name__}:Theirs", registry.ENTRY_POINTS),
         EntryPoint("colorfulness", "nowhere:Impostor", registry.ENTRY_POINTS),
     ]
     monkeypatch.setattr(registry, "_announced", lambda: {point.name: point for point in points})
     assert registry.names() == (*registry.REWARDS, "their_reward")
-    assert registry.create("their_reward").info.name == "colorfulness"
+    assert registry.create("their_reward").info.name == "their_reward"
     assert type(registry.create("colorfulness")).__module__ == "rewards.colorfulness"
 
 

@@ -1,0 +1,85 @@
+"""A reward from a file outside the repository guides a run through Ray; what cannot be loaded starts nothing."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.records import read_table
+
+ROOT = Path(__file__).parents[2]
+# It takes its own file away as soon as it runs, which is where the run is started: the actors can only have its source.
+SOURCE = """
+import os, pathlib
+
+here = pathlib.Path({path!r})
+here.unlink(missing_ok=True)
+
+
+def redness(images, prompts):
+    "The redder, the higher."
+    with open({log!r}, "a") as log:
+        print(os.getpid(), file=log)
+    red, green, blue = images.double().mean((2, 3)).T
+    return red - (green + blue) / 2
+
+
+REWARDS = {{"redness": redness}}
+"""
+
+
+def run(output: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, "-m", "pipeline", "run", str(ROOT / "configs" / "demo.yaml"), "steps=6", "queries=8",
+        "soup.steps=2", "prompts.list=[an owl]", "report.reference_point=null", "compute.diffusion_actors=1",
+        f"output={output}", *arguments,
+    ]  # fmt: skip
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_plugin_outside_the_repository_guides_a_run_through_ray(tmp_path: Path) -> None:
+    plugin, log = tmp_path / "elsewhere" / "my_rewards.py", tmp_path / "asked"
+    plugin.parent.mkdir()
+    source = SOURCE.format(path=str(plugin), log=str(log))
+    bits = []
+    for name, flags in (("ray", []), ("local", ["--local"])):
+        plugin.write_text(source)
+        asked = ["rewards.guided=[redness, compressibility]", "--plugin", str(plugin), *flags]
+        done = run(tmp_path / name, *asked)
+        assert done.returncode == 0, done.stderr
+        assert not plugin.exists()
+        bits.append(tuple(read_table(tmp_path / name, table) for table in ("samples", "scores", "steps")))
+    assert all(one.equals(other) for one, other in zip(*bits, strict=True))
+    assert len(set(log.read_text().split())) == 2, "Ray's actor is another process than the local run"
+
+    samples, scores = (table.to_pandas() for table in bits[0][:2])
+    scores = scores[scores.reward == "redness"].set_index(["key", "weight_index"]).value
+    for row in samples.itertuples():
+        pixels = np.asarray(Image.open(io.BytesIO(row.image["bytes"]))).astype(float)
+        assert scores[row.key, row.weight_index] == pytest.approx((pixels @ [1, -0.5, -0.5]).mean(), abs=1e-4)
+    guided = samples[samples.method == "srsoup"].key.iloc[0]
+    # The demo's weights go from the second reward alone to the first alone.
+    assert scores[guided, 5] > scores[guided, 0]
+
+    plugin.write_text(source + "\n# changed")
+    changed = run(tmp_path / "ray", "rewards.guided=[redness, compressibility]", "--plugin", str(plugin))
+    assert changed.returncode == 2 and "key:     plugins" in changed.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--local"]], ids=["ray", "local"])
+def test_missing_weights_start_nothing_and_are_named(tmp_path: Path, flags: list[str]) -> None:
+    done = run(tmp_path / "run", "rewards.held_out=[clip_score]", *flags, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert done.returncode == 2, done.stderr
+    assert "model.safetensors of openai/clip-vit-large-patch14" in done.stderr
+    assert "hf download openai/clip-vit-large-patch14 model.safetensors --revision" in done.stderr
+    assert "Traceback" not in done.stderr
