@@ -53,11 +53,12 @@ def run(
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
-    Exit status: 0 all prompts are done, 1 some failed (they are listed), 2 the request was wrong and
-    nothing was started.
+    Exit status: 0 all prompts are done, 1 some failed (they are listed) or the run had to stop, 2 the request
+    was wrong and nothing was started.
     """
     with request_errors():
         plan = planned(config, overrides)
+        from actors.protocol import RunStopped
         from pipeline.driver import execute
         from pipeline.plan import expected_cost
         from pipeline.progress import Reporter
@@ -68,7 +69,12 @@ def run(
             print(f"{found} of {len(plan.tasks)} fronts are done already in {plan.folder}")
         candidates = sum(expected_cost(task, steps).decodes - len(task.weights) for task in tasks)
         prompts = len({task.prompt.prompt_id for task in tasks})
-        outcome = execute(plan, local=local, reporter=Reporter(prompts, steps * len(tasks), candidates))
+        try:
+            outcome = execute(plan, local=local, reporter=Reporter(prompts, steps * len(tasks), candidates))
+        except RunStopped as stop:
+            print(f"stopped: {stop}", file=sys.stderr)
+            print(f"what is finished is kept in {plan.folder}; the same command goes on", file=sys.stderr)
+            raise typer.Exit(1) from stop
     for failure in outcome.failures:
         print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")
     print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")

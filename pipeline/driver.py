@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from actors.protocol import RunStopped
 from configs.errors import RequestError
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
@@ -48,6 +49,7 @@ def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
 
     Raises:
         RequestError: the folder cannot be written, or another driver is at work in it.
+        RunStopped: the run cannot go on, for want of workers or of room on the disk; what is finished is kept.
     """
     tasks = plan.open_tasks
     found = len(plan.tasks) - len(tasks)
@@ -60,11 +62,10 @@ def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
         results = _run_here(plan, reporter) if local else _run_on_ray(plan, reporter)
         with closing(results):
             for result in results:
+                _write(plan.folder, result)
                 if isinstance(result, PromptFailure):
-                    write_part(plan.folder, "failures", result.key, [result.row])
                     failures.append(result)
                 else:
-                    _write(plan.folder, result)
                     done += 1
                 left[prompt_of[result.key]] -= 1
                 if not left[prompt_of[result.key]]:
@@ -93,7 +94,17 @@ def _run_here(plan: Plan, reporter: Reporter) -> Results:
         workers.close()
 
 
-def _write(folder: Path, result: PromptResult) -> None:
+def _write(folder: Path, result: PromptResult | PromptFailure) -> None:
+    try:
+        if isinstance(result, PromptFailure):
+            write_part(folder, "failures", result.key, [result.row])
+        else:
+            _write_finished(folder, result)
+    except OSError as error:
+        raise RunStopped(f"{folder} cannot be written: {error}") from error
+
+
+def _write_finished(folder: Path, result: PromptResult) -> None:
     """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
     the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
     for table in ("samples", "scores", "steps"):

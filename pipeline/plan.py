@@ -26,7 +26,7 @@ from rewards import registry
 _FREE: dict[str, Any] = {
     "output": True,
     "report": True,
-    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
+    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight", "call_seconds"},
 }
 # What is in a task's key by itself, or names the run.
 _APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "prompts": True}
