@@ -1,138 +1,316 @@
-"""Calls to a set of equal actors: to the least loaded, two queued an actor, with bounded retries on others."""
+"""Calls to equal, stateless actors: which of them gets a call, and what is done when one fails.
+
+Plain Python: actors come from a `Transport`, and the clock is that of the event loop, so that tests drive every
+rule here without Ray and without waiting. The rules:
+
+- A call goes to the actor with the least estimated work that has a slot free, where moving its input to another
+  node counts as work. An actor has two slots: it computes one call and has the next one at hand.
+- A call has a deadline from when its actor is free for it. An actor that misses it counts as hung.
+- An actor that dies or hangs is replaced. The call that it was computing is blamed and made again, on another
+  actor where there is one; those behind it, and all if it was preempted, are made again without blame.
+- A call that raises is cut in halves where it can be, down to the row that is to blame, and made again on others.
+- An actor that twice in a row could not do what another could is replaced.
+- A call that failed too often raises `WorkError`, its last error as the cause.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError
-
-from actors.protocol import Encoded, Finished, Floats, Reversed, Scored, WorkError
-from actors.workers import stack_scores
+from actors.protocol import InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
+from actors.transport import Answer, Limits, Part, Transport
+from configs.errors import RequestError
 
 # One call being computed and one waiting behind it keep an actor busy; more would only hold memory.
 SLOTS = 2
-ATTEMPTS = 3
-# A dead actor is started again by Ray and loads its models before it answers.
-RESTART_SECONDS = 300.0
+# What fetching a chunk of pixels from another node costs, about: 25 MB at 5 Gbit/s.
+MOVE_SECONDS = 0.04
+# The share that one more measurement has in the pace of its kind of call.
+NEWEST = 0.2
+# Failed starts of one actor follow each other after this time, doubled each time.
+PAUSE_SECONDS = 1.0
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
-class ActorPool:
-    """Equal, stateless actors behind one queue. First come, first served."""
+@dataclass(eq=False)
+class _Call:
+    """One call on its way."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
-        self._load = dict.fromkeys(actors, 0)
-        self._free = asyncio.Semaphore(SLOTS * len(actors))
+    kind: str
+    rows: int
+    use: Callable[[Any], Awaitable[Any]]
+    near: str | None
+    avoid: "set[_Seat]"
+    outcome: "asyncio.Future[Part]"
+    began: float = 0.0
+    limit: asyncio.Timeout | None = None
 
-    @asynccontextmanager
-    async def lease(self, avoid: set[Any]) -> AsyncIterator[Any]:
-        """A slot of the least loaded actor, of one not to be avoided where there is one."""
-        async with self._free:
-            actors = [actor for actor in self._load if actor not in avoid] or list(self._load)
-            actor = min(actors, key=self._load.__getitem__)
-            self._load[actor] += 1
-            try:
-                yield actor
-            finally:
-                self._load[actor] -= 1
 
-    async def call(self, use: Callable[[Any], Awaitable[T]]) -> tuple[T, int]:
-        """Await `use(actor)`; after an error try twice more, on other actors where there are any.
+@dataclass(eq=False)
+class _Seat:
+    """A live actor, its calls in the order in which it computes them, and who killed it."""
 
-        Calls may be computed twice, so they must be idempotent. Returns the answer and the retries.
+    actor: Any
+    node: str
+    calls: deque[_Call] = field(default_factory=deque)
+    strikes: int = 0
+    lost: bool = False
+    blamed: _Call | None = None
+
+
+class _Unblamed(Exception):
+    """The actor of a call is gone, but not by this call's doing."""
+
+
+@dataclass
+class _Trial:
+    """What has been tried for one call of the pool's user, over all its parts."""
+
+    raised_on: set[_Seat] = field(default_factory=set)
+    retries: int = 0
+
+
+class Pool(Generic[A]):
+    """Equal actors behind one queue; first come, first served."""
+
+    def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
+        self._transport, self._size, self._limits = transport, size, limits
+        self._seats: list[_Seat] = []
+        self._waiting: deque[_Call] = deque()
+        self._pace: dict[str, float] = {}
+        self._starting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: Exception | None = None
+
+    async def open(self) -> None:
+        """Start all actors.
 
         Raises:
-            WorkError: from the last error, after three attempts.
+            WorkersLost: one of them could not be started.
+            RequestError: one of them refused what it was asked for.
         """
-        failed: set[Any] = set()
-        for attempt in range(1, ATTEMPTS + 1):
-            async with self.lease(failed) as actor:
-                try:
-                    return await use(actor), attempt - 1
-                except (RayTaskError, RayActorError) as error:
-                    failed.add(actor)
-                    last: Exception = error
-                if isinstance(last, RayActorError) and attempt < ATTEMPTS:
-                    await _restarted(actor)
-        cause = last.cause if isinstance(last, RayTaskError) and last.cause else last
-        raise WorkError(f"failed {ATTEMPTS} times: {cause}", ATTEMPTS) from cause
+        self._starting = self._size
+        await asyncio.gather(*(self._fill() for _ in range(self._size)))
+        if isinstance(self._broken, RequestError):
+            raise self._broken
+        if self._broken:
+            raise self._lost() from self._broken
 
+    def close(self) -> None:
+        """End all actors and all that waits for them. May be called twice."""
+        for task in self._tasks:
+            task.cancel()
+        for seat in self._seats:
+            self._transport.stop(seat.actor)
+        self._seats = []
 
-async def _restarted(actor: Any) -> None:
-    """Wait until an actor that died answers again; give up quietly, for the next call to fail."""
-    deadline = asyncio.get_running_loop().time() + RESTART_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
+    async def call(
+        self,
+        kind: str,
+        rows: int,
+        use: Callable[[A, int, int], Awaitable[T]],
+        *,
+        near: str | None = None,
+        divisible: bool = False,
+    ) -> Answer[T]:
+        """Await `use(actor, start, stop)` for rows 0..`rows`: in one part, or in more where `divisible` and it raised.
+
+        A call may be computed twice, so it must be idempotent. A caller that is cancelled leaves its call to
+        the actor, which nothing can interrupt, and its slot with it.
+
+        Args:
+            kind: calls of one kind take about the same time a row.
+            use: raises `WorkerDied` where the actor is gone, `InputLost` where an argument is, else the error
+                of the work.
+            near: the node that holds most of the input.
+
+        Raises:
+            WorkError: from the last error, after the attempts of `Limits`.
+            InputLost: at once; who made the input must make it again.
+            WorkersLost: there are no actors any more.
+        """
+        trial = _Trial()
+        parts = await self._part(trial, kind, 0, rows, use, near, divisible)
+        for seat in trial.raised_on:
+            self._strike(seat)
+        return Answer(parts, trial.retries)
+
+    async def _part(
+        self,
+        trial: _Trial,
+        kind: str,
+        start: int,
+        stop: int,
+        use: Callable[[A, int, int], Awaitable[T]],
+        near: str | None,
+        divisible: bool,
+    ) -> list[Part[T]]:
+        failures = deaths = 0
+        last: Exception
+        while True:
+            call = _Call(
+                kind, stop - start, lambda actor: use(actor, start, stop), near, trial.raised_on, _new_future()
+            )
+            try:
+                return [await self._outcome(call)]
+            except (InputLost, WorkersLost):
+                raise
+            except _Unblamed:
+                continue
+            except WorkerDied as error:
+                deaths, last = deaths + 1, error
+            except Exception as error:
+                failures, last = failures + 1, error
+                if divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
+                    trial.retries += 2
+                    middle = (start + stop) // 2
+                    halves = ((start, middle), (middle, stop))
+                    parts = [await self._part(trial, kind, a, b, use, near, divisible) for a, b in halves]
+                    return [part for half in parts for part in half]
+            if failures >= self._limits.failures or deaths >= self._limits.deaths:
+                raise _given_up(last, kind, start, stop, failures + deaths) from last
+            trial.retries += 1
+
+    async def _outcome(self, call: _Call) -> Part:
+        if not self._seats and not self._starting:
+            raise self._lost() from self._broken
+        self._waiting.append(call)
+        self._dispatch()
+        return await call.outcome
+
+    def _dispatch(self) -> None:
+        """Give waiting calls to free actors, the oldest first."""
+        held = []
+        while self._waiting and any(len(seat.calls) < SLOTS for seat in self._seats):
+            call = self._waiting.popleft()
+            if call.outcome.done():
+                continue
+            if seat := self._pick(call):
+                seat.calls.append(call)
+                self._spawn(self._run(seat, call))
+            else:
+                held.append(call)
+        self._waiting.extendleft(reversed(held))
+
+    def _pick(self, call: _Call) -> _Seat | None:
+        seats = [seat for seat in self._seats if seat not in call.avoid] or self._seats
+        free = [seat for seat in seats if len(seat.calls) < SLOTS]
+
+        def work(seat: _Seat) -> float:
+            return sum(map(self._estimate, seat.calls)) + (MOVE_SECONDS if call.near not in (None, seat.node) else 0.0)
+
+        return min(free, key=work, default=None)
+
+    def _estimate(self, call: _Call) -> float:
+        return self._pace.get(call.kind, 1.0) * call.rows
+
+    async def _run(self, seat: _Seat, call: _Call) -> None:
+        """Carry one call; on an error free its slot first, then tell who waits for it."""
         try:
-            await actor.ready.remote()
+            async with asyncio.timeout(None) as call.limit:
+                if seat.calls[0] is call:
+                    self._begin(call)
+                value = await call.use(seat.actor)
+        except WorkerDied as error:
+            self._lose(seat, blame=None if error.preempted else seat.calls[0])
+            self._settle(seat, call, error if seat.blamed is call else _Unblamed())
+        except Exception as error:
+            if not call.limit or not call.limit.expired():
+                if not isinstance(error, InputLost):
+                    call.avoid.add(seat)
+                self._settle(seat, call, error)
+                return
+            self._lose(seat, blame=call)
+            overdue = WorkerOverdue(f"no answer within {self._limits.call_seconds:g} s")
+            self._settle(seat, call, overdue if seat.blamed is call else _Unblamed())
+        else:
+            seat.strikes = 0
+            self._measure(call)
+            self._settle(seat, call, Part(value, seat.node))
+
+    def _begin(self, call: _Call) -> None:
+        """The actor is free for this call: its time runs from now."""
+        call.began = asyncio.get_running_loop().time()
+        if call.limit:
+            call.limit.reschedule(call.began + self._limits.call_seconds)
+
+    def _measure(self, call: _Call) -> None:
+        pace = (asyncio.get_running_loop().time() - call.began) / max(call.rows, 1)
+        known = self._pace.get(call.kind, pace)
+        self._pace[call.kind] = known + NEWEST * (pace - known)
+
+    def _settle(self, seat: _Seat, call: _Call, outcome: Part | Exception) -> None:
+        seat.calls.remove(call)
+        if seat.calls:
+            self._begin(seat.calls[0])
+        if not call.outcome.done():
+            if isinstance(outcome, Exception):
+                call.outcome.set_exception(outcome)
+            else:
+                call.outcome.set_result(outcome)
+        self._dispatch()
+
+    def _strike(self, seat: _Seat) -> None:
+        """An actor raised where another had no trouble."""
+        seat.strikes += 1
+        if seat.strikes >= self._limits.strikes:
+            self._lose(seat, blame=None)
+
+    def _lose(self, seat: _Seat, blame: _Call | None) -> None:
+        """Take an actor out and start another in its place. Only the first to tell of its end is heard."""
+        if seat.lost:
             return
-        except RayActorError:
-            await asyncio.sleep(0.5)
+        seat.lost, seat.blamed = True, blame
+        self._seats.remove(seat)
+        self._transport.stop(seat.actor)
+        self._starting += 1
+        self._spawn(self._fill())
+
+    async def _fill(self) -> None:
+        """Start an actor; after some failed starts go on without it, and without any, tell all who wait."""
+        for attempt in range(self._limits.starts):
+            try:
+                async with asyncio.timeout(self._limits.start_seconds):
+                    member = await self._transport.start()
+            except Exception as error:
+                last = error
+                if isinstance(error, RequestError):  # asking again makes it no better
+                    self._broken = error
+                    break
+                await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+            else:
+                self._seats.append(_Seat(*member))
+                break
+        else:
+            self._broken = last
+        self._starting -= 1
+        if not self._seats and not self._starting:
+            for call in self._waiting:
+                if not call.outcome.done():
+                    call.outcome.set_exception(self._lost())
+        self._dispatch()
+
+    def _lost(self) -> WorkersLost:
+        return WorkersLost(f"a worker could not be started, {self._limits.starts} times: {_text(self._broken)}")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-async def _ask(actor: Any, name: str, pixels: Any, prompt: str) -> Any:
-    return await actor.score.remote(name, pixels, prompt)
+def _new_future() -> "asyncio.Future[Part]":
+    return asyncio.get_running_loop().create_future()
 
 
-class RayWorkers:
-    """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here."""
+def _given_up(error: Exception, kind: str, start: int, stop: int, attempts: int) -> WorkError:
+    rows = f"candidate {start}" if stop - start == 1 else f"candidates {start}..{stop - 1}"
+    return WorkError(f"{_text(error)} ({kind}, {rows} of its chunk, tried {attempts} times)", attempts)
 
-    def __init__(self, diffusion: Sequence[Any], rewards: Sequence[Any]) -> None:
-        self._diffusion, self._rewards = ActorPool(diffusion), ActorPool(rewards)
 
-    async def encode(self, prompt: str) -> Encoded:
-        encoded, _ = await self._diffusion.call(lambda actor: actor.encode.remote(prompt))
-        # Put once, so that every later call of the prompt carries a reference.
-        return Encoded(ray.put(encoded.conditioning), encoded.latent_shape, encoded.timesteps)
-
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
-        answer, _ = await self._diffusion.call(lambda actor: actor.reverse_step.remote(x, step, encoded.conditioning))
-        return answer
-
-    async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
-    ) -> Scored:
-        async def decode(actor: Any) -> tuple[Any, Any]:
-            pixels, report = actor.decode_candidates.remote(x, step, encoded.conditioning)
-            return pixels, await report
-
-        return await self._scored(decode, rewards, prompt)
-
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
-        async def decode(actor: Any) -> tuple[Any, Any]:
-            pixels, report = actor.decode_pixels.remote(x)
-            return pixels, await report
-
-        return await self._scored(decode, rewards, prompt)
-
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
-        files: list[tuple[tuple[bytes, ...], int, int]] = []
-
-        async def decode(actor: Any) -> tuple[Any, Any]:
-            pixels, images, report = actor.decode.remote(x)
-            files[:] = [await images]
-            return pixels, await report
-
-        scored = await self._scored(decode, rewards, prompt)
-        images, width, height = files[0]
-        return Finished(images, width, height, scored)
-
-    async def _scored(
-        self, decode: Callable[[Any], Awaitable[tuple[Any, Any]]], rewards: Sequence[str], prompt: str
-    ) -> Scored:
-        """Decode on a diffusion actor, then free it for the next chunk while the rewards score this one."""
-        (pixels, report), retries = await self._diffusion.call(decode)
-        answers = await asyncio.gather(
-            *(self._rewards.call(partial(_ask, name=name, pixels=pixels, prompt=prompt)) for name in rewards)
-        )
-        return Scored(
-            stack_scores([scores for (scores, _), _ in answers]),
-            report.seconds_lookahead,
-            report.seconds_decode,
-            sum(seconds for (_, seconds), _ in answers),
-            report.peak_memory,
-            retries + sum(tries for _, tries in answers),
-        )
+def _text(error: Exception | None) -> str:
+    return str(error) or type(error).__name__

@@ -18,15 +18,20 @@ class Encoded:
     conditioning: Any
     latent_shape: tuple[int, int, int]
     timesteps: tuple[int, ...]
+    retries: int = 0
 
 
 @dataclass(frozen=True)
 class Reversed:
-    """Means of a reverse step, shape (n, C, H, W), their sigma, and the seconds it took."""
+    """Means of a reverse step, shape (n, C, H, W), their sigma, and the seconds it took.
+
+    `retries`, here and below: calls that failed and were made again.
+    """
 
     mean: Floats
     sigma: float
     seconds: float
+    retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,6 @@ class Scored:
 
     Attributes:
         peak_memory: bytes, of the worker that held the model: its GPU memory, or its resident memory.
-        retries: calls that failed and were made again.
     """
 
     scores: Doubles
@@ -60,8 +64,35 @@ class WorkError(Exception):
     """A call that still failed after its retries; the worker's own error is its cause."""
 
     def __init__(self, message: str, attempts: int) -> None:
-        super().__init__(message)
+        super().__init__(message, attempts)
         self.attempts = attempts
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkerDied(Exception):
+    """The worker of a call is gone. `preempted`: its node was taken away, as spot nodes are."""
+
+    def __init__(self, message: str, preempted: bool = False) -> None:
+        super().__init__(message)
+        self.preempted = preempted
+
+
+class WorkerOverdue(Exception):
+    """A worker gave no answer before the deadline of a call."""
+
+
+class InputLost(Exception):
+    """The pixels that a call was given are gone with the node that held them."""
+
+
+class WorkersLost(Exception):
+    """There is no worker any more, and none can be started: no prompt is to blame, and the run cannot go on."""
+
+
+class RunStopped(Exception):
+    """The run cannot go on for a reason that lies in no prompt; what is finished is kept."""
 
 
 class Workers(Protocol):

@@ -1,15 +1,17 @@
-"""A run's stay on Ray: start or join a cluster, place the actors, feed the cell, take everything down."""
+"""A run's stay on Ray: start or join a cluster, place the cell, feed it, replace it if it dies, take all down."""
 
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.exceptions import GetTimeoutError, RayActorError
 
-from actors.shells import Cell, DiffusionActor, Progress, RewardActor
+from actors.cell import Cell, Progress, Workforce
+from actors.protocol import RunStopped, WorkersLost
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from rewards.plugin import Plugin
@@ -18,6 +20,11 @@ from rewards.plugin import Plugin
 # for ever.
 READY_SECONDS = 900.0
 POLL_SECONDS = 0.5
+# A cell only passes messages and takes small steps: one that says nothing for so long hangs.
+CELL_SECONDS = 120.0
+# Cells that may die one after the other without a prompt finished between.
+CELL_DEATHS = 3
+CLOSE_SECONDS = 10.0
 PROMPTS_PER_DIFFUSION_ACTOR = 2
 
 
@@ -32,11 +39,13 @@ class RaySession:
         self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]], plugins: Sequence[Plugin] = ()
     ) -> None:
         self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
+        self._deaths, self._finished = 0, Progress()
 
     def __enter__(self) -> Self:
         _start_ray(self._config)
         try:
-            self._place()
+            self._force = _workforce(self._config)
+            self._open_cell()
         except BaseException:
             ray.shutdown()
             raise
@@ -45,46 +54,82 @@ class RaySession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in self._actors:
-            ray.kill(actor)
-        ray.shutdown()
+        try:
+            ray.get(self._cell.close.remote(), timeout=CLOSE_SECONDS)
+        except (RayActorError, GetTimeoutError):
+            # It is dead or hangs; what is left of it ends with it.
+            ray.kill(self._cell)
+        finally:
+            ray.shutdown()
 
-    def _place(self) -> None:
-        config, resources = self._config, ray.cluster_resources()
-        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        wanted = config.compute.diffusion_actors
-        n_diffusion = (max(gpus, 1) if gpus else cpus) if wanted == "auto" else wanted
-        _check_room(config, n_diffusion, gpus or cpus, "GPUs" if gpus else "CPUs")
-        # A reward actor shares the machine's CPUs; it gets a GPU where one is left over.
-        reward_gpus = 1 if gpus >= n_diffusion + config.compute.reward_actors else 0
-        diffusion = [
-            DiffusionActor.options(num_gpus=1 if gpus else 0, num_cpus=0 if gpus else 1).remote(config)
-            for _ in range(n_diffusion)
-        ]
-        rewards = [
-            RewardActor.options(num_gpus=reward_gpus, num_cpus=0).remote(config, self._plugins)
-            for _ in range(config.compute.reward_actors)
-        ]
-        self._cell = Cell.remote(config, self._run_prompt, diffusion, rewards)
-        self._actors = [self._cell, *diffusion, *rewards]
-        for refusal in ray.get([actor.ready.remote() for actor in (*diffusion, *rewards)], timeout=READY_SECONDS):
+    def _open_cell(self) -> None:
+        """A cell with its workers; it may die at this too.
+
+        Raises:
+            RunStopped: it cannot be brought up, or too many have died.
+            RequestError: a worker refuses what it is asked for.
+        """
+        while True:
+            self._before = self._finished
+            self._cell = Cell.remote(self._config, self._run_prompt, self._force, self._plugins)
+            try:
+                refusal = ray.get(self._cell.open.remote(), timeout=READY_SECONDS)
+            except WorkersLost as error:
+                raise _stopped(error) from error
+            except GetTimeoutError as error:
+                raise RunStopped(f"the workers were not ready within {READY_SECONDS:g} s") from error
+            except RayActorError as error:
+                self._bury(error)
+                continue
             if refusal is not None:
                 raise refusal
-        in_flight = config.compute.prompts_in_flight
-        self._in_flight = PROMPTS_PER_DIFFUSION_ACTOR * n_diffusion if in_flight == "auto" else in_flight
+            return
+
+    def _bury(self, error: Exception) -> None:
+        ray.kill(self._cell)
+        self._deaths += 1
+        if self._deaths >= CELL_DEATHS:
+            raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error
 
     def results(self, tasks: Iterable[Any], on_progress: Callable[[Progress], None]) -> Iterator[Any]:
-        """Run the tasks, a bounded number at once; yield what each comes to, in the order of finishing."""
-        queue, pending = iter(tasks), set[Any]()
+        """Run the tasks, a bounded number at once; yield what each comes to, in the order of finishing.
+
+        The tasks of a cell that died, or that gives no sign of life, begin anew in another: the same bits.
+
+        Raises:
+            RunStopped: there are no workers, or no cells, and none can be started.
+        """
+        queue, pending = iter(tasks), dict[Any, Any]()
         while True:
-            pending |= {self._cell.run.remote(task) for task in islice(queue, self._in_flight - len(pending))}
+            for task in islice(queue, self._in_flight - len(pending)):
+                pending[self._cell.run.remote(task)] = task
             if not pending:
                 return
-            done, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-            on_progress(ray.get(self._cell.progress.remote()))
-            for ref in done:
-                pending.remove(ref)
-                yield ray.get(ref)
+            ready, _ = ray.wait(list(pending), num_returns=len(pending), timeout=POLL_SECONDS)
+            try:
+                on_progress(self._before.plus(*ray.get(self._cell.progress.remote(), timeout=CELL_SECONDS)))
+                done = [(reference, *ray.get(reference, timeout=CELL_SECONDS)) for reference in ready]
+            except (RayActorError, GetTimeoutError) as error:
+                self._bury(error)
+                self._open_cell()
+                queue, pending = chain(list(pending.values()), queue), {}
+                continue
+            except WorkersLost as error:
+                raise _stopped(error) from error
+            for reference, result, progress in done:
+                del pending[reference]
+                self._deaths, self._finished = 0, self._finished.plus(*progress)
+                yield result
+
+    @property
+    def _in_flight(self) -> int:
+        wanted = self._config.compute.prompts_in_flight
+        return PROMPTS_PER_DIFFUSION_ACTOR * self._force.diffusion_actors if wanted == "auto" else wanted
+
+
+def _stopped(error: WorkersLost) -> RunStopped:
+    # Ray's copy of an error carries the stack of the other process in its text.
+    return RunStopped(str(getattr(error, "cause", error)))
 
 
 def _start_ray(config: RunConfig) -> None:
@@ -98,6 +143,22 @@ def _start_ray(config: RunConfig) -> None:
     wanted = config.compute.diffusion_actors
     cpus = max(os.cpu_count() or 1, 1 if wanted == "auto" else wanted)
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+
+
+def _workforce(config: RunConfig) -> Workforce:
+    """Settle the workers by the resources of the cluster.
+
+    Raises:
+        RequestError: more diffusion actors are asked for than there is room for.
+    """
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    wanted, reward_actors = config.compute.diffusion_actors, config.compute.reward_actors
+    n_diffusion = (gpus or cpus) if wanted == "auto" else wanted
+    _check_room(config, n_diffusion, gpus or cpus, "GPUs" if gpus else "CPUs")
+    # A reward actor gets a GPU where one is left over.
+    reward_gpus = 1 if gpus >= n_diffusion + reward_actors else 0
+    return Workforce(n_diffusion, 1 if gpus else 0, 0 if gpus else 1, reward_actors, reward_gpus)
 
 
 def _check_room(config: RunConfig, wanted: int, there: int, kind: str) -> None:

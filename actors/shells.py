@@ -1,11 +1,10 @@
-"""The Ray actors: thin shells on the plain workers, and the cell that runs prompts on them."""
+"""The Ray actors that hold models: thin shells on the plain workers."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import ray
 
-from actors.pool import RayWorkers
 from actors.protocol import Doubles, Encoded, Floats, Reversed
 from actors.workers import (
     DecodeReport,
@@ -14,19 +13,11 @@ from actors.workers import (
     RewardWorker,
     default_device,
     png_files,
-    set_threads,
 )
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning
 from rewards.plugin import Plugin
-
-
-class Progress(NamedTuple):
-    """What a cell has done so far: denoising steps of prompts, and candidates decoded and scored."""
-
-    steps: int
-    candidates: int
 
 
 class _DiffusionActor:
@@ -35,7 +26,9 @@ class _DiffusionActor:
     def __init__(self, config: RunConfig) -> None:
         self._worker = DiffusionWorker.from_config(config, default_device())
 
-    def ready(self) -> None: ...
+    def node(self) -> str:
+        """Answers when the models are loaded."""
+        return ray.get_runtime_context().get_node_id()
 
     def encode(self, prompt: str) -> Encoded:
         return self._worker.encode(prompt)
@@ -70,48 +63,24 @@ class _RewardActor:
         try:
             self._worker = RewardWorker.from_config(config, default_device(), plugins)
         except RequestError as error:
-            # Kept until asked: of a constructor's error Ray says that the actor died, and starts it again.
+            # Kept until asked: of a constructor's error Ray says only that the actor died.
             self._refusal = error
 
-    def ready(self) -> RequestError | None:
-        """Why it cannot work, or nothing."""
-        return self._refusal
+    def node(self) -> str:
+        """Answers when the models are loaded.
 
-    def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
+        Raises:
+            RequestError: a reward's weights or packages are missing here.
+        """
         if self._refusal is not None:
             raise self._refusal
-        return self._worker.score(name, pixels, prompt)
+        return ray.get_runtime_context().get_node_id()
+
+    def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str) -> tuple[Doubles, float]:
+        return self._worker.score(name, pixels[start:stop], prompt)
 
 
-class _Cell:
-    """Runs many prompts at once, each by the coroutine that it is given, on its own actors.
-
-    It holds the state of its prompts; the actors hold none.
-    """
-
-    def __init__(
-        self,
-        config: RunConfig,
-        run_prompt: Callable[..., Awaitable[Any]],
-        diffusion: Sequence[Any],
-        rewards: Sequence[Any],
-    ) -> None:
-        set_threads(config.compute.threads)
-        self._run_prompt, self._workers = run_prompt, RayWorkers(diffusion, rewards)
-        self._progress = Progress(0, 0)
-
-    async def run(self, task: Any) -> Any:
-        return await self._run_prompt(task, self._workers, self._count)
-
-    async def progress(self) -> Progress:
-        return self._progress
-
-    def _count(self, steps: int, candidates: int) -> None:
-        self._progress = Progress(self._progress.steps + steps, self._progress.candidates + candidates)
-
-
-# Not as decorators: a type checker would go on to see the plain classes. Retries are ours, in `pool`.
-_RESTARTED: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 0}
-DiffusionActor: Any = ray.remote(**_RESTARTED)(_DiffusionActor)
-RewardActor: Any = ray.remote(**_RESTARTED)(_RewardActor)
-Cell: Any = ray.remote(num_cpus=0, max_restarts=0)(_Cell)
+# Not as decorators: a type checker would go on to see the plain classes. Retries and restarts are ours, in `pool`.
+_OURS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+DiffusionActor: Any = ray.remote(**_OURS)(_DiffusionActor)
+RewardActor: Any = ray.remote(**_OURS)(_RewardActor)

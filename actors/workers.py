@@ -187,3 +187,8 @@ def peak_memory() -> int:
 def stack_scores(columns: Sequence[Doubles]) -> Doubles:
     """One column a reward: shape (n, R)."""
     return np.stack(columns, axis=1)
+
+
+def join_scores(parts: Sequence[Doubles]) -> Doubles:
+    """The rows of several parts, shape (n,)."""
+    return np.concatenate(parts)

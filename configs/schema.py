@@ -189,6 +189,9 @@ class ComputeConfig(Part):
     prompts_in_flight: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="a whole number >= 1; auto: two a diffusion actor"
     )
+    call_seconds: float = Field(
+        600.0, gt=0, description="a worker that computes one call for longer hangs, and is replaced"
+    )
 
 
 class RunConfig(Part):

@@ -87,8 +87,8 @@ def run(
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
-    Exit status: 0 all prompts are done, 1 some failed (they are listed), 2 the request was wrong and
-    nothing was started.
+    Exit status: 0 all prompts are done, 1 some failed (they are listed) or the run had to stop, 2 the request
+    was wrong and nothing was started.
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
@@ -115,6 +115,7 @@ def sweep(
 
 def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
+    from actors.protocol import RunStopped
     from pipeline.driver import execute
     from pipeline.plan import expected_cost
     from pipeline.progress import Reporter
@@ -129,7 +130,12 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             steps += cost.steps
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
-    outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+    try:
+        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+    except RunStopped as stop:
+        print(f"stopped: {stop}", file=sys.stderr)
+        print("what is finished is kept; the same command goes on", file=sys.stderr)
+        raise typer.Exit(1) from stop
     for plan, outcome in zip(plans, outcomes, strict=True):
         for failure in outcome.failures:
             print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")

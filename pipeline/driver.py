@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from actors.protocol import RunStopped
 from configs.errors import RequestError
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
@@ -52,6 +53,7 @@ def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[
 
     Raises:
         RequestError: a folder cannot be written, or another driver is at work in it.
+        RunStopped: the run cannot go on, for want of workers or of room on the disk; what is finished is kept.
     """
     tallies = [_Tally(plan) for plan in plans]
     begun = [tally for tally in tallies if tally.plan.open_tasks]
@@ -81,11 +83,10 @@ class _Tally:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
         if result.key not in self._prompt_of:
             return False
+        _write(self.plan.folder, result)
         if isinstance(result, PromptFailure):
-            write_part(self.plan.folder, "failures", result.key, [result.row])
             self.failures.append(result)
         else:
-            _write(self.plan.folder, result)
             self.done += 1
         prompt = self._prompt_of[result.key]
         self._left[prompt] -= 1
@@ -135,7 +136,17 @@ def _run_here(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Re
         workers.close()
 
 
-def _write(folder: Path, result: PromptResult) -> None:
+def _write(folder: Path, result: PromptResult | PromptFailure) -> None:
+    try:
+        if isinstance(result, PromptFailure):
+            write_part(folder, "failures", result.key, [result.row])
+        else:
+            _write_finished(folder, result)
+    except OSError as error:
+        raise RunStopped(f"{folder} cannot be written: {error}") from error
+
+
+def _write_finished(folder: Path, result: PromptResult) -> None:
     """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
     the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
     for table in ("samples", "scores", "steps"):

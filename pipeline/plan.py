@@ -35,7 +35,7 @@ from rewards.plugin import Plugin
 _FREE: dict[str, Any] = {
     "output": True,
     "report": True,
-    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight"},
+    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight", "call_seconds"},
     "model": {"offload_text_encoders"},
 }
 # What is in a task's key by itself, or names the run.

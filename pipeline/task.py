@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from actors.protocol import Encoded, Finished, Scored, WorkError, Workers
+from actors.protocol import Encoded, Finished, Scored, WorkError, Workers, WorkersLost
 from configs.schema import UNGUIDED
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
@@ -94,6 +94,7 @@ class BoundPorts:
     task: PromptTask
     meter: Meter
     on_progress: OnProgress
+    under_way: set[asyncio.Task[Tensor]] = field(default_factory=set)
 
     @property
     def timesteps(self) -> Sequence[int]:
@@ -102,14 +103,22 @@ class BoundPorts:
     async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
         answer = await self.workers.reverse_step(self.encoded, x_LCHW.numpy(), step)
         self.meter.seconds["denoise"] += answer.seconds
+        self.meter.retries += answer.retries
         return ReverseStep(torch.from_numpy(answer.mean.copy()), answer.sigma)
 
     async def __call__(self, x_NCHW: Tensor, step: int, rewards: Sequence[int]) -> Tensor:
         """Cut the candidates by position into chunks, and ask for all of them at once."""
         names = [self.task.guided[reward] for reward in rewards]
-        return torch.cat(
-            await asyncio.gather(*(self._chunk(x_nCHW, step, names) for x_nCHW in x_NCHW.split(self.task.chunk)))
-        )
+        chunks = [asyncio.create_task(self._chunk(x_nCHW, step, names)) for x_nCHW in x_NCHW.split(self.task.chunk)]
+        for chunk in chunks:
+            self.under_way.add(chunk)
+            chunk.add_done_callback(self.under_way.discard)
+        return torch.cat(await asyncio.gather(*chunks))
+
+    def give_up(self) -> None:
+        """Drop what is still under way: the first error loses the prompt, and the rest of it is not wanted."""
+        for chunk in self.under_way:
+            chunk.cancel()
 
     async def score_finals(self, x_BCHW: Tensor) -> Tensor:
         """Every guiding reward of one chunk of final latents: float64 (B, M)."""
@@ -126,9 +135,15 @@ class BoundPorts:
 
 
 async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult | PromptFailure:
-    """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other."""
+    """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other.
+
+    Raises:
+        WorkersLost: which is no prompt's failure.
+    """
     try:
         return await run_prompt(task, workers, on_progress)
+    except WorkersLost:
+        raise
     except Exception as error:
         cause = error.__cause__ if isinstance(error, WorkError) and error.__cause__ else error
         row = {
@@ -136,7 +151,7 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             "prompt_id": task.prompt.prompt_id,
             "prompt": task.prompt.text,
             "error_class": type(cause).__name__,
-            "message": str(cause),
+            "message": str(error),
             "traceback": "".join(traceback.format_exception(error)),
             "attempts": error.attempts if isinstance(error, WorkError) else 1,
         }
@@ -151,32 +166,26 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
     """
     start, meter, ledger = time.perf_counter(), Meter(), Ledger()
     encoded = await workers.encode(task.prompt.text)
+    meter.retries += encoded.retries
     ports = BoundPorts(workers, encoded, task, meter, on_progress)
     seeds: tuple[int, ...] = (task.seed,) * len(task.weights)
-    weights = as_weights(task.weights)
+    weights, shape = as_weights(task.weights), encoded.latent_shape
 
     def on_step(step: int) -> None:
         on_progress(1, 0)
 
-    if task.method == "unguided":
-        seeds = unguided_seeds(task.seed, len(task.weights))
-        trajectory = await run_unguided(seeds, encoded.latent_shape, ports, ledger, on_step)
-    elif task.method == "best_of":
-        trajectory, seeds = await run_best_of(
-            weights,
-            task.samples,
-            task.chunk,
-            encoded.latent_shape,
-            task.seed,
-            ports,
-            ports.score_finals,
-            ledger,
-            on_step,
-        )
-    else:
-        trajectory = await run_guided(
-            weights, encoded.latent_shape, task.seed, task.guidance, ports, ports, ledger, on_step
-        )
+    try:
+        if task.method == "unguided":
+            seeds = unguided_seeds(task.seed, len(task.weights))
+            trajectory = await run_unguided(seeds, shape, ports, ledger, on_step)
+        elif task.method == "best_of":
+            trajectory, seeds = await run_best_of(
+                weights, task.samples, task.chunk, shape, task.seed, ports, ports.score_finals, ledger, on_step
+            )
+        else:
+            trajectory = await run_guided(weights, shape, task.seed, task.guidance, ports, ports, ledger, on_step)
+    finally:
+        ports.give_up()
     ledger.decodes += len(trajectory.x_LCHW)
     rewards = (*task.guided, *task.held_out)
     finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text)

@@ -32,7 +32,9 @@ def plans(path: Path, *over: str) -> list[Plan]:
 def test_points_share_workers_and_give_the_bits_of_single_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, loaded = write(tmp_path), []
     real = LocalWorkers.from_config
-    monkeypatch.setattr(LocalWorkers, "from_config", lambda config: loaded.append(config.name) or real(config))
+    monkeypatch.setattr(
+        LocalWorkers, "from_config", lambda config, plugins: loaded.append(config.name) or real(config, plugins)
+    )
     points = plans(path, "method=srsoup,weighted_sum", "seed=0,1")
     assert [outcome.done for outcome in execute(points, local=True, reporter=Reporter(4, 8, 12))] == [1] * 4
     assert len(loaded) == 1, "the models were loaded more than once"

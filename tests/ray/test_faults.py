@@ -1,0 +1,146 @@
+"""Whole runs on Ray with something broken in them: a faulty reward, killed workers, a killed cell, no worker at all."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.records import read_table
+from tests.ray.runs import ROOT, command, run, same_bits
+
+SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab]"]
+CALL_SECONDS = 8
+
+# A reward of somebody else's package, announced as theirs are; a prompt says what becomes of it.
+FAULTY = """
+import os, signal, time
+import torch
+from rewards.colorfulness import Colorfulness
+
+class Faulty(Colorfulness):
+    def setup(self, device):
+        if "FAULTY_SETUP" in os.environ:
+            raise OSError("no weights for faulty")
+
+    def score(self, images, prompts):
+        scores = super().score(images, prompts)
+        match prompts[0]:
+            case "raise":
+                raise RuntimeError("no words for this")
+            case "hang":
+                time.sleep(1e6)
+            case "nan":
+                return scores * torch.nan
+            case "shape":
+                return scores[:, None]
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return scores
+"""
+# Prompt -> error class, message and attempts that its failure must show.
+FAULTS = {
+    "raise": ("RuntimeError", r"no words for this \(reward faulty, candidate 0 of its chunk, tried 3 times\)", 3),
+    "nan": ("RewardError", r"answered nan .*\(reward faulty, candidate 0", 3),
+    "shape": ("RewardError", r"answered shape \(1, 1\) .*\(reward faulty, candidate 0", 3),
+    "hang": ("WorkerOverdue", r"no answer within 8 s \(reward faulty, .*tried 3 times\)", 3),
+    "kill": ("WorkerDied", r"the worker died.* \(reward faulty, .*tried 5 times\)", 5),
+}
+
+
+@pytest.fixture
+def faulty_environment(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the package of the faulty reward is installed."""
+    site = tmp_path / "site"
+    (site / "faulty-1.dist-info").mkdir(parents=True)
+    (site / "faulty.py").write_text(FAULTY)
+    (site / "faulty-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
+    (site / "faulty-1.dist-info" / "entry_points.txt").write_text("[srsoup.rewards]\nfaulty = faulty:Faulty\n")
+    return {**os.environ, "PYTHONPATH": f"{site}:{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def run_faulty(output: Path, prompts: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    arguments = [*SMALL, f"prompts.list=[{prompts}]", "rewards.guided=[faulty, compressibility]",
+                 "report.reference_point=null", f"compute.call_seconds={CALL_SECONDS}",
+                 "compute.diffusion_actors=1", "compute.prompts_in_flight=7"]  # fmt: skip
+    return subprocess.run(
+        command(output, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
+    tmp_path: Path, faulty_environment: dict[str, str]
+) -> None:
+    """All at once, so that those that hang or kill their worker do so beside the others' calls."""
+    output = tmp_path / "run"
+    done = run_faulty(output, ", ".join(["snail", *FAULTS, "crab"]), faulty_environment)
+    assert done.returncode == 1, done.stderr
+    failures = {row["prompt"]: row for row in read_table(output, "failures").to_pylist()}
+    assert set(failures) == set(FAULTS)
+    for prompt, (error_class, message, attempts) in FAULTS.items():
+        failure = failures[prompt]
+        assert (failure["error_class"], failure["attempts"]) == (error_class, attempts), failure
+        assert re.search(message, failure["message"]), failure["message"]
+    assert set(read_table(output, "costs").to_pandas().prompt) == {"snail", "crab"}
+    assert "5 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
+    assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_environment: dict[str, str]) -> None:
+    done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_SETUP": "1"})
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "stopped: a worker could not be started" in done.stderr and "no weights for faulty" in done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "local", *SMALL, "--local")
+    arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=2", "compute.reward_actors=2")
+    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    killed: list[str] = []
+
+    def chaos() -> None:
+        for kind in ("DiffusionActor", "RewardActor", "Cell", "DiffusionActor", "RewardActor"):
+            time.sleep(3)
+            killed.extend(kill_one(driver.pid, kind))
+
+    thread = threading.Thread(target=chaos)
+    thread.start()
+    _, errors = driver.communicate(timeout=300)
+    thread.join()
+    assert driver.returncode == 0, errors
+    assert {"DiffusionActor", "RewardActor", "Cell"} <= set(killed), killed
+    assert same_bits(tmp_path / "run", undisturbed)
+
+
+def kill_one(driver: int, kind: str) -> list[str]:
+    """SIGKILL one of the actors of a driver, once there is one; its kind, or nothing if the driver ended first."""
+    while psutil.pid_exists(driver):
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if re.match(rf"ray::_?{kind}\b", line) and driver_of(process) == driver:
+                os.kill(process.pid, signal.SIGKILL)
+                return [kind]
+        time.sleep(0.1)
+    return []
+
+
+def driver_of(process: psutil.Process) -> int | None:
+    """The process that started this one's raylet."""
+    try:
+        parents = process.parents()
+    except psutil.Error:
+        return None
+    return parents[1].pid if len(parents) > 1 else None
