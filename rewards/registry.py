@@ -26,6 +26,7 @@ REWARDS = {
     "mini_clip": "rewards.mini_clip:MiniClip",
     "pickscore": "rewards.pickscore:PickScore",
     "sharpness": "rewards.sharpness:Sharpness",
+    "vlm_judge": "rewards.vlm_judge:VlmJudge",
 }
 # Where other people's packages announce theirs.
 ENTRY_POINTS = "srsoup.rewards"
