@@ -19,6 +19,7 @@ from diffusion.source import Adapter, Source
 from rewards import registry
 from rewards.base import Reward, RewardError, checked_score
 from rewards.plugin import Plugin
+from rewards.vlm_judge import VlmJudge
 
 Pixels = NDArray[np.uint8]
 
@@ -119,7 +120,7 @@ class RewardWorker:
         names = (*config.rewards.guided, *config.rewards.held_out)
         try:
             registry.plug_in(plugins)
-            rewards = {name: registry.create(name) for name in names}
+            rewards = {name: _created(name, config) for name in names}
             for reward in rewards.values():
                 reward.setup(device)
         except RewardError as error:
@@ -141,6 +142,11 @@ class RewardWorker:
     def close(self) -> None:
         for reward in self.rewards.values():
             reward.close()
+
+
+def _created(name: str, config: RunConfig) -> Reward:
+    """A reward of the configuration; the judge is the one that has settings in it."""
+    return VlmJudge(config.rewards.judge) if name == "vlm_judge" else registry.create(name)
 
 
 def unloadable(config: RunConfig, error: RewardError) -> RequestError:

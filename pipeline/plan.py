@@ -31,8 +31,14 @@ from pipeline.task import PromptTask
 from rewards import registry
 from rewards.plugin import Plugin
 
+# How the judge is asked, not what.
+_ASKING = {
+    "key_variable", "requests_per_minute", "concurrency", "timeout", "retries", "back_off", "deadline",
+    "max_requests", "max_cost", "input_price", "output_price", "cache",
+}  # fmt: skip
 # What changes neither pixels nor scores, and may differ when a run is gone on with.
 _FREE: dict[str, Any] = {
+    "rewards": {"judge": _ASKING},
     "output": True,
     "report": True,
     "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight", "call_seconds"},
@@ -165,6 +171,9 @@ def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
     """What decides pixels and scores and is the same for all tasks: a plugin's source does."""
     decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
     decisive["compute"]["chunk"] = config.chunk_size
+    if config.rewards.judge is None:
+        # As it was before there was a judge, so that older runs are gone on with.
+        del decisive["rewards"]["judge"]
     return decisive | ({"plugins": _digests(plugins)} if plugins else {})
 
 

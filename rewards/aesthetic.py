@@ -44,7 +44,6 @@ class Aesthetic:
         source="Schuhmann 2022, improved-aesthetic-predictor (sac+logos+ava1-l14-linearMSE)",
         licence="Apache-2.0 (head), MIT (CLIP)",
         preprocessing=ClipScore.info.preprocessing,
-        paper_value="about 5 to 7",
     )
 
     def __init__(self, checkpoint: Checkpoint = ClipScore.checkpoint, head: WeightFile = HEAD) -> None:

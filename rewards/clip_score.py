@@ -20,6 +20,7 @@ class ClipScore(ClipCosine):
         source="Hessel et al. 2021, CLIPScore; openai/clip-vit-large-patch14",
         licence="MIT",
         preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
+        paper_value="0.26 (SD1.5, animals)",
     )
     checkpoint = Checkpoint(
         VIT_L_14, OPENAI_WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES, read_transformers, CropToSquare(224)

@@ -38,7 +38,7 @@ class HPSv2(ClipCosine):
         source="Wu et al. 2023, Human Preference Score v2; xswu/HPSv2",
         licence="Apache-2.0",
         preprocessing="long edge to 224 px, bicubic on floats, antialiased; padded with black",
-        paper_value="about 0.27",
+        paper_value="0.27 (SD1.5, animals)",
     )
     checkpoint = _checkpoint(WEIGHTS_2_0)
 

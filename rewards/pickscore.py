@@ -29,6 +29,6 @@ class PickScore(ClipCosine):
         source="Kirstain et al. 2023, Pick-a-Pic; yuvalkirstain/PickScore_v1",
         licence="not stated by its authors",
         preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
-        paper_value="about 0.22",
+        paper_value="0.22 (SD1.5, animals)",
     )
     checkpoint = Checkpoint(VIT_H_14, WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES, read_transformers, CropToSquare(224))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REWARDS = {
     "aesthetic": "rewards.aesthetic:Aesthetic",
+    "brightness": "rewards.brightness:Brightness",
     "clip_score": "rewards.clip_score:ClipScore",
     "colorfulness": "rewards.colorfulness:Colorfulness",
     "compressibility": "rewards.compressibility:Compressibility",
@@ -24,6 +25,8 @@ REWARDS = {
     "incompressibility": "rewards.incompressibility:Incompressibility",
     "mini_clip": "rewards.mini_clip:MiniClip",
     "pickscore": "rewards.pickscore:PickScore",
+    "sharpness": "rewards.sharpness:Sharpness",
+    "vlm_judge": "rewards.vlm_judge:VlmJudge",
 }
 # Where other people's packages announce theirs.
 ENTRY_POINTS = "srsoup.rewards"

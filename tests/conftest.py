@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.records import write_part
 
 if TYPE_CHECKING:
+    from tests.unit.fake_judge import FakeJudge
     from tests.unit.tiny_clip import Tiny
 
 NASTY = (
@@ -124,3 +125,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SRSOUP_WEIGHTS", str(folder))
         yield make_tiny(folder)
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeJudge"]:
+    """A server that marks images, in the place of a vision-language model."""
+    from tests.unit.fake_judge import FakeJudge
+
+    with FakeJudge(tmp_path_factory.mktemp("answers")) as server:
+        yield server

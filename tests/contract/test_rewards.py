@@ -12,17 +12,21 @@ from rewards import registry
 from rewards.base import Reward, RewardError, RewardInfo, checked_score
 from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
 from rewards.probe import Probe, unlike_images
+from rewards.vlm_judge import VlmJudge
+from tests.unit.fake_judge import FakeJudge
 from tests.unit.tiny_clip import Tiny
 
 
-def factory(name: str, tiny: Tiny) -> Callable[[], Reward]:
+def factory(name: str, tiny: Tiny, judge: FakeJudge) -> Callable[[], Reward]:
     """Makes a reward of the registry, on tiny weights where its own would be gigabytes."""
+    if name == "vlm_judge":
+        return lambda: VlmJudge(judge.settings())
     return tiny.rewards.get(name, lambda: registry.create(name))
 
 
 @pytest.fixture(scope="module", params=registry.names())
-def reward(request: pytest.FixtureRequest, tiny: Tiny) -> Iterator[Reward]:
-    made = factory(request.param, tiny)()
+def reward(request: pytest.FixtureRequest, tiny: Tiny, judge: FakeJudge) -> Iterator[Reward]:
+    made = factory(request.param, tiny, judge)()
     assert type(made) is type(registry.create(request.param))
     assert made.info.name == request.param
     made.setup("cpu")
@@ -37,8 +41,8 @@ def test_a_reward_keeps_its_contract(reward: Reward, check: Check) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("check", LIFECYCLE, ids=lambda check: check.__name__)
-def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck, tiny: Tiny) -> None:
-    check(factory(name, tiny), "cpu", unlike_images(), PROMPTS)
+def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck, tiny: Tiny, judge: FakeJudge) -> None:
+    check(factory(name, tiny, judge), "cpu", unlike_images(), PROMPTS)
 
 
 class Sound:

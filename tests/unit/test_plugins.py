@@ -85,7 +85,7 @@ def test_a_reward_that_breaks_its_contract_is_told_from_the_shell(tmp_path: Path
 def test_the_table_has_every_reward_and_its_declaration(template: Path) -> None:
     table = command("rewards", "--plugin", template)
     assert all(name in table for name in (*registry.REWARDS, "redness", "contrast"))
-    assert "about 0.27" in table and "-1 to 1" in table and "-kB" in table and "Apache-2.0" in table
+    assert "0.27 (SD1.5" in table and "-1 to 1" in table and "-kB" in table and "Apache-2.0" in table
 
 
 @pytest.mark.parametrize("answer", ["[0.5] * n", "np.full(n, 0.5)", "torch.full((n,), 0.5).requires_grad_()"])

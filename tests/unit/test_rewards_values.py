@@ -102,6 +102,52 @@ def test_the_most_colorful_picture_stays_below_the_declared_bound() -> None:
     assert 255 <= scores.max().item() <= high
 
 
+def luma_by_hand(picture: Pixels) -> NDArray[np.float64]:
+    return picture.astype(np.float64) @ [0.299, 0.587, 0.114]
+
+
+def test_brightness_is_the_mean_luma() -> None:
+    expected = np.array([luma_by_hand(picture).mean() for picture in photos()])
+    np.testing.assert_allclose(score("brightness", *photos()).double().numpy(), expected, rtol=1e-6)
+    black, white = halves((0, 0, 0), (0, 0, 0)), halves((255, 255, 255), (255, 255, 255))
+    assert score("brightness", black, white).tolist() == [0, 255]
+    assert score("brightness", halves(RED, BLUE)).item() == pytest.approx(255 * (0.299 + 0.114) / 2, rel=1e-6)
+
+
+def test_sharpness_is_the_variance_of_the_laplacian() -> None:
+    def by_hand(picture: Pixels) -> float:
+        y = luma_by_hand(picture)
+        values = []
+        for i in range(y.shape[0]):
+            for j in range(y.shape[1]):
+                rows, columns = np.clip([i - 1, i + 1], 0, len(y) - 1), np.clip([j - 1, j + 1], 0, y.shape[1] - 1)
+                values.append(y[rows[0], j] + y[rows[1], j] + y[i, columns[0]] + y[i, columns[1]] - 4 * y[i, j])
+        return float(np.var(values))
+
+    expected = np.array([by_hand(picture) for picture in photos()])
+    np.testing.assert_allclose(score("sharpness", *photos()).double().numpy(), expected, rtol=1e-6)
+
+
+def test_one_edge_has_its_sharpness_in_closed_form() -> None:
+    """Two of 16 columns see the step of 255, one up and one down: (2/16) 255^2."""
+    edge = halves((0, 0, 0), (255, 255, 255))
+    assert score("sharpness", edge).item() == pytest.approx(255**2 / 8, rel=1e-6)
+
+
+def test_blur_is_less_sharp_and_noise_is_sharper() -> None:
+    smooth = photos(1)[0]
+    blurred = np.asarray(Image.fromarray(smooth).resize((12, 9)).resize((53, 37), Image.Resampling.BILINEAR))
+    noisy = photos(6)[5]
+    less, plain, more = score("sharpness", blurred, smooth, noisy).tolist()
+    assert less < plain < more
+
+
+def test_the_sharpest_picture_stays_below_the_declared_bound() -> None:
+    board = np.indices((16, 16)).sum(0) % 2 * 255
+    value = score("sharpness", np.repeat(board[..., None], 3, 2).astype(np.uint8)).item()
+    assert 0.8 * 1020**2 < value <= registry.create("sharpness").info.range[1]
+
+
 @pytest.fixture(scope="module")
 def encoder_reward() -> Reward:
     made = mini_clip.MiniClip()
