@@ -1,6 +1,8 @@
 """Each family, on a tiny random model of it, against float64 NumPy and against its own diffusers pipeline."""
 
+import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -334,6 +336,18 @@ def test_sd3_without_t5_has_zeros_for_it(folders: Folders, tmp_path: Path) -> No
     told = load(tmp_path).encode(PROMPT)
     assert told.embeds.shape == (2, 77 + 256, 32)
     assert not told.embeds[:, 77:].any() and told.embeds[:, :77].any()
+
+
+def test_what_only_checks_or_reads_images_is_not_loaded(folders: Folders, tmp_path: Path) -> None:
+    """Stable Diffusion 1.5 names both in its index; here they are not even there."""
+    shutil.copytree(folders("sd"), tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    checkers = {
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    }
+    index.write_text(json.dumps(json.loads(index.read_text()) | checkers))
+    assert load(tmp_path / "model").encode(PROMPT).embeds.isfinite().all()
 
 
 def test_a_unet_of_two_sizes_has_latents_of_them(folders: Folders, tmp_path: Path) -> None:
