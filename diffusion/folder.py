@@ -111,7 +111,14 @@ def _check_scheduler(folder: Path, pipeline: str, config: dict[str, Any], steps:
 
 
 def _check_denoiser(folder: Path, family: Family) -> None:
-    config = _read(folder / family.denoiser / "config.json")
+    config, vae = (_read(folder / part / "config.json") for part in (family.denoiser, "vae"))
+    takes, has = config.get("in_channels"), vae.get("latent_channels")
+    if takes != has:
+        raise ModelError(
+            f"the {family.denoiser} of {folder} takes {takes} channels, but its latents have {has}",
+            "a text-to-image model, which takes nothing but the latents and the text",
+            "use the model that was not made for inpainting or editing",
+        )
     if config.get("time_cond_proj_dim") is not None:
         raise ModelError(
             f"the {family.denoiser} of {folder} is distilled for guidance: it takes the scale as an input",

@@ -15,7 +15,12 @@ class StableDiffusion(LatentDiffusion):
 
     PIPELINE = "StableDiffusionPipeline"
     ENCODERS = ("text_encoder",)
-    LOADED_WITH: ClassVar[Mapping[str, Any]] = {"safety_checker": None, "requires_safety_checker": False}
+    # The safety checker blacks images out, and only it and image prompts need the feature extractor.
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {
+        "safety_checker": None,
+        "requires_safety_checker": False,
+        "feature_extractor": None,
+    }
 
     @property
     def _denoiser(self) -> Any:

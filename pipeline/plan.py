@@ -4,8 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +12,12 @@ from typing import Any
 
 import yaml
 
-from actors.workers import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.adapters import check_adapter
-from diffusion.errors import ModelError, NotHereError
-from diffusion.families import FAMILIES, takers
-from diffusion.folder import attention_width, check_folder
-from diffusion.source import adapter_file, metadata_folder, model_revision
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
+from pipeline.model_check import Origin, checked_model
 from pipeline.plugins import plug_in
 from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
@@ -46,10 +40,6 @@ _FREE: dict[str, Any] = {
 }
 # What is in a task's key by itself, or names the run.
 _APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
-
-
-# Where the value of a dotted key came from, for a message.
-Origin = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -149,11 +139,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     plug_in(plugins)
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
-    try:
-        pipeline = _check_model(config, origin, fetch)
-        revision = model_revision(source_of(config.model))
-    except ModelError as error:
-        raise _model_error(config, origin, error.key, error.problem, error.allowed, error.mend) from error
+    revision, pipeline = checked_model(config, origin, fetch)
     prompts = read_prompts(config.prompts)
     decisive = _decisive(config, plugins)
     tasks = tuple(
@@ -220,35 +206,6 @@ def _samples(config: RunConfig) -> int:
     shared = min(config.soup.steps, config.steps)
     queries = _queries(config.queries, config.weights, shared, config.steps - shared)
     return max(len(config.weights), queries // len(config.rewards.guided))
-
-
-def _check_model(config: RunConfig, origin: Origin, fetch: bool) -> str | None:
-    """Refuse a model that cannot be sampled, a key that its family does not take, and a LoRA of another family."""
-    source = source_of(config.model)
-    try:
-        folder = metadata_folder(source, fetch)
-    except NotHereError:
-        return None
-    pipeline = check_folder(folder, config.steps, whole=source.revision is None)
-    family = FAMILIES[pipeline]
-    for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
-        if getattr(config.model, key) != type(config.model).model_fields[key].default:
-            raise _model_error(
-                config, origin, f"model.{key}",
-                f"{config.model.name} is a {pipeline}, which takes no {key}",
-                f"only with {', '.join(takers(key))}", f"leave model.{key} out",
-            )  # fmt: skip
-    for adapter in source.adapters:
-        with suppress(NotHereError):
-            check_adapter(adapter_file(adapter, fetch), family, attention_width(folder, family))
-    return pipeline
-
-
-def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allowed: str, mend: str) -> RequestError:
-    value = config.steps if key == "steps" else getattr(config.model, key.removeprefix("model."))
-    if key == "model.adapters":
-        value = [adapter.name for adapter in config.model.adapters]
-    return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, mend=mend)
 
 
 def _check_rewards(config: RunConfig, origin: Origin) -> None:

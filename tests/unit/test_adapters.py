@@ -47,6 +47,36 @@ def test_two_adapters_are_the_weights_plus_both_deltas(folders: dict[str, Path],
     assert (expected - plain).abs().max() > 3e-3
 
 
+def test_kohyas_layout_reaches_the_unet_and_the_text_encoder(folders: dict[str, Path], tmp_path: Path) -> None:
+    """lora_down, lora_up and alpha: the delta is alpha / rank B A."""
+    attention = "down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    layers = {f"lora_unet_{attention}": (32, 16)} | {
+        f"lora_te_text_model_encoder_layers_0_self_attn_{part}_proj": (16, 16) for part in ("q", "k", "v", "out")
+    }
+    weights = {}
+    for layer, (wide, width) in layers.items():
+        up, down = torch.randn(wide, 2), torch.randn(2, width)
+        weights |= {f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down, f"{layer}.alpha": torch.tensor(1)}
+    path = tmp_path / "kohya.safetensors"
+    save_file(weights, path)
+    check(path, folders["sd"])
+    model = load_model(Source(str(folders["sd"]), adapters=(Adapter(str(path), 0.5),)), SAMPLING, "cpu")
+    merged = load_model(Source(str(folders["sd"])), SAMPLING, "cpu")
+    for layer, module in (
+        (f"lora_unet_{attention}", merged._denoiser.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k),
+        *((f"lora_te_text_model_encoder_layers_0_self_attn_{part}_proj", linear)
+          for part in ("q", "k", "v", "out")
+          for name, linear in merged._encoders[0].named_modules() if name.endswith(f"layers.0.self_attn.{part}_proj")),
+    ):  # fmt: skip
+        module.weight.data += 0.5 * 0.5 * weights[f"{layer}.lora_up.weight"] @ weights[f"{layer}.lora_down.weight"]
+    told, expected = model.encode("a fox"), merged.encode("a fox")
+    np.testing.assert_allclose(told.embeds, expected.embeds, rtol=1e-4, atol=1e-5)
+    x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(
+        model.reverse_step(x, 0, told).mean, merged.reverse_step(x, 0, expected).mean, rtol=1e-4, atol=1e-5
+    )
+
+
 @EVERY_FAMILY
 def test_an_adapter_fits_its_own_family_and_no_other(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     path = tiny.save_lora(family, tmp_path / "lora.safetensors")

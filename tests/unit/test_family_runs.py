@@ -162,6 +162,8 @@ BROKEN: dict[str, tuple[str, Mend, str, str]] = {
     "distilled guidance": (
         "sdxl", lambda folder, to: edited(folder, to, "unet/config.json", time_cond_proj_dim=256), "model.name",
         "distilled"),
+    "an inpainting UNet": (
+        "sd", lambda folder, to: edited(folder, to, "unet/config.json", in_channels=9), "model.name", "inpainting"),
     "more steps than trained": (
         "sd", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", num_train_timesteps=4),
         "steps", "1..3"),

@@ -13,6 +13,7 @@ from pipeline.prompts import read_prompts
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DEMO = str(CONFIGS / "demo.yaml")
+COMMIT = "abcdef6789" * 4
 
 
 def refused(*arguments: str) -> str:
@@ -69,6 +70,33 @@ def test_two_drivers_on_one_folder_are_refused(tmp_path: Path) -> None:
     plan = make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)
     with _folder_of_our_own(plan), pytest.raises(RequestError, match="another run"), _folder_of_our_own(plan):
         pass
+
+
+def test_a_model_is_a_path_from_its_file_or_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the command line a path is relative to the current folder, and another model has another revision."""
+    monkeypatch.chdir(tmp_path)
+    commit, hub = COMMIT, "model: {name: a/b, revision: " + COMMIT + ", adapters: [{name: x.st}]}"
+    path = tmp_path / "folder" / "a.yaml"
+    path.parent.mkdir()
+    rest = "\nname: a\nweights: [[1.0]]\nprompts: {list: [p]}\nrewards: {guided: [colorfulness]}\n"
+
+    def model(text: str, *overrides: str) -> tuple[str, str | None]:
+        path.write_text(text + rest)
+        config = load_config(path, overrides).model
+        return config.name, config.revision
+
+    assert model(hub) == ("a/b", commit)
+    assert load_config(path).model.adapters[0].name == str(path.parent / "x.st")
+    adapters = load_config(
+        path, ["model.adapters=[{name: y.st}, {name: c/d, revision: " + commit + "}]"]
+    ).model.adapters
+    assert [adapter.name for adapter in adapters] == [str(tmp_path / "y.st"), "c/d"]
+    assert model("model: {name: a/b}") == (str(path.parent / "a/b"), None)
+    assert model(hub, "model.name=local") == (str(tmp_path / "local"), None)
+    assert model(hub, "model.name=mini") == ("mini", None)
+    other = commit[::-1]
+    for overrides in (["model.name=c/d", f"model.revision='{other}'"], [f"model.revision='{other}'", "model.name=c/d"]):
+        assert model(hub, *overrides) == ("c/d", other)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
