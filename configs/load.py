@@ -121,7 +121,13 @@ def _resolve_paths(data: dict[str, Any], folder: Path, overrides: set[tuple[str,
     """Make paths absolute: in a file they are relative to its folder, on the command line to the current one."""
     for keys, part in _named_parts(data):
         value = part.get(keys[-1])
-        if isinstance(value, str) and value and value != _EMBEDDED and part.get("revision") is None:
+        if (
+            isinstance(value, str)
+            and value
+            and value != _EMBEDDED
+            and not part.get("revision")
+            and not part.get("github")
+        ):
             told = any(_same_place(given, keys) for given in overrides)
             part[keys[-1]] = str((Path.cwd() if told else folder) / value)
 

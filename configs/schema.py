@@ -90,6 +90,12 @@ class PromptsConfig(Part):
 
     file: str | None = Field(None, description=".txt, .json, .jsonl, .csv, .tsv or .parquet")
     list: Names | None = Field(None, description="the prompts themselves")
+    github: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+@[0-9a-f]{40}$",
+        description="owner/repository@commit, 40 hex digits: `file` is a path in it, fetched once; needs sha256",
+    )
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file on GitHub")
     column: str | None = Field(None, description="column or field that holds the prompt; null finds the usual")
     limit: int | None = Field(None, ge=1, description="only the first so many")
 
@@ -98,6 +104,10 @@ class PromptsConfig(Part):
         if (self.file is None) == (self.list is None):
             raise ValueError(
                 "prompts: both or none of file and list are there; give exactly one of prompts.file and prompts.list"
+            )
+        if (self.github is None) != (self.sha256 is None) or (self.github and self.file is None):
+            raise ValueError(
+                "prompts: github, sha256 and file go together; give prompts.file, prompts.github and prompts.sha256"
             )
         if self.list is not None and not self.list:
             raise ValueError("prompts.list: there are no prompts; give at least one")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from configs.errors import RequestError
 from configs.schema import PromptsConfig
+from rewards.hub import WeightFile, WeightsError, locate
 
 USUAL_COLUMNS = ("prompt", "text", "caption")
 
@@ -57,7 +58,7 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
     else:
         assert prompts.file is not None  # the schema has seen to it
         source, key = Path(prompts.file).name, "prompts.file"
-        found = _read_file(Path(prompts.file), prompts.column)
+        found = _read_file(_from_github(prompts) if prompts.github else Path(prompts.file), prompts.column)
     rows = list(found)[: prompts.limit]
     where = prompts.file or "config"
     if not rows:
@@ -80,6 +81,18 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
         result.append(Prompt(f"{digest}-{seen[digest]}", text, source, style))
         seen[digest] += 1
     return result
+
+
+def _from_github(prompts: PromptsConfig) -> Path:
+    """The file at its commit, fetched into the cache of HF_HOME unless it is there, and checked by its SHA-256."""
+    repo, _, commit = str(prompts.github).partition("@")
+    try:
+        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"))
+    except WeightsError as error:
+        raise _wrong(
+            str(prompts.github), "prompts.github", prompts.file, str(error), "a file on this machine, or a network",
+            "do what it says, or set prompts.file=... to a copy of yours and prompts.github=null prompts.sha256=null",
+        ) from error  # fmt: skip
 
 
 def _wrong(file: str, key: str, value: Any, problem: str, allowed: str, mend: str) -> RequestError:
