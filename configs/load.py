@@ -35,7 +35,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = Fals
     from_command_line: set[tuple[str, ...]] = set()
     for override in overrides:
         from_command_line.add(_override(data, override, from_command_line))
-    _resolve_paths(data, path.absolute().parent, from_command_line)
+    _resolve_paths(data, Path.cwd())
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
@@ -61,8 +61,10 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds, unchecked.
+def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The mapping that a YAML file holds, unchecked, on top of the one that its key `extends` names.
+
+    A key of the file replaces that key of the other file whole. Paths are made absolute, each from its own file.
 
     Raises:
         RequestError: it cannot be read, or is no such file.
@@ -84,7 +86,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise wrong(f"is not YAML: {error}", "mend that line") from error
     if not isinstance(data, dict):
         raise wrong(f"holds a {type(data).__name__}, not keys with values", "begin with `name: ...`")
-    return data
+    _resolve_paths(data, path.absolute().parent)
+    other = data.pop("extends", None)
+    if other is None:
+        return data
+    base = path.parent / str(other)
+    if not isinstance(other, str) or path.resolve() in extended:
+        raise wrong("extends what is no file, or itself", "let `extends` name another file, relative to this one")
+    return read_mapping(base, (*extended, path.resolve())) | data
 
 
 def _override(data: dict[str, Any], override: str, earlier: set[tuple[str, ...]]) -> tuple[str, ...]:
@@ -110,26 +119,22 @@ def _override(data: dict[str, Any], override: str, earlier: set[tuple[str, ...]]
     place[keys[-1]] = value
     if keys in (("prompts", "file"), ("prompts", "list")):
         # The other source of the file gives way: one on the command line is a replacement.
-        place.pop("list" if keys[-1] == "file" else "file", None)
+        for other in ("file", "list", "github", "sha256"):
+            if other != keys[-1] and ("prompts", other) not in earlier:
+                place.pop(other, None)
     if keys == ("model", "name") and ("model", "revision") not in earlier:
         # A commit is of the model that the file named.
         place.pop("revision", None)
     return keys
 
 
-def _resolve_paths(data: dict[str, Any], folder: Path, overrides: set[tuple[str, ...]]) -> None:
-    """Make paths absolute: in a file they are relative to its folder, on the command line to the current one."""
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make paths that are relative absolute: to the folder of the file that told them, or to the current one."""
     for keys, part in _named_parts(data):
         value = part.get(keys[-1])
-        if (
-            isinstance(value, str)
-            and value
-            and value != _EMBEDDED
-            and not part.get("revision")
-            and not part.get("github")
-        ):
-            told = any(_same_place(given, keys) for given in overrides)
-            part[keys[-1]] = str((Path.cwd() if told else folder) / value)
+        elsewhere = part.get("revision") or part.get("github")
+        if isinstance(value, str) and value and value != _EMBEDDED and not elsewhere:
+            part[keys[-1]] = str(folder / value)
 
 
 def _named_parts(data: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
