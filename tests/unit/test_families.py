@@ -89,7 +89,7 @@ class Equations:
     @property
     def timesteps(self) -> list[float]:
         if self.family == "sd3":
-            return list(1000 * np.array(self.scheduler.sigmas[:-1], np.float64))
+            return list(1000 * self.scheduler.sigmas[:-1].double().numpy())
         stride = 1000 // STEPS
         first = 999 if self.config["timestep_spacing"] == "trailing" else 1 + stride * (STEPS - 1)
         return [first - stride * i for i in range(STEPS)]
@@ -97,7 +97,7 @@ class Equations:
     def reverse(self, x: Tensor, prediction: np.ndarray, step: int) -> reference.Reverse:
         x_ = x.double().numpy()
         if self.family == "sd3":
-            return reference.flow_sde(x_, prediction, np.array(self.scheduler.sigmas, np.float64), step, 0.7)
+            return reference.flow_sde(x_, prediction, self.scheduler.sigmas.double().numpy(), step, 0.7)
         alphas = self.scheduler.alphas_cumprod.double().numpy()
         t = int(self.timesteps[step])
         before = t - 1000 // STEPS
