@@ -54,8 +54,8 @@ def sampling_of(config: RunConfig) -> Sampling:
     return Sampling(
         steps=config.steps,
         guidance_scale=model.guidance_scale,
-        eta=1.0 if model.eta is None else model.eta,
-        noise_level=0.7 if model.noise_level is None else model.noise_level,
+        eta=Sampling.eta if model.eta is None else model.eta,
+        noise_level=Sampling.noise_level if model.noise_level is None else model.noise_level,
         negative_prompt=model.negative_prompt,
         dtype=model.dtype,
         attention_slicing=model.attention_slicing,

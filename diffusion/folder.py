@@ -113,7 +113,7 @@ def _check_scheduler(folder: Path, pipeline: str, config: dict[str, Any], steps:
 def _check_denoiser(folder: Path, family: Family) -> None:
     config, vae = (_read(folder / part / "config.json") for part in (family.denoiser, "vae"))
     takes, has = config.get("in_channels"), vae.get("latent_channels")
-    if takes != has:
+    if None not in (takes, has) and takes != has:
         raise ModelError(
             f"the {family.denoiser} of {folder} takes {takes} channels, but its latents have {has}",
             "a text-to-image model, which takes nothing but the latents and the text",

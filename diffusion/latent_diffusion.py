@@ -54,8 +54,8 @@ class LatentDiffusion(ABC):
             **dict.fromkeys(absent_parts(metadata_folder(source))),
         )
         _load_adapters(pipe, source.adapters)
-        if self._dtype == torch.float16 and pipe.vae.config.get("force_upcast"):
-            pipe.vae.to(torch.float32)  # it overflows in half precision
+        if self._vae_overflows(pipe.vae.config):
+            pipe.vae.to(torch.float32)
         if self._sampling.attention_slicing:
             pipe.enable_attention_slicing()
         if self._sampling.vae_slicing:
@@ -64,6 +64,10 @@ class LatentDiffusion(ABC):
 
     def _make_kernel(self) -> Kernel:
         return DDIM.from_scheduler(self._pipe.scheduler.config, self._sampling.steps, self._sampling.eta)
+
+    def _vae_overflows(self, config: Any) -> bool:
+        """Whether the decoder needs float32 though the networks are of fewer bits."""
+        return False
 
     @property
     @abstractmethod

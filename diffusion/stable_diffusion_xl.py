@@ -17,6 +17,10 @@ class StableDiffusionXL(LatentDiffusion):
     ENCODERS = ("text_encoder", "text_encoder_2")
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
 
+    def _vae_overflows(self, config: Any) -> bool:
+        """Its first VAE does in float16 and says so; the other families' say it too, by default, and do not."""
+        return self._sampling.dtype == "float16" and bool(config.force_upcast)
+
     @property
     def _denoiser(self) -> Any:
         return self._pipe.unet

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from actors.workers import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.adapters import check_adapter
+from diffusion.adapters import adapted_layers, check_adapter
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
 from diffusion.folder import attention_width, check_folder
@@ -43,6 +43,10 @@ def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedMode
 
 
 def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> str | None:
+    """The model's pipeline class. An adapter is read even where the model is not here: it goes into the revision."""
+    for adapter in source.adapters:
+        with suppress(NotHereError):
+            adapted_layers(adapter_file(adapter, fetch))
     try:
         folder = metadata_folder(source, fetch)
     except NotHereError:

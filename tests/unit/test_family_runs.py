@@ -246,6 +246,14 @@ def test_a_lora_of_another_family_is_refused(folders: dict[str, Path], tmp_path:
     assert "key:     model.adapters\n" in output and "another family" in output and str(tmp_path) in output
 
 
+def test_a_missing_adapter_is_refused_where_its_model_is_not_on_this_machine(tmp_path: Path) -> None:
+    options = {"revision": COMMIT, "adapters": [{"name": "lora.safetensors"}]}
+    result = invoke(write_config(tmp_path / "tiny.yaml", "srsoup-tests/absent", **options), command="check")
+    assert result.exit_code == 2 and "key:     model.adapters\n" in result.output
+    tiny.save_lora("sd", tmp_path / "lora.safetensors")
+    assert invoke(tmp_path / "tiny.yaml", command="check").exit_code == 0
+
+
 @pytest.fixture
 def hub(folders: dict[str, Path], tmp_path: Path) -> dict[str, str]:
     """An environment without network whose hub cache holds one model and one adapter."""

@@ -43,8 +43,8 @@ def test_every_reverse_step_equals_the_equations(steps: int, noise_level: float,
         assert mean.dtype == torch.float32
         np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6 * np.abs(expected.mean).max())
         assert flow.sigma(i) == pytest.approx(expected.sigma, rel=1e-5)
-        from_betas = reference.flow_sde(x.double().numpy(), v.double().numpy(), sigmas, i, noise_level)
-        assert flow.sigma(i) == pytest.approx(from_betas.sigma, rel=1e-3)
+        from_shift = reference.flow_sde(x.double().numpy(), v.double().numpy(), sigmas, i, noise_level)
+        assert flow.sigma(i) == pytest.approx(from_shift.sigma, rel=1e-3)
         x0 = flow.x0(x, v, flow.timesteps[i])
         np.testing.assert_allclose(x0, expected.x0, rtol=1e-5, atol=1e-6 * np.abs(expected.x0).max())
 
@@ -73,7 +73,6 @@ def test_a_fine_step_keeps_a_gaussian_on_the_flow(noise_level: float) -> None:
         one = torch.ones(1)
         factor = float(flow.mean(one, velocity * one, i))
         assert factor**2 * now + flow.sigma(i) ** 2 == pytest.approx(then, abs=20 * (s - later) ** 2)
-        assert abs(now - then) > 20 * (s - later) ** 2 or abs(s - 0.5) < 0.02
 
 
 def test_the_look_ahead_stands_at_the_next_share_and_nowhere_after_the_last() -> None:
