@@ -177,11 +177,18 @@ def _key_in(message: str) -> tuple[str, ...]:
 def _model_at(location: Sequence[str]) -> type[BaseModel]:
     model: type[BaseModel] = RunConfig
     for key in location:
-        annotation = model.model_fields[key].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        part = _part(model.model_fields[key].annotation)
+        if part is None:
             break
-        model = annotation
+        model = part
     return model
+
+
+def _part(annotation: Any) -> type[BaseModel] | None:
+    """The part of the configuration that a key holds, also where it may be null; None for a plain value."""
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
+    only = kinds[0] if len(kinds) == 1 else None
+    return only if isinstance(only, type) and issubclass(only, BaseModel) else None
 
 
 def _allowed(location: Sequence[str]) -> str:
@@ -192,11 +199,10 @@ def _allowed(location: Sequence[str]) -> str:
         if key not in model.model_fields:
             break
         field = model.model_fields[key]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        model = _part(field.annotation) or model
     if field is None:
         return "a mapping of the keys of a run"
-    if field.annotation is model:
+    if _part(field.annotation) is model:
         return "a mapping with the keys " + ", ".join(model.model_fields)
     bounds = [
         f"{sign} {getattr(rule, name)}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rewards.base import Reward, RewardError, checked_score
 from rewards.blip_layout import split_image_reward
@@ -62,6 +63,18 @@ def test_every_tensor_of_the_published_shape_has_its_place() -> None:
     # The published file has room for these tensors in float32, and for nothing else but their names.
     size = sum(v.numel() * v.element_size() for v in theirs.values())
     assert 0 < PUBLISHED_SIZE - size < 1_000_000
+
+
+def test_no_norm_divides_by_another_epsilon_than_the_originals() -> None:
+    """Too small to show in a score, and not in the file."""
+    with torch.device("meta"):
+        theirs, vision, text = Original(BLIP_LARGE), _vision(BLIP_LARGE), _text(BLIP_LARGE)
+
+    def epsilons(module: nn.Module) -> list[float]:
+        return [part.eps for part in module.modules() if isinstance(part, nn.LayerNorm)]
+
+    assert sorted(epsilons(vision) + epsilons(text)) == sorted(epsilons(theirs))
+    assert set(epsilons(vision)) == {1e-6} and set(epsilons(text)) == {1e-12}
 
 
 def test_strangers_and_gaps_are_refused_by_name(tiny_blip: TinyBlip) -> None:
