@@ -233,11 +233,10 @@ def _allowed(location: Sequence[str]) -> str:
         if key not in model.model_fields:
             break
         field = model.model_fields[key]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        model = _part(field.annotation) or model
     if field is None:
         return "a mapping of the keys of a run"
-    if field.annotation is model:
+    if _part(field.annotation) is model:
         return "a mapping with the keys " + ", ".join(model.model_fields)
     bounds = [
         f"{sign} {getattr(rule, name)}"

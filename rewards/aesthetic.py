@@ -1,7 +1,6 @@
 """LAION's aesthetic predictor: a linear head on CLIP ViT-L/14 image features (Schuhmann 2022)."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from rewards.base import RewardError, RewardInfo
 from rewards.clip_encoder import Checkpoint, ClipEncoder
 from rewards.clip_score import ClipScore
 from rewards.hub import WeightFile, locate
+from rewards.linear_head import linear_head
 
 HEAD = WeightFile(
     "christophschuhmann/improved-aesthetic-predictor",
@@ -18,13 +18,10 @@ HEAD = WeightFile(
     "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
     host="github",
 )
-WIDTHS = (768, 1024, 128, 64, 16, 1)
-# The original has dropout between its layers, so their numbers skip some.
-LAYERS = (0, 2, 4, 6, 7)
 
 
 class Aesthetic:
-    """W5(W4(W3(W2(W1 e + b1) + b2) + b3) + b4) + b5 of e, CLIP's image features of length 1; no activation between.
+    """head(e) of e, CLIP's image features of length 1; head as in `linear_head`.
 
     About 1 to 10, as people rated; photographs and paintings that people like reach 6 to 7. Last bits depend on the
     batch size.
@@ -74,13 +71,6 @@ def load_head(file: WeightFile) -> nn.Sequential:
 
     Raises:
         WeightsError: the file is missing, or its SHA-256 is another.
+        RewardError: it holds other tensors.
     """
-    state = torch.load(locate(file), map_location="cpu", weights_only=True)
-    head = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(WIDTHS)))
-    renamed = {f"layers.{theirs}.": f"{ours}." for ours, theirs in enumerate(LAYERS)}
-    head.load_state_dict({_renamed(key, renamed): value for key, value in state.items()}, strict=True)
-    return head.requires_grad_(False).eval()
-
-
-def _renamed(key: str, names: dict[str, str]) -> str:
-    return next((key.replace(theirs, ours) for theirs, ours in names.items() if key.startswith(theirs)), key)
+    return linear_head(torch.load(locate(file), map_location="cpu", weights_only=True), file)

@@ -19,10 +19,12 @@ from rewards.base import RewardError
 from rewards.hub import WeightFile, locate
 from rewards.open_clip_layout import from_open_clip
 from rewards.pixels import CropToSquare, PadToSquare
+from rewards.strict_fill import filled, without_counters
 
 # Prompts whose text features are kept: an actor sees few at once.
 KEPT_PROMPTS = 256
 State = dict[str, Tensor]
+_COUNTERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class ClipEncoder:
             self._tokenizer = _tokenizer(checkpoint)
         else:
             del model.text_model, model.text_projection
-        self._model = model.to(device).eval()
+        self._model = model.to(device)
         # A bound method's cache would keep the encoder alive; this one goes with it.
         self.text = lru_cache(KEPT_PROMPTS)(self._text)
 
@@ -114,14 +116,8 @@ class ClipEncoder:
 
 
 def read_transformers(path: Path) -> State:
-    """A file of `CLIPModel.save_pretrained`, in safetensors."""
-    state = load_file(path)
-    for tower in ("text_model", "vision_model"):
-        # Files written before 2023 hold these counters; they are 0, 1, 2, ... and no weights.
-        ids = state.pop(f"{tower}.embeddings.position_ids", None)
-        if ids is not None and not torch.equal(ids.flatten().long(), torch.arange(ids.numel())):
-            raise RewardError(f"{path}: {tower}.embeddings.position_ids does not count from 0; this is another model")
-    return state
+    """A file of `CLIPModel.save_pretrained`, in safetensors; those from before 2023 hold counters of the positions."""
+    return without_counters(load_file(path), _COUNTERS, path)
 
 
 def read_open_clip(path: Path) -> State:
@@ -133,18 +129,7 @@ def read_open_clip(path: Path) -> State:
 def _model(shape: ClipShape, state: State, file: WeightFile) -> Any:
     from transformers import CLIPModel
 
-    with torch.device("meta"):
-        model = CLIPModel(_config(shape))
-    try:
-        model.load_state_dict({key: value.float() for key, value in state.items()}, strict=True, assign=True)
-    except RuntimeError as error:
-        raise RewardError(f"{file} does not fit the shape {shape}: {error}") from error
-    for embeddings in (model.text_model.embeddings, model.vision_model.embeddings):
-        embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
-    unset = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if tensor.is_meta]
-    if unset:
-        raise RewardError(f"{file}: transformers' CLIPModel has {', '.join(unset)}, which no file holds")
-    return model
+    return filled(lambda: CLIPModel(_config(shape)), state, file)
 
 
 def _config(shape: ClipShape) -> Any:

@@ -5,6 +5,7 @@ Both classes are functions of one image at a time, so that an image's pixels do 
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,9 +30,14 @@ class CropToSquare:
 
     The resized bytes are those of Pillow 13, bit for bit, on every device: an 8-bit resize is whole-number arithmetic
     below 2^53, which float64 does without rounding. Normalised values agree within 1e-6.
+
+    Attributes:
+        halves: where an odd number of pixels is too many, transformers crops half a pixel "down", towards the top
+            left; torchvision to the "even" one.
     """
 
     size: int
+    halves: Literal["down", "even"] = "down"
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (n, 3, h, w) -> float32 (n, 3, size, size), on the device of the images."""
@@ -41,11 +47,18 @@ class CropToSquare:
         """uint8 (3, h, w) -> the cropped image's values 0..255, float64 (3, size, size)."""
         height, width = image.shape[1:]
         short = min(height, width)
-        rows = _kept_weights(height, int(self.size * height / short), self.size).to(image.device)
-        columns = _kept_weights(width, int(self.size * width / short), self.size).to(image.device)
+        rows = self._kept(height, int(self.size * height / short)).to(image.device)
+        columns = self._kept(width, int(self.size * width / short)).to(image.device)
         if height > TALL * width and self.size < short:
             return _rounded(_rounded(rows @ image.double()) @ columns.T)
         return _rounded(rows @ _rounded(image.double() @ columns.T))
+
+    def _kept(self, size_in: int, size_out: int) -> Tensor:
+        """Rows of the resize's matrix for the pixels that the crop keeps: float64 (size, size_in)."""
+        over = size_out - self.size
+        return torch.from_numpy(
+            _weights(size_in, size_out, over // 2 if self.halves == "down" else round(over / 2), self.size)
+        )
 
 
 @dataclass(frozen=True)
@@ -81,11 +94,6 @@ def normalised(x: Tensor) -> Tensor:
 def _rounded(x: Tensor) -> Tensor:
     """Whole multiples of 2^-22 to the nearest byte, halves up."""
     return torch.floor((x + (1 << (WEIGHT_BITS - 1))) / (1 << WEIGHT_BITS)).clamp(0, 255)
-
-
-def _kept_weights(size_in: int, size_out: int, kept: int) -> Tensor:
-    """Rows of the resize's matrix for the central `kept` of `size_out` pixels: float64 (kept, size_in)."""
-    return torch.from_numpy(_weights(size_in, size_out, (size_out - kept) // 2, kept))
 
 
 @lru_cache(64)

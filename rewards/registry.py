@@ -22,6 +22,7 @@ REWARDS = {
     "compressibility": "rewards.compressibility:Compressibility",
     "hpsv2": "rewards.hpsv2:HPSv2",
     "hpsv2.1": "rewards.hpsv2:HPSv21",
+    "image_reward": "rewards.image_reward:ImageReward",
     "incompressibility": "rewards.incompressibility:Incompressibility",
     "mini_clip": "rewards.mini_clip:MiniClip",
     "pickscore": "rewards.pickscore:PickScore",

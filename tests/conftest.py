@@ -15,6 +15,7 @@ from pipeline.records import write_part
 
 if TYPE_CHECKING:
     from tests.unit.fake_judge import FakeJudge
+    from tests.unit.tiny_blip import TinyBlip
     from tests.unit.tiny_clip import Tiny
 
 NASTY = (
@@ -125,6 +126,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SRSOUP_WEIGHTS", str(folder))
         yield make_tiny(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_blip(tiny: "Tiny") -> "TinyBlip":
+    """ImageReward on tiny random weights, beside the others."""
+    from tests.unit.tiny_blip import make_tiny_blip
+
+    return make_tiny_blip(tiny.folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -14,19 +15,20 @@ from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, 
 from rewards.probe import Probe, unlike_images
 from rewards.vlm_judge import VlmJudge
 from tests.unit.fake_judge import FakeJudge
+from tests.unit.tiny_blip import TinyBlip
 from tests.unit.tiny_clip import Tiny
 
 
-def factory(name: str, tiny: Tiny, judge: FakeJudge) -> Callable[[], Reward]:
-    """Makes a reward of the registry, on tiny weights where its own would be gigabytes."""
-    if name == "vlm_judge":
-        return lambda: VlmJudge(judge.settings())
-    return tiny.rewards.get(name, lambda: registry.create(name))
+@pytest.fixture(scope="module")
+def factories(tiny: Tiny, tiny_blip: TinyBlip, judge: FakeJudge) -> dict[str, Callable[[], Reward]]:
+    """How each reward of the registry is made, on tiny weights where its own would be gigabytes."""
+    ours: dict[str, Callable[[], Reward]] = {name: partial(registry.create, name) for name in registry.names()}
+    return ours | tiny.rewards | {"image_reward": tiny_blip.reward, "vlm_judge": lambda: VlmJudge(judge.settings())}
 
 
 @pytest.fixture(scope="module", params=registry.names())
-def reward(request: pytest.FixtureRequest, tiny: Tiny, judge: FakeJudge) -> Iterator[Reward]:
-    made = factory(request.param, tiny, judge)()
+def reward(request: pytest.FixtureRequest, factories: dict[str, Callable[[], Reward]]) -> Iterator[Reward]:
+    made = factories[request.param]()
     assert type(made) is type(registry.create(request.param))
     assert made.info.name == request.param
     made.setup("cpu")
@@ -41,8 +43,10 @@ def test_a_reward_keeps_its_contract(reward: Reward, check: Check) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("check", LIFECYCLE, ids=lambda check: check.__name__)
-def test_a_reward_starts_and_ends_well(name: str, check: LifecycleCheck, tiny: Tiny, judge: FakeJudge) -> None:
-    check(factory(name, tiny, judge), "cpu", unlike_images(), PROMPTS)
+def test_a_reward_starts_and_ends_well(
+    name: str, check: LifecycleCheck, factories: dict[str, Callable[[], Reward]]
+) -> None:
+    check(factories[name], "cpu", unlike_images(), PROMPTS)
 
 
 class Sound:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import CLIPModel
 
 from rewards import aesthetic, registry
 from rewards.base import Reward, RewardError, checked_score
-from rewards.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, _config, read_transformers
+from rewards.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, ClipShape, _config, read_transformers
 from rewards.hub import WeightsError
 from rewards.open_clip_layout import from_open_clip
 from tests.unit.tiny_clip import PROMPTS, SHAPE, OpenClip, Tiny, pinned
@@ -97,22 +98,32 @@ def test_a_head_with_another_hash_is_refused(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("shape", [SHAPE, VIT_L_14, VIT_H_14], ids=["tiny", "ViT-L/14", "ViT-H/14"])
-def test_every_tensor_of_open_clip_has_its_place(shape: object) -> None:
+def test_every_tensor_of_open_clip_has_its_place(shape: ClipShape) -> None:
     """By name and by shape, at the real sizes too; none is left over and none is missing."""
-    from transformers import CLIPModel
-
     with torch.device("meta"):
-        theirs = OpenClip(shape).state_dict()  # type: ignore[arg-type]
-        wanted = CLIPModel(_config(shape)).state_dict()  # type: ignore[arg-type]
+        theirs = OpenClip(shape).state_dict()
+        wanted = CLIPModel(_config(shape)).state_dict()
     converted = from_open_clip(theirs)
     assert {key: value.shape for key, value in converted.items()} == {key: v.shape for key, v in wanted.items()}
     assert sum(v.numel() for v in converted.values()) == sum(v.numel() for v in theirs.values())
 
 
+@pytest.mark.parametrize(
+    ("shape", "bytes_each", "published"),
+    [(VIT_L_14, 4, 1_710_540_580), (VIT_H_14, 2, 1_972_484_501), (VIT_H_14, 2, 1_972_490_005)],
+    ids=["openai", "hpsv2", "hpsv2.1"],
+)
+def test_the_published_files_have_room_for_these_tensors_and_no_more(
+    shape: ClipShape, bytes_each: int, published: int
+) -> None:
+    """Sizes of their LFS records; what is left is names."""
+    with torch.device("meta"):
+        size = bytes_each * sum(v.numel() for v in CLIPModel(_config(shape)).state_dict().values())
+    assert 0 < published - size < 300_000
+
+
 def test_the_declared_shapes_are_those_of_the_published_models() -> None:
     """Parameters as counted in the model cards: 428 M and 986 M."""
-    from transformers import CLIPModel
-
     with torch.device("meta"):
         counts = [sum(p.numel() for p in CLIPModel(_config(s)).parameters()) for s in (VIT_L_14, VIT_H_14)]
     assert counts == [427_616_513, 986_109_441]

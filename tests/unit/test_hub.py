@@ -16,13 +16,25 @@ from rewards.aesthetic import HEAD
 from rewards.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS
 from rewards.hpsv2 import WEIGHTS_2_0, WEIGHTS_2_1
 from rewards.hub import WeightFile, WeightsError, locate
+from rewards.image_reward import VOCABULARY
+from rewards.image_reward import WEIGHTS as IMAGE_REWARD
 from rewards.pickscore import WEIGHTS as PICKSCORE
 
 CONTENT = b"weights"
 SHA = hashlib.sha256(CONTENT).hexdigest()
 REVISION = "a" * 40
 FILE = WeightFile("some/model", REVISION, "model.bin", SHA)
-ALL = (HEAD, OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS, WEIGHTS_2_0, WEIGHTS_2_1, PICKSCORE)
+ALL = (
+    HEAD,
+    OPENAI_MERGES,
+    OPENAI_VOCABULARY,
+    OPENAI_WEIGHTS,
+    WEIGHTS_2_0,
+    WEIGHTS_2_1,
+    IMAGE_REWARD,
+    VOCABULARY,
+    PICKSCORE,
+)
 
 
 def ask(home: Path, sha256: str | None, name: str = "model.bin", **environment: str) -> str:

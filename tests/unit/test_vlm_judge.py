@@ -11,12 +11,15 @@ import pytest
 import torch
 import yaml
 from torch import Tensor
+from typer.testing import CliRunner
 
 from actors.workers import RewardWorker
 from configs.errors import RequestError
 from configs.load import load_config
+from pipeline.commands import app
 from pipeline.driver import _record
 from pipeline.plan import make_plan
+from pipeline.records import read_table
 from rewards.base import RewardError, checked_score
 from rewards.vlm_judge import VlmJudge
 from tests.unit.fake_judge import KEY, FakeJudge, mark
@@ -229,6 +232,39 @@ def test_what_is_asked_is_of_a_prompts_identity_and_how_is_not() -> None:
 def test_wrong_settings_are_wrong_requests(judge: str, held_out: str, told: str) -> None:
     with pytest.raises(RequestError, match=told):
         load_config(DEMO, [f"rewards.judge={judge}", f"rewards.held_out={held_out}"])
+
+
+def test_a_misspelt_setting_names_the_nearest_and_all() -> None:
+    with pytest.raises(RequestError) as caught:
+        load_config(DEMO, ["rewards.judge={url: 'http://a/v1', model: m, retrys: 3}", "rewards.held_out=[vlm_judge]"])
+    assert caught.value.key == "rewards.judge.retrys" and caught.value.mend == "did you mean retries?"
+    assert "requests_per_minute" in caught.value.allowed
+    with pytest.raises(RequestError) as caught:
+        load_config(DEMO, ["rewards.judge={url: 'http://a/v1', model: m, retries: -3}", "rewards.held_out=[vlm_judge]"])
+    assert caught.value.key == "rewards.judge.retries" and ">= 0" in caught.value.allowed
+
+
+def test_at_a_ceiling_the_prompt_fails_and_the_same_command_goes_on(server: FakeJudge, tmp_path: Path) -> None:
+    """Each image is marked once, over both attempts; how many may be asked is no part of what the run is."""
+
+    def run(most: int) -> Any:
+        judge = json.dumps(server.settings(max_requests=most, concurrency=1).model_dump(mode="json"))
+        asked = ["steps=2", "queries=2", "soup.steps=1", "method=srsoup", "prompts.list=[an owl]",
+                 "rewards.held_out=[vlm_judge]", f"rewards.judge={judge}", f"output={tmp_path / 'run'}"]  # fmt: skip
+        return CliRunner().invoke(app, ["run", str(DEMO), "--local", *asked])
+
+    failed = run(2)
+    assert (
+        failed.exit_code == 1 and "the ceiling of 2 requests is reached" in failed.output and KEY not in failed.output
+    )
+    (failure,) = read_table(tmp_path / "run", "failures").to_pylist()
+    assert failure["error_class"] == "EndpointError" and KEY not in str(failure)
+    done = run(4)
+    assert done.exit_code == 0, done.output
+    images = read_table(tmp_path / "run", "samples").to_pandas().image
+    assert 3 <= len({image["bytes"] for image in images}) == len(server.bodies)
+    scores = read_table(tmp_path / "run", "scores").to_pandas()
+    assert len(scores[scores.reward == "vlm_judge"]) == 6
 
 
 def test_without_settings_it_is_listed_and_says_what_it_needs() -> None:
