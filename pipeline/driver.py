@@ -123,13 +123,16 @@ def _folder_of_our_own(plan: Plan) -> Iterator[None]:
     except OSError as error:
         raise _folder_error(plan, str(error)) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove_leftovers(folder)
-        if not (folder / "config.yaml").is_file():
-            write_whole(folder / "config.yaml", _record(plan).encode())
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_leftovers(folder)
+            if not (folder / "config.yaml").is_file():
+                write_whole(folder / "config.yaml", _record(plan).encode())
+        except BlockingIOError as error:
+            raise _folder_error(plan, "another run is at work in it") from error
+        except OSError as error:
+            raise _folder_error(plan, str(error)) from error
         yield
-    except BlockingIOError as error:
-        raise _folder_error(plan, "another run is at work in it") from error
     finally:
         os.close(lock)
 

@@ -114,7 +114,8 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
     def chaos() -> None:
         for kind in ("DiffusionActor", "RewardActor", "Cell", "DiffusionActor", "RewardActor"):
             time.sleep(3)
-            killed.extend(kill_one(driver.pid, kind))
+            if send_to_one(driver.pid, kind, signal.SIGKILL):
+                killed.append(kind)
 
     thread = threading.Thread(target=chaos)
     thread.start()
@@ -125,16 +126,29 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
     assert same_bits(tmp_path / "run", undisturbed)
 
 
-def kill_one(driver: int, kind: str) -> list[str]:
-    """SIGKILL one of the actors of a driver, once there is one; its kind, or nothing if the driver ended first."""
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_worker_that_is_alive_but_never_answers_is_replaced(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "local", *SMALL, "--local")
+    arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=1", f"compute.call_seconds={CALL_SECONDS}")
+    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert send_to_one(driver.pid, r"DiffusionActor\.decode", signal.SIGSTOP)
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert same_bits(tmp_path / "run", undisturbed)
+    assert read_table(tmp_path / "run", "costs").to_pandas().attempts.max() > 1
+
+
+def send_to_one(driver: int, kind: str, sign: signal.Signals) -> bool:
+    """Signal one of the actors of a driver, once there is one; false if the driver ended first."""
     while psutil.pid_exists(driver):
         for process in psutil.process_iter(["cmdline"]):
             line = " ".join(process.info["cmdline"] or ())
             if re.match(rf"ray::_?{kind}\b", line) and driver_of(process) == driver:
-                os.kill(process.pid, signal.SIGKILL)
-                return [kind]
+                os.kill(process.pid, sign)
+                return True
         time.sleep(0.1)
-    return []
+    return False
 
 
 def driver_of(process: psutil.Process) -> int | None:

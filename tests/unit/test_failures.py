@@ -1,5 +1,6 @@
 """A prompt that fails loses itself and no other, and the same command tries it again."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -47,3 +48,38 @@ def test_a_failed_prompt_is_listed_the_others_finish_and_a_rerun_mends_it(
     assert set(read_table(tmp_path / "run", "samples").to_pandas().prompt) == {"snail", "lobster"}
     assert not len(read_table(tmp_path / "run", "failures"))
     assert not (tmp_path / "run" / "samples" / ".part-left").exists()
+
+
+def test_a_full_disk_stops_the_run_with_one_message_and_keeps_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fsync, flushed = tmp_path / "run", os.fsync, 0
+
+    def full(handle: int) -> None:
+        nonlocal flushed
+        flushed += 1
+        # The first prompt and the second one's samples still fit: two flushes a file, and one file for the run.
+        if flushed > 2 * (1 + 4 + 1):
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    command = ["run", DEMO, *SMALL, "--local", f"output={run}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code == 1 and "stopped: " in stopped.output and "No space left" in stopped.output
+    assert stopped.output.count("No space left") == 1 and isinstance(stopped.exception, SystemExit)
+    assert set(read_table(run, "costs").to_pandas().prompt) == {"snail"}
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert set(read_table(run, "costs").to_pandas().prompt) == {"snail", "lobster"}
+
+
+def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    refused = CliRunner().invoke(app, ["run", DEMO, *SMALL, "--local", f"output={tmp_path / 'run'}"])
+    assert refused.exit_code == 2 and "No space left" in refused.output and "key:     output" in refused.output
