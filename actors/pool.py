@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from actors.protocol import InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
+from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
 from actors.transport import Answer, Limits, Part, Transport
 
 # One call being computed and one waiting behind it keep an actor busy; more would only hold memory.
@@ -127,6 +127,7 @@ class Pool(Generic[A]):
         Raises:
             WorkError: from the last error, after the attempts of `Limits`.
             InputLost: at once; who made the input must make it again.
+            ChunkTooLarge: at once; the same call would run out of memory on the others too.
             WorkersLost: there are no actors any more.
         """
         trial = _Trial()
@@ -153,7 +154,7 @@ class Pool(Generic[A]):
             )
             try:
                 return [await self._outcome(call)]
-            except (InputLost, WorkersLost):
+            except (InputLost, WorkersLost, ChunkTooLarge):
                 raise
             except _Unblamed:
                 continue
@@ -216,7 +217,7 @@ class Pool(Generic[A]):
             self._settle(seat, call, error if seat.blamed is call else _Unblamed())
         except Exception as error:
             if not call.limit or not call.limit.expired():
-                if not isinstance(error, InputLost):
+                if not isinstance(error, InputLost | ChunkTooLarge):
                     call.avoid.add(seat)
                 self._settle(seat, call, error)
                 return

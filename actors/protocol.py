@@ -91,6 +91,17 @@ class WorkersLost(Exception):
     """There is no worker any more, and none can be started: no prompt is to blame, and the run cannot go on."""
 
 
+class ChunkTooLarge(Exception):
+    """A worker ran out of memory with a chunk of so many candidates: the run needs a smaller one."""
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__(chunk)
+        self.chunk = chunk
+
+    def __str__(self) -> str:
+        return f"out of memory with {self.chunk} candidates at once"
+
+
 class RunStopped(Exception):
     """The run cannot go on for a reason that lies in no prompt; what is finished is kept."""
 

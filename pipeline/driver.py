@@ -7,13 +7,13 @@ import platform
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import yaml
 
-from actors.protocol import RunStopped
+from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
@@ -58,26 +58,51 @@ def execute(plan: Plan, *, local: bool, reporter: Reporter) -> Outcome:
     done, failures = 0, list[PromptFailure]()
     left = Counter(task.prompt.prompt_id for task in tasks)
     prompt_of = {task.key: task.prompt.prompt_id for task in tasks}
-    with _folder_of_our_own(plan), reporter:
-        results = _run_here(plan, reporter) if local else _run_on_ray(plan, reporter)
-        with closing(results):
-            for result in results:
-                _write(plan.folder, result)
-                if isinstance(result, PromptFailure):
-                    failures.append(result)
-                else:
-                    done += 1
-                left[prompt_of[result.key]] -= 1
-                if not left[prompt_of[result.key]]:
-                    reporter.prompt_done()
+    with _folder_of_our_own(plan), reporter, closing(_results(plan, reporter, local=local)) as results:
+        for result in results:
+            _write(plan.folder, result)
+            if isinstance(result, PromptFailure):
+                failures.append(result)
+            else:
+                done += 1
+            left[prompt_of[result.key]] -= 1
+            if not left[prompt_of[result.key]]:
+                reporter.prompt_done()
     return Outcome(done, found, tuple(failures))
+
+
+def _results(plan: Plan, reporter: Reporter, *, local: bool) -> Results:
+    """What each open task comes to. Where memory does not suffice for a chunk that was not given by hand, the
+    rest of the run goes on with half of it; the run's record remembers that."""
+    ended = set[str]()
+    while True:
+        try:
+            with closing(_run_here(plan, reporter) if local else _run_on_ray(plan, reporter)) as results:
+                for result in results:
+                    ended.add(result.key)
+                    yield result
+            return
+        except ChunkTooLarge as error:
+            plan = replace(plan, tasks=tuple(task for task in plan.open_tasks if task.key not in ended))
+            plan = plan.with_chunk(_smaller_chunk(plan, error))
+            _write_record(plan)
+            reporter.note(f"{error}: from here on {plan.chunk} at once")
+
+
+def _smaller_chunk(plan: Plan, error: ChunkTooLarge) -> int:
+    if plan.chunk == 1:
+        raise RunStopped(f"{error}; take a smaller model, a shorter dtype or a larger GPU") from error
+    half = plan.chunk // 2
+    if plan.config.compute.chunk != "auto":
+        raise RunStopped(f"{error}; set compute.chunk={half}, and another output folder") from error
+    return half
 
 
 def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
-    with RaySession(plan.config, attempt_prompt) as session:
+    with RaySession(plan.worker_config, attempt_prompt) as session:
         reporter.started()
         yield from session.results(plan.open_tasks, lambda progress: reporter.update(*progress))
 
@@ -85,7 +110,7 @@ def _run_on_ray(plan: Plan, reporter: Reporter) -> Results:
 def _run_here(plan: Plan, reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.config)
+    workers = LocalWorkers.from_config(plan.worker_config)
     reporter.started()
     try:
         for task in plan.open_tasks:
@@ -127,7 +152,7 @@ def _folder_of_our_own(plan: Plan) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove_leftovers(folder)
             if not (folder / "config.yaml").is_file():
-                write_whole(folder / "config.yaml", _record(plan).encode())
+                _write_record(plan)
         except BlockingIOError as error:
             raise _folder_error(plan, "another run is at work in it") from error
         except OSError as error:
@@ -148,14 +173,15 @@ def _folder_error(plan: Plan, problem: str) -> RequestError:
     )
 
 
-def _record(plan: Plan) -> str:
-    """What `config.yaml` of a run holds: the resolved configuration, versions, the model's revision."""
+def _write_record(plan: Plan) -> None:
+    """`config.yaml` of a run: the resolved configuration, versions, the model's revision, the settled chunk."""
     record = {
         "config": plan.config.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), **_versions()},
         "model_revision": plan.model_revision,
+        "chunk": plan.chunk,
     }
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+    write_whole(plan.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True).encode())
 
 
 def _versions() -> dict[str, str | None]:

@@ -29,6 +29,8 @@ class Faulty(Colorfulness):
             raise OSError("no weights for faulty")
 
     def score(self, images, prompts):
+        if "FAULTY_MEMORY" in os.environ and len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
         scores = super().score(images, prompts)
         match prompts[0]:
             case "raise":
@@ -100,6 +102,17 @@ def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_env
     done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_SETUP": "1"})
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "stopped: a worker could not be started" in done.stderr and "no weights for faulty" in done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
+    tmp_path: Path, faulty_environment: dict[str, str]
+) -> None:
+    done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_MEMORY": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("out of memory with 4 candidates at once: from here on 2 at once") == 1
+    assert read_table(tmp_path / "run", "costs").to_pandas().chunk.tolist() == [2]
 
 
 @pytest.mark.ray
