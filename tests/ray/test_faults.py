@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -171,3 +172,18 @@ def driver_of(process: psutil.Process) -> int | None:
     except psutil.Error:
         return None
     return parents[1].pid if len(parents) > 1 else None
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_dies_and_another_joins_and_the_bits_are_the_same(tmp_path: Path) -> None:
+    longer = ["steps=6", "queries=8", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab, owl, lobster]"]
+    undisturbed = run(tmp_path / "local", *longer, "--local")
+    output = tmp_path / "run"
+    driver = command(output, *longer, "compute.diffusion_actors=2", "compute.reward_actors=2")
+    script = str(Path(__file__).parent / "dying_node.py")
+    done = subprocess.run([sys.executable, script, str(output), *driver], cwd=ROOT, capture_output=True, text=True,
+                          timeout=400)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert same_bits(output, undisturbed)
