@@ -66,11 +66,21 @@ class _Unblamed(Exception):
 
 
 @dataclass
-class _Trial:
-    """What has been tried for one call of the pool's user, over all its parts."""
+class _Work(Generic[A, T]):
+    """What the pool's user asked for, and what has been tried for it, over all its parts."""
 
+    kind: str
+    use: Callable[[A, int, int], Awaitable[T]]
+    near: str | None
+    divisible: bool
     raised_on: set[_Seat] = field(default_factory=set)
     retries: int = 0
+
+    def call(self, start: int, stop: int) -> _Call:
+        outcome: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        return _Call(
+            self.kind, stop - start, lambda actor: self.use(actor, start, stop), self.near, self.raised_on, outcome
+        )
 
 
 class Pool(Generic[A]):
@@ -81,7 +91,7 @@ class Pool(Generic[A]):
         self._seats: list[_Seat] = []
         self._waiting: deque[_Call] = deque()
         self._pace: dict[str, float] = {}
-        self._starting = 0
+        self._starting = self._given_up = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: Exception | None = None
 
@@ -93,7 +103,7 @@ class Pool(Generic[A]):
         """
         self._starting = self._size
         await asyncio.gather(*(self._fill() for _ in range(self._size)))
-        if self._broken:
+        if self._given_up:
             raise self._lost() from self._broken
 
     def close(self) -> None:
@@ -130,30 +140,18 @@ class Pool(Generic[A]):
             ChunkTooLarge: at once; the same call would run out of memory on the others too.
             WorkersLost: there are no actors any more.
         """
-        trial = _Trial()
-        parts = await self._part(trial, kind, 0, rows, use, near, divisible)
-        for seat in trial.raised_on:
+        work = _Work(kind, use, near, divisible)
+        parts = await self._part(work, 0, rows)
+        for seat in work.raised_on:
             self._strike(seat)
-        return Answer(parts, trial.retries)
+        return Answer(parts, work.retries)
 
-    async def _part(
-        self,
-        trial: _Trial,
-        kind: str,
-        start: int,
-        stop: int,
-        use: Callable[[A, int, int], Awaitable[T]],
-        near: str | None,
-        divisible: bool,
-    ) -> list[Part[T]]:
+    async def _part(self, work: _Work[A, T], start: int, stop: int) -> list[Part[T]]:
         failures = deaths = 0
         last: Exception
         while True:
-            call = _Call(
-                kind, stop - start, lambda actor: use(actor, start, stop), near, trial.raised_on, _new_future()
-            )
             try:
-                return [await self._outcome(call)]
+                return [await self._outcome(work.call(start, stop))]
             except (InputLost, WorkersLost, ChunkTooLarge):
                 raise
             except _Unblamed:
@@ -162,15 +160,13 @@ class Pool(Generic[A]):
                 deaths, last = deaths + 1, error
             except Exception as error:
                 failures, last = failures + 1, error
-                if divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
-                    trial.retries += 2
+                if work.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
+                    work.retries += 2
                     middle = (start + stop) // 2
-                    halves = ((start, middle), (middle, stop))
-                    parts = [await self._part(trial, kind, a, b, use, near, divisible) for a, b in halves]
-                    return [part for half in parts for part in half]
+                    return [*await self._part(work, start, middle), *await self._part(work, middle, stop)]
             if failures >= self._limits.failures or deaths >= self._limits.deaths:
-                raise _given_up(last, kind, start, stop, failures + deaths) from last
-            trial.retries += 1
+                raise _given_up(last, work.kind, start, stop, failures + deaths) from last
+            work.retries += 1
 
     async def _outcome(self, call: _Call) -> Part:
         if not self._seats and not self._starting:
@@ -269,18 +265,21 @@ class Pool(Generic[A]):
 
     async def _fill(self) -> None:
         """Start an actor; after some failed starts go on without it, and without any, tell all who wait."""
-        for attempt in range(self._limits.starts):
+        failures = deaths = 0
+        while failures < self._limits.starts and deaths < self._limits.start_deaths:
             try:
                 async with asyncio.timeout(self._limits.start_seconds):
                     member = await self._transport.start()
+            except WorkerDied as error:
+                self._broken, deaths = error, deaths + 1
             except Exception as error:
-                last = error
-                await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+                self._broken, failures = error, failures + 1
+                await asyncio.sleep(PAUSE_SECONDS * 2**failures)
             else:
                 self._seats.append(_Seat(*member))
                 break
         else:
-            self._broken = last
+            self._given_up += 1
         self._starting -= 1
         if not self._seats and not self._starting:
             for call in self._waiting:
@@ -289,16 +288,12 @@ class Pool(Generic[A]):
         self._dispatch()
 
     def _lost(self) -> WorkersLost:
-        return WorkersLost(f"a worker could not be started, {self._limits.starts} times: {_text(self._broken)}")
+        return WorkersLost(f"a worker could not be started: {_text(self._broken)}")
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _new_future() -> "asyncio.Future[Part]":
-    return asyncio.get_running_loop().create_future()
 
 
 def _given_up(error: Exception, kind: str, start: int, stop: int, attempts: int) -> WorkError:

@@ -79,6 +79,10 @@ class WorkerDied(Exception):
         self.preempted = preempted
 
 
+class StartFailed(Exception):
+    """A worker raised while it was loading."""
+
+
 class WorkerOverdue(Exception):
     """A worker gave no answer before the deadline of a call."""
 

@@ -44,13 +44,14 @@ class FakeTransport:
 
     def __init__(self, fails: int = 0) -> None:
         self.made, self.stopped, self.fails, self.starts = list[FakeActor](), list[int](), fails, 0
+        self.failure: Exception = OSError("no weights")
 
     async def start(self) -> Member[FakeActor]:
         self.starts += 1
         await asyncio.sleep(LOAD)
         if self.fails:
             self.fails -= 1
-            raise OSError("no weights")
+            raise self.failure
         self.made.append(FakeActor(len(self.made)))
         return Member(self.made[-1], f"node{self.made[-1].name // 2}")
 
@@ -290,8 +291,18 @@ async def test_a_start_that_fails_is_tried_again(pool: Pool, transport: FakeTran
     assert transport.starts == 4 and sorted(await names(pool, 2)) == [0, 1]
 
 
+@on_pool(1)
+async def test_actors_that_are_killed_while_they_load_are_started_more_often(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    transport.fails, transport.failure = 9, WorkerDied("killed")
+    transport.made[0].death.set()
+    assert (await ask(pool, takes(1.0))).retries == 1
+    assert transport.starts == 1 + 9 + 1
+
+
 def test_a_pool_that_cannot_start_an_actor_says_why() -> None:
-    with pytest.raises(WorkersLost, match="3 times: no weights"):
+    with pytest.raises(WorkersLost, match="could not be started: no weights"):
         run(Pool(FakeTransport(fails=100), 1, LIMITS).open())
 
 
