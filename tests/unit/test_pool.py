@@ -108,7 +108,7 @@ async def test_calls_are_spread_and_never_more_than_two_are_with_an_actor(pool: 
     tasks = [asyncio.create_task(ask(pool, takes(1.0))) for _ in range(12)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [len(seat.calls) for seat in pool._seats] == [2, 2, 2, 2]
+    assert [len(seat.calls) for seat in pool._crew._seats] == [2, 2, 2, 2]
     await asyncio.gather(*tasks)
 
 
@@ -171,7 +171,7 @@ async def test_a_call_that_kills_every_worker_fails_alone(pool: Pool, transport:
     assert isinstance(caught.value.__cause__, WorkerDied) and caught.value.attempts == 5
     await bystanders
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 5 and len(pool._seats) == 2
+    assert len(transport.stopped) == 5 and len(pool._crew._seats) == 2
 
 
 @on_pool(1)
@@ -198,7 +198,7 @@ async def test_a_call_that_hangs_fails_within_three_deadlines_and_its_actors_are
     assert isinstance(caught.value.__cause__, WorkerOverdue) and caught.value.attempts == 3
     assert now() - start <= 3 * LIMITS.call_seconds + 3 * LOAD + 200
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 3 and len(pool._seats) == 2
+    assert len(transport.stopped) == 3 and len(pool._crew._seats) == 2
 
 
 @on_pool(1)
@@ -306,6 +306,12 @@ def test_a_pool_that_cannot_start_an_actor_says_why() -> None:
         run(Pool(FakeTransport(fails=100), 1, LIMITS).open())
 
 
+def test_an_actor_that_never_comes_up_is_not_waited_for_for_ever() -> None:
+    limits = Limits(call_seconds=60.0, start_seconds=LOAD / 2)
+    with pytest.raises(WorkersLost, match="not ready within 5 s"):
+        run(Pool(FakeTransport(), 1, limits).open())
+
+
 @on_pool(2)
 async def test_the_pool_goes_on_with_the_actors_it_has_and_stops_with_the_last(
     pool: Pool, transport: FakeTransport
@@ -314,7 +320,7 @@ async def test_the_pool_goes_on_with_the_actors_it_has_and_stops_with_the_last(
     transport.made[0].death.set()
     assert set(await names(pool, 4)) == {1}
     await asyncio.sleep(100)
-    assert len(pool._seats) == 1 and transport.starts == 2 + 3
+    assert len(pool._crew._seats) == 1 and transport.starts == 2 + 3
     transport.made[1].death.set()
     with pytest.raises(WorkersLost, match="no weights"):
         await names(pool, 4)
@@ -327,7 +333,7 @@ async def test_nothing_is_lost_when_actors_die_all_the_time(pool: Pool, transpor
     async def chaos() -> None:
         while True:
             await asyncio.sleep(3.0)
-            alive = [seat.actor for seat in pool._seats]
+            alive = [seat.actor for seat in pool._crew._seats]
             if alive:
                 alive[int(now()) % len(alive)].death.set()
 
