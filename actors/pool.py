@@ -1,90 +1,47 @@
-"""Calls to equal, stateless actors: which of them gets a call, and what is done when one fails.
+"""Calls to equal, stateless actors, and what is done when one fails. How they are carried: `crew.Crew`.
 
-Plain Python: actors come from a `Transport`, and the clock is that of the event loop, so that tests drive every
-rule here without Ray and without waiting. The rules:
-
-- A call goes to the actor with the least estimated work that has a slot free, where moving its input to another
-  node counts as work. An actor has two slots: it computes one call and has the next one at hand.
-- A call has a deadline from when its actor is free for it. An actor that misses it counts as hung.
-- An actor that dies or hangs is replaced. The call that it was computing is blamed and made again, on another
-  actor where there is one; those behind it, and all if it was preempted, are made again without blame.
-- A call that raises is cut in halves where it can be, down to the row that is to blame, and made again on others.
+- A call whose actor died under it, or that hung or raised, is made again, on another actor where there is one.
+- One that raises is cut in halves where it can be, down to the row that is to blame.
 - An actor that twice in a row could not do what another could is replaced.
 - A call that failed too often raises `WorkError`, its last error as the cause.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from actors.protocol import InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
+from actors.crew import Call, Crew, Seat, Unblamed
+from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
 from actors.transport import Answer, Limits, Part, Transport
-from configs.errors import RequestError
-
-# One call being computed and one waiting behind it keep an actor busy; more would only hold memory.
-SLOTS = 2
-# What fetching a chunk of pixels from another node costs, about: 25 MB at 5 Gbit/s.
-MOVE_SECONDS = 0.04
-# The share that one more measurement has in the pace of its kind of call.
-NEWEST = 0.2
-# Failed starts of one actor follow each other after this time, doubled each time.
-PAUSE_SECONDS = 1.0
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 
-@dataclass(eq=False)
-class _Call:
-    """One call on its way."""
+@dataclass
+class _Work(Generic[A, T]):
+    """What the pool's user asked for, and what has been tried for it, over all its parts."""
 
     kind: str
-    rows: int
-    use: Callable[[Any], Awaitable[Any]]
+    use: Callable[[A, int, int], Awaitable[T]]
     near: str | None
-    avoid: "set[_Seat]"
-    outcome: "asyncio.Future[Part]"
-    began: float = 0.0
-    limit: asyncio.Timeout | None = None
-
-
-@dataclass(eq=False)
-class _Seat:
-    """A live actor, its calls in the order in which it computes them, and who killed it."""
-
-    actor: Any
-    node: str
-    calls: deque[_Call] = field(default_factory=deque)
-    strikes: int = 0
-    lost: bool = False
-    blamed: _Call | None = None
-
-
-class _Unblamed(Exception):
-    """The actor of a call is gone, but not by this call's doing."""
-
-
-@dataclass
-class _Trial:
-    """What has been tried for one call of the pool's user, over all its parts."""
-
-    raised_on: set[_Seat] = field(default_factory=set)
+    divisible: bool
+    raised_on: set[Seat] = field(default_factory=set)
     retries: int = 0
+
+    def call(self, start: int, stop: int) -> Call:
+        outcome: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        return Call(
+            self.kind, stop - start, lambda actor: self.use(actor, start, stop), self.near, self.raised_on, outcome
+        )
 
 
 class Pool(Generic[A]):
-    """Equal actors behind one queue; first come, first served."""
+    """Equal actors that are called as one, with retries."""
 
     def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
-        self._transport, self._size, self._limits = transport, size, limits
-        self._seats: list[_Seat] = []
-        self._waiting: deque[_Call] = deque()
-        self._pace: dict[str, float] = {}
-        self._starting = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._broken: Exception | None = None
+        self._crew, self._limits = Crew(transport, size, limits), limits
 
     async def open(self) -> None:
         """Start all actors.
@@ -93,20 +50,11 @@ class Pool(Generic[A]):
             WorkersLost: one of them could not be started.
             RequestError: one of them refused what it was asked for.
         """
-        self._starting = self._size
-        await asyncio.gather(*(self._fill() for _ in range(self._size)))
-        if isinstance(self._broken, RequestError):
-            raise self._broken
-        if self._broken:
-            raise self._lost() from self._broken
+        await self._crew.open()
 
     def close(self) -> None:
         """End all actors and all that waits for them. May be called twice."""
-        for task in self._tasks:
-            task.cancel()
-        for seat in self._seats:
-            self._transport.stop(seat.actor)
-        self._seats = []
+        self._crew.close()
 
     async def call(
         self,
@@ -131,180 +79,36 @@ class Pool(Generic[A]):
         Raises:
             WorkError: from the last error, after the attempts of `Limits`.
             InputLost: at once; who made the input must make it again.
+            ChunkTooLarge: at once; the same call would run out of memory on the others too.
             WorkersLost: there are no actors any more.
         """
-        trial = _Trial()
-        parts = await self._part(trial, kind, 0, rows, use, near, divisible)
-        for seat in trial.raised_on:
-            self._strike(seat)
-        return Answer(parts, trial.retries)
+        work = _Work(kind, use, near, divisible)
+        parts = await self._part(work, 0, rows)
+        for seat in work.raised_on:
+            self._crew.strike(seat)
+        return Answer(parts, work.retries)
 
-    async def _part(
-        self,
-        trial: _Trial,
-        kind: str,
-        start: int,
-        stop: int,
-        use: Callable[[A, int, int], Awaitable[T]],
-        near: str | None,
-        divisible: bool,
-    ) -> list[Part[T]]:
+    async def _part(self, work: _Work[A, T], start: int, stop: int) -> list[Part[T]]:
         failures = deaths = 0
         last: Exception
         while True:
-            call = _Call(
-                kind, stop - start, lambda actor: use(actor, start, stop), near, trial.raised_on, _new_future()
-            )
             try:
-                return [await self._outcome(call)]
-            except (InputLost, WorkersLost):
+                return [await self._crew.carry(work.call(start, stop))]
+            except (InputLost, WorkersLost, ChunkTooLarge):
                 raise
-            except _Unblamed:
+            except Unblamed:
                 continue
             except WorkerDied as error:
                 deaths, last = deaths + 1, error
             except Exception as error:
                 failures, last = failures + 1, error
-                if divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
-                    trial.retries += 2
+                if work.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
+                    work.retries += 2
                     middle = (start + stop) // 2
-                    halves = ((start, middle), (middle, stop))
-                    parts = [await self._part(trial, kind, a, b, use, near, divisible) for a, b in halves]
-                    return [part for half in parts for part in half]
+                    return [*await self._part(work, start, middle), *await self._part(work, middle, stop)]
             if failures >= self._limits.failures or deaths >= self._limits.deaths:
-                raise _given_up(last, kind, start, stop, failures + deaths) from last
-            trial.retries += 1
-
-    async def _outcome(self, call: _Call) -> Part:
-        if not self._seats and not self._starting:
-            raise self._lost() from self._broken
-        self._waiting.append(call)
-        self._dispatch()
-        return await call.outcome
-
-    def _dispatch(self) -> None:
-        """Give waiting calls to free actors, the oldest first."""
-        held = []
-        while self._waiting and any(len(seat.calls) < SLOTS for seat in self._seats):
-            call = self._waiting.popleft()
-            if call.outcome.done():
-                continue
-            if seat := self._pick(call):
-                seat.calls.append(call)
-                self._spawn(self._run(seat, call))
-            else:
-                held.append(call)
-        self._waiting.extendleft(reversed(held))
-
-    def _pick(self, call: _Call) -> _Seat | None:
-        seats = [seat for seat in self._seats if seat not in call.avoid] or self._seats
-        free = [seat for seat in seats if len(seat.calls) < SLOTS]
-
-        def work(seat: _Seat) -> float:
-            return sum(map(self._estimate, seat.calls)) + (MOVE_SECONDS if call.near not in (None, seat.node) else 0.0)
-
-        return min(free, key=work, default=None)
-
-    def _estimate(self, call: _Call) -> float:
-        return self._pace.get(call.kind, 1.0) * call.rows
-
-    async def _run(self, seat: _Seat, call: _Call) -> None:
-        """Carry one call; on an error free its slot first, then tell who waits for it."""
-        try:
-            async with asyncio.timeout(None) as call.limit:
-                if seat.calls[0] is call:
-                    self._begin(call)
-                value = await call.use(seat.actor)
-        except WorkerDied as error:
-            self._lose(seat, blame=None if error.preempted else seat.calls[0])
-            self._settle(seat, call, error if seat.blamed is call else _Unblamed())
-        except Exception as error:
-            if not call.limit or not call.limit.expired():
-                if not isinstance(error, InputLost):
-                    call.avoid.add(seat)
-                self._settle(seat, call, error)
-                return
-            self._lose(seat, blame=call)
-            overdue = WorkerOverdue(f"no answer within {self._limits.call_seconds:g} s")
-            self._settle(seat, call, overdue if seat.blamed is call else _Unblamed())
-        else:
-            seat.strikes = 0
-            self._measure(call)
-            self._settle(seat, call, Part(value, seat.node))
-
-    def _begin(self, call: _Call) -> None:
-        """The actor is free for this call: its time runs from now."""
-        call.began = asyncio.get_running_loop().time()
-        if call.limit:
-            call.limit.reschedule(call.began + self._limits.call_seconds)
-
-    def _measure(self, call: _Call) -> None:
-        pace = (asyncio.get_running_loop().time() - call.began) / max(call.rows, 1)
-        known = self._pace.get(call.kind, pace)
-        self._pace[call.kind] = known + NEWEST * (pace - known)
-
-    def _settle(self, seat: _Seat, call: _Call, outcome: Part | Exception) -> None:
-        seat.calls.remove(call)
-        if seat.calls:
-            self._begin(seat.calls[0])
-        if not call.outcome.done():
-            if isinstance(outcome, Exception):
-                call.outcome.set_exception(outcome)
-            else:
-                call.outcome.set_result(outcome)
-        self._dispatch()
-
-    def _strike(self, seat: _Seat) -> None:
-        """An actor raised where another had no trouble."""
-        seat.strikes += 1
-        if seat.strikes >= self._limits.strikes:
-            self._lose(seat, blame=None)
-
-    def _lose(self, seat: _Seat, blame: _Call | None) -> None:
-        """Take an actor out and start another in its place. Only the first to tell of its end is heard."""
-        if seat.lost:
-            return
-        seat.lost, seat.blamed = True, blame
-        self._seats.remove(seat)
-        self._transport.stop(seat.actor)
-        self._starting += 1
-        self._spawn(self._fill())
-
-    async def _fill(self) -> None:
-        """Start an actor; after some failed starts go on without it, and without any, tell all who wait."""
-        for attempt in range(self._limits.starts):
-            try:
-                async with asyncio.timeout(self._limits.start_seconds):
-                    member = await self._transport.start()
-            except Exception as error:
-                last = error
-                if isinstance(error, RequestError):  # asking again makes it no better
-                    self._broken = error
-                    break
-                await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
-            else:
-                self._seats.append(_Seat(*member))
-                break
-        else:
-            self._broken = last
-        self._starting -= 1
-        if not self._seats and not self._starting:
-            for call in self._waiting:
-                if not call.outcome.done():
-                    call.outcome.set_exception(self._lost())
-        self._dispatch()
-
-    def _lost(self) -> WorkersLost:
-        return WorkersLost(f"a worker could not be started, {self._limits.starts} times: {_text(self._broken)}")
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _new_future() -> "asyncio.Future[Part]":
-    return asyncio.get_running_loop().create_future()
+                raise _given_up(last, work.kind, start, stop, failures + deaths) from last
+            work.retries += 1
 
 
 def _given_up(error: Exception, kind: str, start: int, stop: int, attempts: int) -> WorkError:

@@ -79,6 +79,10 @@ class WorkerDied(Exception):
         self.preempted = preempted
 
 
+class StartFailed(Exception):
+    """A worker raised while it was loading."""
+
+
 class WorkerOverdue(Exception):
     """A worker gave no answer before the deadline of a call."""
 
@@ -89,6 +93,17 @@ class InputLost(Exception):
 
 class WorkersLost(Exception):
     """There is no worker any more, and none can be started: no prompt is to blame, and the run cannot go on."""
+
+
+class ChunkTooLarge(Exception):
+    """A worker ran out of memory with a chunk of so many candidates: the run needs a smaller one."""
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__(chunk)
+        self.chunk = chunk
+
+    def __str__(self) -> str:
+        return f"out of memory with {self.chunk} candidates at once"
 
 
 class RunStopped(Exception):

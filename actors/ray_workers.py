@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from actors.pool import Pool
-from actors.protocol import Encoded, Finished, Floats, InputLost, Reversed, Scored, WorkerDied, WorkError
+from actors.protocol import Encoded, Finished, Floats, InputLost, Reversed, Scored, StartFailed, WorkerDied, WorkError
 from actors.transport import Limits, Member, Part
 from actors.workers import join_scores, stack_scores
 
@@ -25,7 +25,11 @@ async def answered(reference: Awaitable[Any]) -> Any:
     except ObjectLostError as error:
         raise InputLost(str(error)) from error
     except RayActorError as error:
-        raise WorkerDied(_cause(error), error.preempted) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if error.actor_init_failed:
+            # Ray gives the whole stack; its last line is the worker's own error.
+            raise StartFailed(lines[-1]) from error
+        raise WorkerDied(f"the worker died: {lines[0]}", error.preempted) from error
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, ObjectLostError):
@@ -34,12 +38,6 @@ async def answered(reference: Awaitable[Any]) -> Any:
             raise
         # The worker's own error, with its stack over there in the words of Ray.
         raise cause from error
-
-
-def _cause(error: RayActorError) -> str:
-    """One line: of an actor that raised while loading Ray gives the stack, of one that died a paragraph."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1] if error.actor_init_failed else f"the worker died: {lines[0]}"
 
 
 class RayTransport:

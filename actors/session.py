@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.cell import Cell, Progress, Workforce
-from actors.protocol import RunStopped, WorkersLost
+from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from rewards.plugin import Plugin
@@ -98,6 +98,7 @@ class RaySession:
 
         Raises:
             RunStopped: there are no workers, or no cells, and none can be started.
+            ChunkTooLarge: a worker ran out of memory.
         """
         queue, pending = iter(tasks), dict[Any, Any]()
         while True:
@@ -116,6 +117,8 @@ class RaySession:
                 continue
             except WorkersLost as error:
                 raise _stopped(error) from error
+            except ChunkTooLarge as error:
+                raise ChunkTooLarge(error.chunk) from error
             for reference, result, progress in done:
                 del pending[reference]
                 self._deaths, self._finished = 0, self._finished.plus(*progress)

@@ -16,7 +16,8 @@ class Limits:
         start_seconds: for a new actor, until it has loaded and answers.
         failures: of one call that raised or was overdue.
         deaths: of actors by one call; more than `failures`, for bad luck kills a worker more often than a call.
-        starts: failed starts of an actor in a row, after which the pool goes on without it.
+        starts: of an actor that raised or were overdue in a row, after which the pool goes on without it.
+        start_deaths: the same of those that were killed while they loaded; more, for that may be bad luck.
         strikes: calls in a row that another actor could do, after which an actor is replaced.
     """
 
@@ -25,6 +26,7 @@ class Limits:
     failures: int = 3
     deaths: int = 5
     starts: int = 3
+    start_deaths: int = 10
     strikes: int = 2
 
 

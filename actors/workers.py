@@ -3,7 +3,8 @@
 import io
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.protocol import Doubles, Encoded, Floats, Reversed
+from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, Reversed
 from configs.errors import RequestError
 from configs.schema import ModelConfig, RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
@@ -64,6 +65,15 @@ def sampling_of(config: RunConfig) -> Sampling:
     )
 
 
+@contextmanager
+def fitting(chunk: int) -> Iterator[None]:
+    """Work on a chunk; where memory does not suffice for it, say so in the words of the run."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ChunkTooLarge(chunk) from error
+
+
 class DiffusionWorker:
     """Holds the diffusion model. Stateless between calls: the same call gives the same bits.
 
@@ -90,16 +100,18 @@ class DiffusionWorker:
     def decode_candidates(self, x: Floats, step: int, conditioning: Conditioning) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
         start = time.perf_counter()
-        x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)
-        middle = time.perf_counter()
-        pixels = self.model.decode(x0)[: len(x)].numpy()
+        with fitting(self.chunk):
+            x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)
+            middle = time.perf_counter()
+            pixels = self.model.decode(x0)[: len(x)].numpy()
         return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory())
 
     def decode(self, x: Floats) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of final latents, any number of them."""
         start = time.perf_counter()
         parts = [x[i : i + self.chunk] for i in range(0, len(x), self.chunk)]
-        images = [self.model.decode(as_tensor(pad(part, self.chunk)))[: len(part)].numpy() for part in parts]
+        with fitting(self.chunk):
+            images = [self.model.decode(as_tensor(pad(part, self.chunk)))[: len(part)].numpy() for part in parts]
         return np.concatenate(images), DecodeReport(0.0, time.perf_counter() - start, peak_memory())
 
 
@@ -134,9 +146,10 @@ class RewardWorker:
         """
         start = time.perf_counter()
         reward = self.rewards[name]
-        size = self.chunk if reward.info.batch_sensitive else len(pixels)
+        size = self.chunk if reward.info.batch_sensitive else min(self.chunk, len(pixels))
         parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        scores = [checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts]
+        with fitting(self.chunk):
+            scores = [checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts]
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 
     def close(self) -> None:

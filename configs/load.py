@@ -233,10 +233,10 @@ def _allowed(location: Sequence[str]) -> str:
         if key not in model.model_fields:
             break
         field = model.model_fields[key]
-        model = _part(field.annotation) or model
+        model = _part_in(field.annotation) or model
     if field is None:
         return "a mapping of the keys of a run"
-    if _part(field.annotation) is model:
+    if _part_in(field.annotation) is model:
         return "a mapping with the keys " + ", ".join(model.model_fields)
     bounds = [
         f"{sign} {getattr(rule, name)}"

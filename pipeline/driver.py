@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from actors.protocol import RunStopped
+from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
@@ -76,40 +76,68 @@ class _Tally:
     failures: list[PromptFailure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._prompt_of = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
-        self._left = Counter(self._prompt_of.values())
+        self._open = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
+        self._found = len(self.plan.tasks) - len(self._open)
+        self._left = Counter(self._open.values())
+
+    @property
+    def tasks(self) -> list[PromptTask]:
+        """What has not ended yet."""
+        return [task for task in self.plan.tasks if task.key in self._open]
 
     def enter(self, result: PromptResult | PromptFailure) -> bool:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
-        if result.key not in self._prompt_of:
+        if result.key not in self._open:
             return False
         _write(self.plan.folder, result)
         if isinstance(result, PromptFailure):
             self.failures.append(result)
         else:
             self.done += 1
-        prompt = self._prompt_of[result.key]
+        prompt = self._open.pop(result.key)
         self._left[prompt] -= 1
         return not self._left[prompt]
 
     @property
     def outcome(self) -> Outcome:
-        return Outcome(self.done, len(self.plan.tasks) - len(self._prompt_of), tuple(self.failures))
+        return Outcome(self.done, self._found, tuple(self.failures))
+
+    def halve_chunk(self, error: ChunkTooLarge) -> None:
+        """Go on with chunks of half the size; the run's record remembers that.
+
+        Raises:
+            RunStopped: the chunk is 1 already, or was given by hand.
+        """
+        if self.plan.chunk == 1:
+            raise RunStopped(f"{error}; take a smaller model, a shorter dtype or a larger GPU") from error
+        half = self.plan.chunk // 2
+        if self.plan.config.compute.chunk != "auto":
+            raise RunStopped(f"{error}; set compute.chunk={half}, and another output folder") from error
+        self.plan = self.plan.with_chunk(half)
+        _write_record(self.plan)
 
 
 def _workers(tally: _Tally) -> str:
-    return json.dumps([tally.plan.config.workers, tally.plan.plugin_digests], sort_keys=True)
+    return json.dumps([tally.plan.worker_config.workers, tally.plan.plugin_digests], sort_keys=True)
 
 
 def _execute_sharing(tallies: Sequence[_Tally], local: bool, reporter: Reporter) -> None:
-    """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once."""
-    tasks = {task.key: task for tally in tallies for task in tally.plan.open_tasks}
+    """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
+
+    Where memory does not suffice for a chunk that was not given by hand, the rest goes on with half of it.
+    """
     run = _run_here if local else _run_on_ray
-    with closing(run(tallies[0].plan, list(tasks.values()), reporter)) as results:
-        for result in results:
+    while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
+        try:
+            with closing(run(tallies[0].plan, list(tasks.values()), reporter)) as results:
+                for result in results:
+                    for tally in tallies:
+                        if tally.enter(result):
+                            reporter.prompt_done()
+        except ChunkTooLarge as error:
             for tally in tallies:
-                if tally.enter(result):
-                    reporter.prompt_done()
+                tally.halve_chunk(error)
+            reporter.note(f"{error}: from here on {tallies[0].plan.chunk} at once")
 
 
 def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
@@ -117,7 +145,7 @@ def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> 
     from actors.session import RaySession
 
     before = reporter.counted
-    with RaySession(plan.config, attempt_prompt, plan.plugins) as session:
+    with RaySession(plan.worker_config, attempt_prompt, plan.plugins) as session:
         reporter.started()
         yield from session.results(
             tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
@@ -127,7 +155,7 @@ def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> 
 def _run_here(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.config, plan.plugins)
+    workers = LocalWorkers.from_config(plan.worker_config, plan.plugins)
     reporter.started()
     try:
         for task in tasks:
@@ -165,13 +193,16 @@ def _folder_of_our_own(plan: Plan) -> Iterator[None]:
     except OSError as error:
         raise _folder_error(plan, str(error)) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        remove_leftovers(folder)
-        if not (folder / "config.yaml").is_file():
-            write_whole(folder / "config.yaml", _record(plan).encode())
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_leftovers(folder)
+            if not (folder / "config.yaml").is_file():
+                _write_record(plan)
+        except BlockingIOError as error:
+            raise _folder_error(plan, "another run is at work in it") from error
+        except OSError as error:
+            raise _folder_error(plan, str(error)) from error
         yield
-    except BlockingIOError as error:
-        raise _folder_error(plan, "another run is at work in it") from error
     finally:
         os.close(lock)
 
@@ -187,8 +218,8 @@ def _folder_error(plan: Plan, problem: str) -> RequestError:
     )
 
 
-def _record(plan: Plan) -> str:
-    """What `config.yaml` of a run holds: the resolved configuration, units, versions, the model's revision."""
+def _write_record(plan: Plan) -> None:
+    """`config.yaml` of a run: the resolved configuration, units, versions, the model's revision, the settled chunk."""
     rewards = plan.config.rewards
     record = {
         "config": plan.config.model_dump(mode="json"),
@@ -196,8 +227,9 @@ def _record(plan: Plan) -> str:
         "versions": {"python": platform.python_version(), **_versions()},
         "model_revision": plan.model_revision,
         "plugins": plan.plugin_digests,
+        "chunk": plan.chunk,
     }
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+    write_whole(plan.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True).encode())
 
 
 def _versions() -> dict[str, str | None]:

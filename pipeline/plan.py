@@ -5,7 +5,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,21 @@ class Plan:
     def open_tasks(self) -> tuple[PromptTask, ...]:
         return tuple(task for task in self.tasks if task.key not in self.finished)
 
+    def with_chunk(self, chunk: int) -> "Plan":
+        """The same with chunks of another size, which may change last bits; the keys stay those of the request."""
+        return replace(self, tasks=tuple(replace(task, chunk=chunk) for task in self.tasks))
+
+    @property
+    def chunk(self) -> int:
+        """Candidates in one unit of work."""
+        return self.tasks[0].chunk
+
+    @property
+    def worker_config(self) -> RunConfig:
+        """The configuration with the chunk settled, for who computes."""
+        compute = self.config.compute.model_copy(update={"chunk": self.chunk})
+        return self.config.model_copy(update={"compute": compute})
+
     @property
     def n_prompts(self) -> int:
         return len({task.prompt.prompt_id for task in self.tasks})
@@ -149,8 +164,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
         for method in config.methods
     )
     plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
-    _check_folder(plan, origin)
-    return plan
+    return plan.with_chunk(_check_folder(plan, origin))
 
 
 def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
@@ -236,7 +250,8 @@ def _check_reference_point(config: RunConfig, origin: Origin) -> None:
         )
 
 
-def _check_folder(plan: Plan, origin: Origin) -> None:
+def _check_folder(plan: Plan, origin: Origin) -> int:
+    """The chunk of the run that the folder holds, which memory may have made smaller; else the plan's."""
     folder = plan.folder
     there = folder
     while not there.exists() and there != there.parent:
@@ -251,8 +266,12 @@ def _check_folder(plan: Plan, origin: Origin) -> None:
             mend="set output=... to another place",
         )
     record = folder / "config.yaml"
-    if record.is_file():
-        _check_same(plan, yaml.safe_load(record.read_text(encoding="utf-8")), origin)
+    if not record.is_file():
+        return plan.chunk
+    held = yaml.safe_load(record.read_text(encoding="utf-8"))
+    _check_same(plan, held, origin)
+    chunk: int = held.get("chunk", plan.chunk)
+    return chunk
 
 
 def _check_same(plan: Plan, record: Any, origin: Origin) -> None:

@@ -71,6 +71,13 @@ class Reporter:
         self._prompts += 1
         self._tell()
 
+    def note(self, text: str) -> None:
+        """Something worth reading that happened."""
+        if self._bar:
+            self._bar.console.print(text)
+        else:
+            self._line(text)
+
     def _tell(self, *, last: bool = False) -> None:
         if self._bar:
             self._bar.update(self._row, description=self._text(), completed=self._candidates)

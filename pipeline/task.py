@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from actors.protocol import Encoded, Finished, Scored, WorkError, Workers, WorkersLost
+from actors.protocol import ChunkTooLarge, Encoded, Finished, Scored, WorkError, Workers, WorkersLost
 from configs.schema import UNGUIDED
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
@@ -138,11 +138,11 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
     """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other.
 
     Raises:
-        WorkersLost: which is no prompt's failure.
+        WorkersLost, ChunkTooLarge: which are no prompt's failure.
     """
     try:
         return await run_prompt(task, workers, on_progress)
-    except WorkersLost:
+    except (WorkersLost, ChunkTooLarge):
         raise
     except Exception as error:
         cause = error.__cause__ if isinstance(error, WorkError) and error.__cause__ else error
@@ -281,4 +281,5 @@ def _cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) ->
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
         "attempts": 1 + meter.retries,
+        "chunk": task.chunk,
     }

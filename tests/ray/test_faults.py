@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ class Faulty(Colorfulness):
             raise OSError("no weights for faulty")
 
     def score(self, images, prompts):
+        if "FAULTY_MEMORY" in os.environ and len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
         scores = super().score(images, prompts)
         match prompts[0]:
             case "raise":
@@ -104,6 +107,17 @@ def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_env
 
 @pytest.mark.ray
 @pytest.mark.slow
+def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
+    tmp_path: Path, faulty_environment: dict[str, str]
+) -> None:
+    done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_MEMORY": "1"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("out of memory with 4 candidates at once: from here on 2 at once") == 1
+    assert read_table(tmp_path / "run", "costs").to_pandas().chunk.tolist() == [2]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "local", *SMALL, "--local")
@@ -114,7 +128,8 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
     def chaos() -> None:
         for kind in ("DiffusionActor", "RewardActor", "Cell", "DiffusionActor", "RewardActor"):
             time.sleep(3)
-            killed.extend(kill_one(driver.pid, kind))
+            if send_to_one(driver.pid, kind, signal.SIGKILL):
+                killed.append(kind)
 
     thread = threading.Thread(target=chaos)
     thread.start()
@@ -125,16 +140,29 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
     assert same_bits(tmp_path / "run", undisturbed)
 
 
-def kill_one(driver: int, kind: str) -> list[str]:
-    """SIGKILL one of the actors of a driver, once there is one; its kind, or nothing if the driver ended first."""
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_worker_that_is_alive_but_never_answers_is_replaced(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "local", *SMALL, "--local")
+    arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=1", f"compute.call_seconds={CALL_SECONDS}")
+    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert send_to_one(driver.pid, r"DiffusionActor\.decode", signal.SIGSTOP)
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    assert same_bits(tmp_path / "run", undisturbed)
+    assert read_table(tmp_path / "run", "costs").to_pandas().attempts.max() > 1
+
+
+def send_to_one(driver: int, kind: str, sign: signal.Signals) -> bool:
+    """Signal one of the actors of a driver, once there is one; false if the driver ended first."""
     while psutil.pid_exists(driver):
         for process in psutil.process_iter(["cmdline"]):
             line = " ".join(process.info["cmdline"] or ())
             if re.match(rf"ray::_?{kind}\b", line) and driver_of(process) == driver:
-                os.kill(process.pid, signal.SIGKILL)
-                return [kind]
+                os.kill(process.pid, sign)
+                return True
         time.sleep(0.1)
-    return []
+    return False
 
 
 def driver_of(process: psutil.Process) -> int | None:
@@ -144,3 +172,18 @@ def driver_of(process: psutil.Process) -> int | None:
     except psutil.Error:
         return None
     return parents[1].pid if len(parents) > 1 else None
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_dies_and_another_joins_and_the_bits_are_the_same(tmp_path: Path) -> None:
+    longer = ["steps=6", "queries=8", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab, owl, lobster]"]
+    undisturbed = run(tmp_path / "local", *longer, "--local")
+    output = tmp_path / "run"
+    driver = command(output, *longer, "compute.diffusion_actors=2", "compute.reward_actors=2")
+    script = str(Path(__file__).parent / "dying_node.py")
+    done = subprocess.run([sys.executable, script, str(output), *driver], cwd=ROOT, capture_output=True, text=True,
+                          timeout=400)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert same_bits(output, undisturbed)

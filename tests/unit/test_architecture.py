@@ -69,6 +69,11 @@ def test_the_method_imports_nothing_of_ours_but_itself() -> None:
     assert {m for m in modules if m.split(".")[0] in OURS} <= {m for m in modules if m.startswith("pipeline.guidance.")}
 
 
+@pytest.mark.parametrize("module", ["crew", "pool", "protocol", "transport", "workers"])
+def test_the_plain_classes_of_the_actors_import_no_ray(module: str) -> None:
+    assert not {m for m in imports(ROOT / "actors" / f"{module}.py") if m.split(".")[0] == "ray"}
+
+
 def test_an_arrow_against_the_plan_is_seen() -> None:
     assert violations("rewards", Path("x.py"), {"actors.pool"})
     assert violations("evaluation", Path("x.py"), {"pipeline.driver"})

@@ -1,13 +1,17 @@
 """A prompt that fails loses itself and no other, and the same command tries it again."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 from typer.testing import CliRunner
 
+from actors.protocol import Floats
+from actors.workers import DecodeReport, DiffusionWorker, Pixels, fitting
 from pipeline.commands import app
 from pipeline.records import read_table
 from rewards.colorfulness import Colorfulness
@@ -47,3 +51,83 @@ def test_a_failed_prompt_is_listed_the_others_finish_and_a_rerun_mends_it(
     assert set(read_table(tmp_path / "run", "samples").to_pandas().prompt) == {"snail", "lobster"}
     assert not len(read_table(tmp_path / "run", "failures"))
     assert not (tmp_path / "run" / "samples" / ".part-left").exists()
+
+
+def test_a_full_disk_stops_the_run_with_one_message_and_keeps_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fsync, flushed = tmp_path / "run", os.fsync, 0
+
+    def full(handle: int) -> None:
+        nonlocal flushed
+        flushed += 1
+        # The first prompt and the second one's samples still fit: two flushes a file, and one file for the run.
+        if flushed > 2 * (1 + 4 + 1):
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    command = ["run", DEMO, *SMALL, "--local", f"output={run}"]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code == 1 and "stopped: " in stopped.output and "No space left" in stopped.output
+    assert stopped.output.count("No space left") == 1 and isinstance(stopped.exception, SystemExit)
+    assert set(read_table(run, "costs").to_pandas().prompt) == {"snail"}
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert set(read_table(run, "costs").to_pandas().prompt) == {"snail", "lobster"}
+
+
+def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    refused = CliRunner().invoke(app, ["run", DEMO, *SMALL, "--local", f"output={tmp_path / 'run'}"])
+    assert refused.exit_code == 2 and "No space left" in refused.output and "key:     output" in refused.output
+
+
+class SmallMemory(DiffusionWorker):
+    """A worker on a device that holds three candidates."""
+
+    def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
+        with fitting(self.chunk):
+            if self.chunk > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().decode_candidates(x, step, conditioning)
+
+
+EIGHT = ["queries=8", "prompts.list=[snail]"]
+
+
+def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "run"
+    command = ["run", DEMO, *SMALL, *EIGHT, "--local", f"output={output}"]
+    monkeypatch.setattr("pipeline.local.DiffusionWorker", SmallMemory)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "out of memory with 8 candidates at once: from here on 4 at once" in done.output
+    assert "out of memory with 4 candidates at once: from here on 2 at once" in done.output
+    assert yaml.safe_load((output / "config.yaml").read_text())["chunk"] == 2
+    assert read_table(output, "costs").to_pandas().chunk.tolist() == [2]
+    next((output / "costs").iterdir()).unlink()
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0 and "out of memory" not in again.output
+    by_hand = ["run", DEMO, *SMALL, *EIGHT, "--local", f"output={tmp_path / 'by-hand'}", "compute.chunk=2"]
+    assert CliRunner().invoke(app, by_hand).exit_code == 0
+    one, other = (read_table(run, "samples").to_pandas().image.tolist() for run in (output, tmp_path / "by-hand"))
+    assert one == other
+
+
+@pytest.mark.parametrize(("chunk", "mend"), [(8, "set compute.chunk=4"), (4, "set compute.chunk=2")])
+def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, mend: str
+) -> None:
+    monkeypatch.setattr("pipeline.local.DiffusionWorker", SmallMemory)
+    command = ["run", DEMO, *SMALL, *EIGHT, "--local", f"output={tmp_path / 'run'}", f"compute.chunk={chunk}"]
+    stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code == 1 and f"stopped: out of memory with {chunk}" in stopped.output
+    assert mend in stopped.output

@@ -44,13 +44,14 @@ class FakeTransport:
 
     def __init__(self, fails: int = 0) -> None:
         self.made, self.stopped, self.fails, self.starts = list[FakeActor](), list[int](), fails, 0
+        self.failure: Exception = OSError("no weights")
 
     async def start(self) -> Member[FakeActor]:
         self.starts += 1
         await asyncio.sleep(LOAD)
         if self.fails:
             self.fails -= 1
-            raise OSError("no weights")
+            raise self.failure
         self.made.append(FakeActor(len(self.made)))
         return Member(self.made[-1], f"node{self.made[-1].name // 2}")
 
@@ -107,7 +108,7 @@ async def test_calls_are_spread_and_never_more_than_two_are_with_an_actor(pool: 
     tasks = [asyncio.create_task(ask(pool, takes(1.0))) for _ in range(12)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [len(seat.calls) for seat in pool._seats] == [2, 2, 2, 2]
+    assert [len(seat.calls) for seat in pool._crew._seats] == [2, 2, 2, 2]
     await asyncio.gather(*tasks)
 
 
@@ -170,7 +171,7 @@ async def test_a_call_that_kills_every_worker_fails_alone(pool: Pool, transport:
     assert isinstance(caught.value.__cause__, WorkerDied) and caught.value.attempts == 5
     await bystanders
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 5 and len(pool._seats) == 2
+    assert len(transport.stopped) == 5 and len(pool._crew._seats) == 2
 
 
 @on_pool(1)
@@ -197,7 +198,7 @@ async def test_a_call_that_hangs_fails_within_three_deadlines_and_its_actors_are
     assert isinstance(caught.value.__cause__, WorkerOverdue) and caught.value.attempts == 3
     assert now() - start <= 3 * LIMITS.call_seconds + 3 * LOAD + 200
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 3 and len(pool._seats) == 2
+    assert len(transport.stopped) == 3 and len(pool._crew._seats) == 2
 
 
 @on_pool(1)
@@ -290,9 +291,25 @@ async def test_a_start_that_fails_is_tried_again(pool: Pool, transport: FakeTran
     assert transport.starts == 4 and sorted(await names(pool, 2)) == [0, 1]
 
 
+@on_pool(1)
+async def test_actors_that_are_killed_while_they_load_are_started_more_often(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    transport.fails, transport.failure = 9, WorkerDied("killed")
+    transport.made[0].death.set()
+    assert (await ask(pool, takes(1.0))).retries == 1
+    assert transport.starts == 1 + 9 + 1
+
+
 def test_a_pool_that_cannot_start_an_actor_says_why() -> None:
-    with pytest.raises(WorkersLost, match="3 times: no weights"):
+    with pytest.raises(WorkersLost, match="could not be started: no weights"):
         run(Pool(FakeTransport(fails=100), 1, LIMITS).open())
+
+
+def test_an_actor_that_never_comes_up_is_not_waited_for_for_ever() -> None:
+    limits = Limits(call_seconds=60.0, start_seconds=LOAD / 2)
+    with pytest.raises(WorkersLost, match="not ready within 5 s"):
+        run(Pool(FakeTransport(), 1, limits).open())
 
 
 @on_pool(2)
@@ -303,7 +320,7 @@ async def test_the_pool_goes_on_with_the_actors_it_has_and_stops_with_the_last(
     transport.made[0].death.set()
     assert set(await names(pool, 4)) == {1}
     await asyncio.sleep(100)
-    assert len(pool._seats) == 1 and transport.starts == 2 + 3
+    assert len(pool._crew._seats) == 1 and transport.starts == 2 + 3
     transport.made[1].death.set()
     with pytest.raises(WorkersLost, match="no weights"):
         await names(pool, 4)
@@ -316,7 +333,7 @@ async def test_nothing_is_lost_when_actors_die_all_the_time(pool: Pool, transpor
     async def chaos() -> None:
         while True:
             await asyncio.sleep(3.0)
-            alive = [seat.actor for seat in pool._seats]
+            alive = [seat.actor for seat in pool._crew._seats]
             if alive:
                 alive[int(now()) % len(alive)].death.set()
 
