@@ -219,6 +219,10 @@ def _folder_error(plan: Plan, problem: str) -> RequestError:
 
 
 def _write_record(plan: Plan) -> None:
+    write_whole(plan.folder / "config.yaml", _record(plan).encode())
+
+
+def _record(plan: Plan) -> str:
     """`config.yaml` of a run: the resolved configuration, units, versions, the model's revision, the settled chunk."""
     rewards = plan.config.rewards
     record = {
@@ -229,7 +233,7 @@ def _write_record(plan: Plan) -> None:
         "plugins": plan.plugin_digests,
         "chunk": plan.chunk,
     }
-    write_whole(plan.folder / "config.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True).encode())
+    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 
 
 def _versions() -> dict[str, str | None]:
