@@ -14,21 +14,27 @@ def rewards(
     check: Annotated[
         list[str] | None, typer.Option(help="Test this reward by its contract instead; may be given again.")
     ] = None,
+    fetch: Annotated[
+        list[str] | None, typer.Option(help="Get this reward's weight files now, and check them; may be given again.")
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """List all rewards with what they declare, or test some. Exit status 1 if one breaks its contract."""
+    """List all rewards with what they declare, or fetch or test some. Exit status 1 if one breaks its contract."""
     with request_errors():
         from pipeline.plugins import plug_in, read_plugins
 
         plug_in(read_plugins(plugin or []))
-        if not check:
+        if not (check or fetch):
             from pipeline.reward_table import reward_table
 
             Console().print(reward_table())
             return
-        from pipeline.scores import broken_checks
+        from pipeline.scores import broken_checks, fetched
 
-        broken = {name: broken_checks(name) for name in check}
+        for name in fetch or []:
+            for path in fetched(name):
+                print(f"{name}: {path}")
+        broken = {name: broken_checks(name) for name in check or []}
     for name, failures in broken.items():
         print(f"{name}: {'breaks its contract' if failures else 'keeps its contract'}")
         for failure in failures:

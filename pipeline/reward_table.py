@@ -29,5 +29,6 @@ def _how(info: RewardInfo) -> str:
         "differentiable" if info.differentiable else "not differentiable",
         info.preprocessing,
         f"weights: {info.licence}" if info.licence else "",
+        *(f"{file.name}, SHA-256 {file.sha256[:12] if file.sha256 else 'not known'}" for file in info.weights),
     ]
     return "\n".join(line for line in lines if line)

@@ -13,6 +13,7 @@ from actors.workers import default_device
 from configs.errors import RequestError
 from rewards import registry
 from rewards.base import Reward, RewardError, checked_score
+from rewards.hub import locate
 
 
 def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None) -> Iterator[tuple[Path, list[float]]]:
@@ -71,6 +72,19 @@ def broken_checks(name: str) -> list[str]:
     except RewardError as error:
         raise _reward_error(name, error) from error
     return []
+
+
+def fetched(name: str) -> Iterator[Path]:
+    """The weight files of a reward, each once it is on this machine and checked.
+
+    Raises:
+        RequestError: the reward is unknown, or a file can neither be found nor downloaded.
+    """
+    for file in _created(name).info.weights:
+        try:
+            yield locate(file)
+        except RewardError as error:
+            raise _reward_error(name, error) from error
 
 
 def _created(name: str) -> Reward:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rewards.base import RewardError, RewardInfo
+from rewards.clip_cosine import OPENAI_WEIGHTS
 from rewards.clip_encoder import Checkpoint, ClipEncoder
 from rewards.clip_score import ClipScore
 from rewards.hub import WeightFile, locate
@@ -41,6 +42,7 @@ class Aesthetic:
         source="Schuhmann 2022, improved-aesthetic-predictor (sac+logos+ava1-l14-linearMSE)",
         licence="Apache-2.0 (head), MIT (CLIP)",
         preprocessing=ClipScore.info.preprocessing,
+        weights=(OPENAI_WEIGHTS, HEAD),
     )
 
     def __init__(self, checkpoint: Checkpoint = ClipScore.checkpoint, head: WeightFile = HEAD) -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from rewards.hub import WeightFile
 
 
 class RewardError(ValueError):
@@ -30,6 +33,7 @@ class RewardInfo:
         licence: of its weights; "" where it has none.
         preprocessing: size, resize kernel, crop or pad; "" where the pixels are taken as they are.
         paper_value: what the SRSoup paper reports for it; "" where it does not.
+        weights: files that `setup` reads; `srsoup rewards --fetch` gets them beforehand.
     """
 
     name: str
@@ -43,6 +47,7 @@ class RewardInfo:
     licence: str = ""
     preprocessing: str = ""
     paper_value: str = ""
+    weights: tuple["WeightFile", ...] = ()
 
 
 class Reward(Protocol):

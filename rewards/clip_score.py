@@ -21,6 +21,7 @@ class ClipScore(ClipCosine):
         licence="MIT",
         preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
         paper_value="0.26 (SD1.5, animals)",
+        weights=(OPENAI_WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES),
     )
     checkpoint = Checkpoint(
         VIT_L_14, OPENAI_WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES, read_transformers, CropToSquare(224)

@@ -39,6 +39,7 @@ class HPSv2(ClipCosine):
         licence="Apache-2.0",
         preprocessing="long edge to 224 px, bicubic on floats, antialiased; padded with black",
         paper_value="0.27 (SD1.5, animals)",
+        weights=(WEIGHTS_2_0, OPENAI_VOCABULARY, OPENAI_MERGES),
     )
     checkpoint = _checkpoint(WEIGHTS_2_0)
 
@@ -51,5 +52,6 @@ class HPSv21(HPSv2):
         name="hpsv2.1",
         description="the more people like the image for its prompt, the higher (version 2.1)",
         paper_value="",
+        weights=(WEIGHTS_2_1, OPENAI_VOCABULARY, OPENAI_MERGES),
     )
     checkpoint = _checkpoint(WEIGHTS_2_1)

@@ -46,7 +46,7 @@ class WeightFile:
         """What a person types to get the file, on a machine that has a network."""
         if self.host == "huggingface":
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
-        return f"curl --create-dirs -L -o {LOCAL_FOLDER}/{self.repo}/{self.name} {self.url}"
+        return f'curl --create-dirs -L -o "${LOCAL_FOLDER}/{self.repo}/{self.name}" {self.url}'
 
     @property
     def url(self) -> str:

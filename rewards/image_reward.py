@@ -59,8 +59,8 @@ class Tokens(NamedTuple):
 class ImageReward:
     """(head(t) - mean)/std, t the first output of the text encoder, which attends to the image's patches.
 
-    About -2.5 to 2, mean 0 and standard deviation 1 over the authors' data. Prompts past 35 tokens are cut. Image and
-    prompt meet inside the encoder, so of a prompt only the tokens are kept. Last bits depend on the batch size.
+    Commonly -2 to 2. Prompts past 35 tokens are cut. Image and prompt meet inside the encoder, so of a prompt only the
+    tokens are kept. Last bits depend on the batch size.
 
     Args:
         shape, weights, vocabulary: by default the published ones.
@@ -68,7 +68,7 @@ class ImageReward:
 
     info = RewardInfo(
         name="image_reward",
-        description="the more people prefer the image for its prompt, the higher; about -2.5 to 2",
+        description="the more people prefer the image for its prompt, the higher; commonly -2 to 2",
         unit="",
         range=(float("-inf"), float("inf")),
         reads_prompt=True,
@@ -77,6 +77,7 @@ class ImageReward:
         source="Xu et al. 2023, ImageReward; THUDM/ImageReward",
         licence="Apache-2.0",
         preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
+        weights=(WEIGHTS, VOCABULARY),
     )
 
     def __init__(

@@ -30,5 +30,6 @@ class PickScore(ClipCosine):
         licence="not stated by its authors",
         preprocessing="short edge to 224 px, bicubic, antialiased, rounded to bytes; centre crop",
         paper_value="0.22 (SD1.5, animals)",
+        weights=(WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES),
     )
     checkpoint = Checkpoint(VIT_H_14, WEIGHTS, OPENAI_VOCABULARY, OPENAI_MERGES, read_transformers, CropToSquare(224))

@@ -1,7 +1,9 @@
 """Other people's rewards: plugin files, functions, classes, and the commands that show, test and ask them."""
 
+import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from pipeline.plan import make_plan
 from pipeline.plugins import plug_in, read_plugins
 from rewards import registry
 from rewards.base import RewardError, checked_score
+from rewards.clip_encoder import Checkpoint
+from rewards.colorfulness import Colorfulness
 from rewards.contract import check_reward
+from rewards.hub import WeightFile
 from rewards.plugin import Plugin, as_reward
 from rewards.probe import unlike_images
 from srsoup import app
@@ -172,6 +177,30 @@ def test_a_plugin_is_named_on_the_command_line_alone(tmp_path: Path) -> None:
         load_config(ROOT / "configs" / "demo.yaml", ["plugin=my_rewards.py"])
     with pytest.raises(RequestError, match="no such key"):
         load_config(ROOT / "configs" / "demo.yaml", ["rewards.plugin=my_rewards.py"])
+
+
+def test_weights_are_fetched_and_checked_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"weights"
+    file = WeightFile("some/model", "a" * 40, "model.bin", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(Colorfulness, "info", replace(Colorfulness.info, weights=(file,)))
+    monkeypatch.setenv("SRSOUP_WEIGHTS", str(tmp_path))
+    place = tmp_path / "some" / "model" / "model.bin"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    assert command("rewards", "--fetch", "colorfulness") == f"colorfulness: {place}\n"
+    assert file.sha256 and file.sha256[:12] in command("rewards")
+    place.write_bytes(b"other")
+    assert "SHA-256 is" in command("rewards", "--fetch", "colorfulness", status=2)
+
+
+@pytest.mark.parametrize("name", ["aesthetic", "clip_score", "pickscore", "hpsv2", "hpsv2.1", "image_reward"])
+def test_a_learned_reward_declares_every_file_that_it_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reward = registry.create(name)
+    held = {value for value in vars(reward).values() if isinstance(value, WeightFile)}
+    for checkpoint in (value for value in vars(reward).values() if isinstance(value, Checkpoint)):
+        text = {checkpoint.vocabulary, checkpoint.merges} if reward.info.reads_prompt else set()
+        held |= {checkpoint.weights, *text}
+    assert held and set(reward.info.weights) == held
 
 
 def test_wrong_requests_for_scores_are_told(picture: Path, tmp_path: Path) -> None:
