@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.lock import is_held
 from pipeline.progress import clock
-from pipeline.records import failed_keys, finished_keys, read_table, write_whole
+from pipeline.records import failed_keys, finished_keys, read_column, write_whole
 
 AIM = "driver.yaml"
 
@@ -100,8 +100,8 @@ class _Done(NamedTuple):
 def _done(run: Path) -> _Done:
     """What the costs of the finished fronts say."""
     keys = finished_keys(run)
-    costs = read_table(run, "costs", keys)
-    return _Done(keys, sum(costs["decodes"].to_pylist()), Counter(costs["prompt_id"].to_pylist()))
+    decodes, prompts = (read_column(run, "costs", column) for column in ("decodes", "prompt_id"))
+    return _Done(keys, sum(decodes[key] for key in keys), Counter(prompts[key] for key in keys))
 
 
 def write_aim(run: Path, prompts: int, fronts: int, decodes: int) -> None:
