@@ -59,10 +59,16 @@ class RayTransport:
 
 
 class RayWorkers:
-    """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here."""
+    """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here.
 
-    def __init__(self, diffusion: Pool[Any], rewards: Pool[Any], limits: Limits) -> None:
-        self._diffusion, self._rewards, self._limits = diffusion, rewards, limits
+    Args:
+        put: makes a reference of a value that many calls carry.
+    """
+
+    def __init__(
+        self, diffusion: Pool[Any], rewards: Pool[Any], limits: Limits, put: Callable[[Any], Any] | None = None
+    ) -> None:
+        self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
 
     async def open(self) -> None:
         await together([self._diffusion.open(), self._rewards.open()])
@@ -75,7 +81,7 @@ class RayWorkers:
         answer = await self._diffusion.call("encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt)))
         encoded: Encoded = answer.parts[0].value
         # Put once, so that every later call of the prompt carries a reference.
-        return replace(encoded, conditioning=ray.put(encoded.conditioning), retries=answer.retries)
+        return replace(encoded, conditioning=self._put(encoded.conditioning), retries=answer.retries)
 
     async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
         answer = await self._diffusion.call(

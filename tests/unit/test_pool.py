@@ -11,7 +11,7 @@ import pytest
 from actors.pool import Pool
 from actors.protocol import InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
 from actors.transport import Answer, Limits, Member
-from tests.unit.virtual_time import now, run
+from benchmarks.virtual_time import now, run
 
 LIMITS = Limits(call_seconds=60.0)
 LOAD = 10.0

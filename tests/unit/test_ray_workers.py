@@ -13,7 +13,7 @@ from actors.protocol import Encoded, Reversed, WorkError
 from actors.ray_workers import RayWorkers, answered
 from actors.transport import Limits, Member
 from actors.workers import DecodeReport
-from tests.unit.virtual_time import run
+from benchmarks.virtual_time import run
 
 X = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
 REPORT = DecodeReport(1.0, 2.0, 3)
