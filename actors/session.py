@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -136,6 +138,14 @@ def _stopped(error: WorkersLost) -> RunStopped:
 
 
 def _start_ray(config: RunConfig) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    _init_ray(config)
+    if current_thread() is main_thread():
+        # Ray has put its own in its place, which ends the process.
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _init_ray(config: RunConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray 2.60 warns of a coming change for actors without GPUs; 0 is the new behaviour.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

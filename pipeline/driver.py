@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Generator, Iterator, Sequence
+import signal
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, takewhile
+from threading import Event, current_thread, main_thread
 
-from actors.protocol import ChunkTooLarge
+from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.lock import FolderInUse, lock_of
 from pipeline.plan import Plan
@@ -27,7 +29,8 @@ def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[
 
     Raises:
         RequestError: a folder cannot be written, or another driver is at work in it.
-        RunStopped: the run cannot go on, for want of workers or of room on the disk; what is finished is kept.
+        RunStopped: the run cannot go on, for want of workers or of room on the disk, or was told to end by a
+            SIGTERM; what is finished is kept.
     """
     with ExitStack() as stack:
         for plan in plans:
@@ -39,8 +42,9 @@ def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[
             for tally in begun:
                 tally.begin()
             stack.enter_context(reporter)
+            told_to_end = stack.enter_context(_ending_on_sigterm(reporter))
             for _, sharing in groupby(sorted(begun, key=_workers), key=_workers):
-                _execute_sharing(list(sharing), local, reporter)
+                _execute_sharing(list(sharing), local, reporter, told_to_end)
             for tally in begun:
                 tally.end()
     return tuple(tally.outcome for tally in tallies)
@@ -50,7 +54,7 @@ def _workers(tally: Tally) -> str:
     return json.dumps([tally.plan.worker_config.workers, tally.plan.plugin_digests], sort_keys=True)
 
 
-def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter) -> None:
+def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, told_to_end: Event) -> None:
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
 
     Where memory does not suffice for a chunk that was not given by hand, the rest goes on with half of it.
@@ -58,7 +62,8 @@ def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter) 
     run = _run_here if local else _run_on_ray
     while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
         try:
-            with closing(run(tallies[0].plan, list(tasks.values()), reporter)) as results:
+            until_told = takewhile(lambda _: not told_to_end.is_set(), tasks.values())
+            with closing(run(tallies[0].plan, until_told, reporter)) as results:
                 for result in results:
                     for tally in tallies:
                         if tally.enter(result):
@@ -67,9 +72,32 @@ def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter) 
             for tally in tallies:
                 tally.halve_chunk(error)
             reporter.note(f"{error}: from here on {tallies[0].plan.chunk} at once")
+        if told_to_end.is_set() and any(tally.tasks for tally in tallies):
+            raise RunStopped("told to end by SIGTERM, with prompts left to do")
 
 
-def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
+@contextmanager
+def _ending_on_sigterm(reporter: Reporter) -> Iterator[Event]:
+    """An event that the first SIGTERM sets: no prompt is begun any more, and those under way are finished and kept
+    for as long as we live. A second one ends us at once. Only the main thread is told of signals."""
+    told = Event()
+    if current_thread() is not main_thread():
+        yield told
+        return
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, before)
+        told.set()
+        reporter.note("told to end: the prompts under way are finished, no other is begun")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
@@ -81,7 +109,7 @@ def _run_on_ray(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> 
         )
 
 
-def _run_here(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Results:
+def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
     workers = LocalWorkers.from_config(plan.worker_config, plan.plugins)

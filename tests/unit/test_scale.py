@@ -1,6 +1,8 @@
 """A run of many prompts at reduced size, by the benchmark's own means: merged as it goes, and told by `status`."""
 
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from actors.protocol import RunStopped
 from benchmarks import scale
 from configs.load import load_config
 from pipeline import compact as merging
@@ -115,3 +118,21 @@ def test_where_folders_cannot_be_exchanged_parts_stay_single_and_the_run_says_so
     execute(plan)
     assert capsys.readouterr().err.count("parts stay single, one a prompt: Invalid argument") == 1
     assert files(plan.folder) == dict.fromkeys(FINISHED, PROMPTS) and len(finished_keys(plan.folder)) == PROMPTS
+
+
+def test_a_sigterm_begins_no_prompt_any_more_and_keeps_what_is_finished(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: Any) -> Iterator[Any]:
+        for i, result in enumerate(scale.computed(*arguments)):
+            yield result
+            if i == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(RunStopped, match="SIGTERM"):
+        patch.setattr(driver, "_run_here", told)
+        execute(plan)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert len(finished_keys(plan.folder)) == 5 and capsys.readouterr().err.count("told to end") == 1
+    execute(plan)
+    assert len(finished_keys(plan.folder)) == PROMPTS
