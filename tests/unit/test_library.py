@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import re
 import signal
 import subprocess
@@ -165,7 +166,7 @@ def test_an_interrupt_ends_the_work_and_not_the_call_alone(pipe: Any) -> None:
     def interrupts(images: torch.Tensor, prompts: list[str]) -> list[float]:
         calls.append(len(images))
         if len(calls) == 1:
-            signal.raise_signal(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)
         return [0.0] * len(images)
 
