@@ -48,7 +48,8 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
         guided: the guiding rewards, in the order of the weights.
     """
     exemplars = [reward for reward in guided if reward in set(rows["exemplar"])]
-    shades = dict(zip(weights, plt.get_cmap("viridis")(np.linspace(0.15, 0.85, len(weights))), strict=True))
+    # Not the whole map: its ends are lost on near-black and on white.
+    shades = dict(zip(weights, plt.get_cmap("viridis")(np.linspace(0.3, 0.9, len(weights))), strict=True))
     with plt.rc_context(style(9)):
         figure, axes = plt.subplots(
             1,
@@ -80,7 +81,7 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
 def _draw_line(axis: Axes, line: pd.DataFrame, name: str, colour: np.ndarray) -> None:
     line = line.sort_values("step")
     low, median, high = (line[quartile].to_numpy(dtype=float) for quartile in QUARTILES)
-    axis.fill_between(line["step"], low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.fill_between(line["step"], low, high, color=colour, alpha=0.1, linewidth=0)
     axis.plot(line["step"], median, color=colour, label=name)
 
 
