@@ -159,7 +159,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     prompts = read_prompts(config.prompts)
     decisive = _decisive(config, plugins)
     tasks = tuple(
-        _task(config, prompt, index, method, revision, decisive)
+        prompt_task(config, prompt, index, method, revision, decisive)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
@@ -182,7 +182,7 @@ def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
     return {plugin.name: plugin.sha256 for plugin in plugins}
 
 
-def _task(
+def prompt_task(
     config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str, decisive: dict[str, Any]
 ) -> PromptTask:
     """The task of one prompt's seed number `index`, 0-based, and one method."""
