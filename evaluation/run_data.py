@@ -174,7 +174,7 @@ def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
         }
     except (OSError, pa.ArrowException) as error:
         raise ReportError(
-            f"{path}: a part does not read ({error}). Remove the part named and run again: its prompt is "
+            f"{path}: a part does not read ({error}). Remove the part named and run again: its prompts are "
             "then computed anew."
         ) from error
 

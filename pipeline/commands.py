@@ -1,4 +1,4 @@
-"""The command line of a run: `run` and `check`. Imports what costs time only when a command needs it."""
+"""The command line of a run. Imports what costs time only when a command needs it."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -146,6 +146,43 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo.", metavar="RUN")]
+
+
+@app.command()
+def status(run: RunFolder) -> None:
+    """Tell how far a run is, whether its driver lives or not. Exit status 2 if there is none in the folder."""
+    from pipeline.status import read_status
+
+    try:
+        lines = read_status(run).lines()
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    print(*lines, sep="\n")
+
+
+@app.command(name="compact")
+def compact_run(run: RunFolder) -> None:
+    """Merge the parts of a run into few, as `run` does by itself; others may read meanwhile.
+
+    Exit status 2 if there is no run, or one is at work in the folder, or its parts cannot be merged there.
+    """
+    from pipeline.compact import CannotExchange, compact
+    from pipeline.lock import FolderInUse, lock_of
+    from pipeline.records import remove_leftovers
+
+    try:
+        if not (run / "config.yaml").is_file():
+            raise FileNotFoundError(f"no run in {run}: it holds no config.yaml")
+        with lock_of(run):
+            remove_leftovers(run)
+            print(f"{compact(run):,} files less in {run}")
+    except (CannotExchange, FolderInUse, OSError) as error:
+        print(f"error: {run}: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
 
 
 @app.command()

@@ -92,14 +92,14 @@ class Reporter:
         prompts, steps, candidates = self._totals
         seconds = time.monotonic() - self._start
         rate = self._candidates / seconds if seconds > 0 else 0.0
-        left = _clock((candidates - self._candidates) / rate) if rate else "--:--"
+        left = clock((candidates - self._candidates) / rate) if rate else "--:--"
         return (
             f"prompts {self._prompts}/{prompts}, steps {self._steps}/{steps}, "
             f"candidates {self._candidates:,}/{candidates:,}, {rate:.1f}/s, {left} left"
         )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, rest = divmod(round(max(seconds, 0.0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -24,7 +24,7 @@ from tests.unit.fakes import FakeWorkers, wait
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]"]
 # All that the driver and the writers do to the disk goes through these names of `os`.
-STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "unlink", "close")
+STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "link", "unlink", "rmdir", "close")
 
 
 @functools.cache

@@ -17,9 +17,9 @@ from actors.workers import RewardWorker
 from configs.errors import RequestError
 from configs.load import load_config
 from pipeline.commands import app
-from pipeline.driver import _record
 from pipeline.plan import make_plan
 from pipeline.records import read_table
+from pipeline.tally import _record
 from rewards.base import RewardError, checked_score
 from rewards.vlm_judge import VlmJudge
 from tests.unit.fake_judge import KEY, FakeJudge, mark

@@ -1,0 +1,115 @@
+"""A run of very many prompts with fake models: what the driver, its files, a resume and `status` cost.
+
+    python -m benchmarks.scale --prompts 100000 --folder /tmp/scale
+
+The driver, the plan and the files are the real ones. Only the workers are left out: every prompt gets the rows of
+one (6 images of 2 kB of noise, 18 scores, 60 rows of steps) under a key of its own, so what is measured is what the job
+around the models costs. Prints JSON. The second and third part are processes of their own, as a user starts them.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.load import load_config
+from pipeline import driver
+from pipeline.plan import Plan, make_plan
+from pipeline.progress import Reporter
+from pipeline.records import SCHEMAS, finished_keys
+from pipeline.task import PromptResult, PromptTask
+
+ROOT = Path(__file__).parents[1]
+IMAGE_BYTES = 2000
+
+
+def overrides(folder: Path) -> list[str]:
+    return [f"prompts.file={folder / 'prompts.txt'}", f"output={folder / 'run'}", "method=srsoup", "steps=5",
+            "soup.steps=2"]  # fmt: skip
+
+
+def rows_of(task: PromptTask, images: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a prompt, as long as real ones."""
+    weights, rewards = range(len(task.weights)), (*task.guided, *task.held_out)
+    about = {"key": task.key, "prompt_id": task.prompt.prompt_id, "prompt": task.prompt.text, "method": task.method}
+    samples = [
+        about | {"source": task.prompt.source, "seed": task.seed, "weight_index": i, "weights": list(task.weights[i]),
+                 "image": {"bytes": images[i], "path": None}, "width": 64, "height": 64}
+        for i in weights
+    ]  # fmt: skip
+    scores = [
+        {"key": task.key, "weight_index": i, "reward": reward, "role": "guided", "value": 1.0 / (i + 3)}
+        for i in weights for reward in rewards
+    ]  # fmt: skip
+    steps = [
+        {"key": task.key, "step": step, "timestep": 999 - step, "phase": "soup", "sigma": 0.1, "weight_index": i,
+         "reward": reward, "gradient_norm": 1.0 / (i + 3), "reward_mean": 0.3, "reward_std": 0.1}
+        for step in range(5) for i in weights for reward in task.guided
+    ]  # fmt: skip
+    costs = about | {"seed": task.seed, "queries": 800, "decodes": 358, "denoises": 30, "seconds_total": 1.0}
+    return {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}
+
+
+def computed(_: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Generator[PromptResult, None, None]:
+    """What stands in for the workers: every prompt is done at once."""
+    noise = np.random.default_rng(0)
+    reporter.started()
+    for task in tasks:
+        yield PromptResult(task.key, rows_of(task, [noise.bytes(IMAGE_BYTES) for _ in task.weights]))
+
+
+def drive(plan: Plan) -> dict[str, float]:
+    """The real driver on prompts that cost nothing."""
+    driver._run_here = computed
+    start, cpu = time.monotonic(), time.process_time()
+    driver.execute([plan], local=True, reporter=Reporter(plan.n_prompts, 0, 0))
+    return {
+        "driver_seconds": time.monotonic() - start,
+        "driver_cpu_seconds": time.process_time() - cpu,
+        "driver_peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def timed(*arguments: str) -> tuple[float, str]:
+    """Seconds of a command of ours, from a cold start of Python, and the last line that it prints."""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - start, done.stdout.strip()
+
+
+def measure(prompts: int, folder: Path) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prompts.txt").write_text("".join(f"a painting of animal number {i}\n" for i in range(prompts)))
+    config, run = ROOT / "configs" / "demo.yaml", folder / "run"
+    start = time.monotonic()
+    plan = make_plan(load_config(config, overrides(folder)), str)
+    figures: dict[str, Any] = {"prompts": prompts, "plan_seconds": time.monotonic() - start}
+    figures |= drive(plan)
+    start = time.monotonic()
+    assert len(finished_keys(run)) == prompts
+    figures["resume_scan_seconds"] = time.monotonic() - start
+    figures["resumed_command_seconds"], _ = timed("run", str(config), *overrides(folder))
+    figures["status_seconds"], figures["status"] = timed("status", str(run))
+    figures["files"] = sum(len(list((run / table).glob("*.parquet"))) for table in SCHEMAS)
+    figures["megabytes"] = sum(path.stat().st_size for path in run.rglob("*.parquet")) / 1e6
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, required=True)
+    told = parser.parse_args()
+    print(json.dumps(measure(told.prompts, told.folder), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The columns of a run's tables."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# The `Image` feature of Hugging Face `datasets` is recognised by this entry of the schema's metadata.
+IMAGE_FEATURE = {b"huggingface": b'{"info": {"features": {"image": {"_type": "Image"}}}}'}
+
+SAMPLES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("source", pa.string()),
+        ("style", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("weight_index", pa.int32()),
+        ("weights", pa.list_(pa.float64())),
+        ("image", IMAGE),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("weight_index", pa.int32()),
+        ("reward", pa.string()),
+        ("role", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+STEPS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("step", pa.int32()),
+        ("timestep", pa.int32()),
+        ("phase", pa.string()),
+        ("sigma", pa.float64()),
+        ("weight_index", pa.int32()),
+        ("reward", pa.string()),
+        ("gradient_norm", pa.float64()),
+        ("reward_mean", pa.float64()),
+        ("reward_std", pa.float64()),
+        ("overlap_q25", pa.float64()),
+        ("overlap_q50", pa.float64()),
+        ("overlap_q75", pa.float64()),
+    ]
+)
+COSTS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("queries", pa.int64()),
+        ("queries_by_reward", pa.map_(pa.string(), pa.int64())),
+        ("decodes", pa.int64()),
+        ("denoises", pa.int64()),
+        ("seconds_total", pa.float64()),
+        ("seconds_denoise", pa.float64()),
+        ("seconds_lookahead", pa.float64()),
+        ("seconds_decode", pa.float64()),
+        ("seconds_reward", pa.float64()),
+        ("seconds_wait", pa.float64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("attempts", pa.int32()),
+    ]
+)
+FAILURES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("error_class", pa.string()),
+        ("message", pa.string()),
+        ("traceback", pa.string()),
+        ("attempts", pa.int32()),
+    ]
+)
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "samples": SAMPLES,
+    "scores": SCORES,
+    "steps": STEPS,
+    "costs": COSTS,
+    "failures": FAILURES,
+}
