@@ -106,7 +106,7 @@ class RaySession:
                 pending[self._cell.run.remote(task)] = task
             if not pending:
                 return
-            ready, _ = ray.wait(list(pending), num_returns=len(pending), timeout=POLL_SECONDS)
+            ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             try:
                 on_progress(self._before.plus(*ray.get(self._cell.progress.remote(), timeout=CELL_SECONDS)))
                 done = [(reference, *ray.get(reference, timeout=CELL_SECONDS)) for reference in ready]

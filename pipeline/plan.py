@@ -23,6 +23,7 @@ from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
 from pipeline.task import PromptTask
 from rewards import registry
+from rewards.base import RewardError
 from rewards.plugin import Plugin
 
 # How the judge is asked, not what.
@@ -235,6 +236,17 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     allowed=", ".join(known),
                     mend=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
                 )
+            try:
+                registry.create(name)
+            except (ImportError, AttributeError, RewardError) as error:
+                raise RequestError(
+                    file=origin(f"rewards.{role}"),
+                    key=f"rewards.{role}.{index}",
+                    value=name,
+                    problem=f"it cannot be made: {error}",
+                    allowed="a reward that its package or plugin declares soundly",
+                    mend="mend it where it is defined; `srsoup rewards --check` tells more",
+                ) from error
 
 
 def _check_reference_point(config: RunConfig, origin: Origin) -> None:

@@ -82,7 +82,6 @@ COSTS = pa.schema(
         ("seconds_wait", pa.float64()),
         ("peak_memory_bytes", pa.int64()),
         ("attempts", pa.int32()),
-        ("chunk", pa.int32()),
     ]
 )
 FAILURES = pa.schema(

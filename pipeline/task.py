@@ -281,5 +281,4 @@ def _cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) ->
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
         "attempts": 1 + meter.retries,
-        "chunk": task.chunk,
     }
