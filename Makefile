@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help setup demo test check mini clean
+.PHONY: help setup demo test chaos check mini clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,8 +21,11 @@ demo: $(STAMP) ## make six fronts on the embedded model (minutes, CPU) and the r
 	$(BIN)/srsoup report runs/demo
 	@echo "open: $(CURDIR)/runs/demo/report/index.html"
 
-test: $(STAMP) ## run all tests that need no GPU
-	$(BIN)/pytest -m "$(if $(shell command -v chromium),not gpu,not gpu and not browser)"
+test: $(STAMP) ## run the tests that need no GPU
+	$(BIN)/pytest -m "not gpu and not chaos$(if $(shell command -v chromium),, and not browser)"
+
+chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)
+	$(BIN)/pytest -m chaos
 
 check: $(STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .

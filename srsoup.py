@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,20 @@ from configs.load import load_config
 from pipeline.commands import app
 from pipeline.reward_commands import rewards, score
 
-__all__ = ["app", "load_config", "main"]
+if TYPE_CHECKING:
+    from pipeline.library import Front, sample_front
+
+__all__ = ["Front", "app", "load_config", "main", "sample_front"]
+
+
+def __getattr__(name: str) -> Any:
+    """The library's names, imported when asked for: the command line's help needs no torch."""
+    if name in ("Front", "sample_front"):
+        from pipeline import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 app.command()(rewards)
 app.command()(score)

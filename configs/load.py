@@ -1,7 +1,7 @@
 """Reading a configuration: one YAML file, and `a.b=value` on top of it. Data only, never code."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,10 +36,23 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = Fals
     for override in overrides:
         from_command_line.add(_override(data, override, from_command_line))
     _resolve_paths(data, Path.cwd())
+    return checked_config(data, str(path), from_command_line)
+
+
+def checked_config(data: dict[str, Any], file: str, overrides: Collection[tuple[str, ...]] = ()) -> RunConfig:
+    """A configuration from plain data.
+
+    Args:
+        file: what told the data, for messages.
+        overrides: keys that the command line told instead.
+
+    Raises:
+        RequestError: as of `load_config`.
+    """
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
-        raise _request_error(error, data, str(path), from_command_line) from error
+        raise _request_error(error, data, file, overrides) from error
 
 
 def origin(key: str, path: Path, overrides: Sequence[str]) -> str:
@@ -148,7 +161,7 @@ def _named_parts(data: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, 
 
 
 def _request_error(
-    error: ValidationError, data: dict[str, Any], file: str, overrides: set[tuple[str, ...]]
+    error: ValidationError, data: dict[str, Any], file: str, overrides: Collection[tuple[str, ...]]
 ) -> RequestError:
     """The first problem as a RequestError."""
     problems = error.errors()
@@ -178,7 +191,7 @@ def _request_error(
 def _error(
     data: dict[str, Any],
     file: str,
-    overrides: set[tuple[str, ...]],
+    overrides: Collection[tuple[str, ...]],
     location: tuple[str, ...],
     problem: str,
     allowed: str,

@@ -4,12 +4,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from diffusion.families import FAMILIES
-from diffusion.folder import pipeline_class
+from diffusion.errors import ModelError
+from diffusion.families import FAMILIES, Family
+from diffusion.folder import check_denoiser, check_scheduler, pipeline_class
 from diffusion.source import Source, metadata_folder
 
 
@@ -98,6 +99,43 @@ def load_model(source: Source, sampling: Sampling, device: str) -> DiffusionMode
     Raises:
         ModelError: there is no such model, or its pipeline is of a family that is not supported.
     """
-    module, name = FAMILIES[pipeline_class(metadata_folder(source))].model.split(":")
-    model: DiffusionModel = getattr(import_module(module), name)(source, sampling, device)
+    model: DiffusionModel = _model_class(pipeline_class(metadata_folder(source)))(source, sampling, device)
     return model
+
+
+def take_pipeline(pipe: Any, sampling: Sampling) -> DiffusionModel:
+    """A model from a diffusers pipeline that is loaded already, where it is: weights, adapters and device are its own.
+
+    Of its settings the scheduler's betas (or shift), prediction type and spacing count. The VAE of an SDXL in float16
+    is made float32 where it overflows, as the pipeline itself does when it decodes.
+
+    Args:
+        pipe: of the class that a family names, not of one derived from it.
+        sampling: `dtype` is the denoiser's; what concerns memory is the pipeline's own affair.
+
+    Raises:
+        ModelError: its family is not supported, or its scheduler or denoiser is not what the family has.
+    """
+    name, family = type(pipe).__name__, pipeline_family(pipe)
+    scheduler = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}
+    check_scheduler("the pipeline", name, scheduler, sampling.steps)
+    check_denoiser("the pipeline", family, getattr(pipe, family.denoiser).config, pipe.vae.config)
+    model: DiffusionModel = _model_class(name)(pipe, sampling, str(pipe.device))
+    return model
+
+
+def pipeline_family(pipe: Any) -> Family:
+    """The family of a diffusers pipeline that is loaded already, by its class.
+
+    Raises:
+        ModelError: it is not supported.
+    """
+    name = type(pipe).__name__
+    if name not in FAMILIES:
+        raise ModelError(f"the pipeline is a {name}", ", ".join(FAMILIES), "load a text-to-image model of such a class")
+    return FAMILIES[name]
+
+
+def _model_class(pipeline: str) -> Any:
+    module, name = FAMILIES[pipeline].model.split(":")
+    return getattr(import_module(module), name)

@@ -1,6 +1,7 @@
 """Checks of a model folder that need no weight to be loaded. Reads JSON; imports no torch."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
                 "save the pipeline again with save_pretrained(safe_serialization=True)",
             )
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
-    _check_scheduler(folder, pipeline, scheduler, steps)
-    _check_denoiser(folder, family)
+    check_scheduler(str(folder), pipeline, scheduler, steps)
+    check_denoiser(str(folder), family, *(_read(folder / part / "config.json") for part in (family.denoiser, "vae")))
     return pipeline
 
 
@@ -78,7 +79,14 @@ def attention_width(folder: Path, family: Family) -> int:
     return int(config["cross_attention_dim"])
 
 
-def _check_scheduler(folder: Path, pipeline: str, config: dict[str, Any], steps: int) -> None:
+def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps: int) -> None:
+    """Refuse a scheduler that is not of the family's process, or that was trained with too few timesteps.
+
+    Args:
+        folder: of the model, for messages.
+        config: of the scheduler, with its class as `_class_name`.
+    """
+
     def refused(problem: str, allowed: str) -> ModelError:
         return ModelError(
             f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
@@ -110,8 +118,8 @@ def _check_scheduler(folder: Path, pipeline: str, config: dict[str, Any], steps:
         )  # fmt: skip
 
 
-def _check_denoiser(folder: Path, family: Family) -> None:
-    config, vae = (_read(folder / part / "config.json") for part in (family.denoiser, "vae"))
+def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Refuse a denoiser that takes more than latents and text, by its configuration and the VAE's."""
     takes, has = config.get("in_channels"), vae.get("latent_channels")
     if None not in (takes, has) and takes != has:
         raise ModelError(

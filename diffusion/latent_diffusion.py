@@ -28,10 +28,13 @@ class LatentDiffusion(ABC):
     # What its pipeline is loaded with, besides its files.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, source: Source, sampling: Sampling, device: str = "cpu") -> None:
+    def __init__(self, source: Source | Any, sampling: Sampling, device: str = "cpu") -> None:
+        """Load a model, or take a diffusers pipeline of the family as it is (`base.take_pipeline`)."""
         self._sampling, self._device = sampling, torch.device(device)
         self._dtype = getattr(torch, sampling.dtype)
-        self._pipe = self._load(source)
+        self._pipe = self._load(source) if isinstance(source, Source) else source
+        if self._vae_overflows(self._pipe.vae.config):
+            self._pipe.vae.to(torch.float32)
         parts = (getattr(self._pipe, name) for name in self.ENCODERS)
         self._encoders = [part for part in parts if part is not None]
         for part in _modules(self._pipe):
@@ -54,8 +57,6 @@ class LatentDiffusion(ABC):
             **dict.fromkeys(absent_parts(metadata_folder(source))),
         )
         _load_adapters(pipe, source.adapters)
-        if self._vae_overflows(pipe.vae.config):
-            pipe.vae.to(torch.float32)
         if self._sampling.attention_slicing:
             pipe.enable_attention_slicing()
         if self._sampling.vae_slicing:

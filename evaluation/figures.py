@@ -52,7 +52,7 @@ def draw(
 
     `names` are the rewards' names with their units.
     """
-    with plt.rc_context(_style(9 if small else 10)):
+    with plt.rc_context(style(9 if small else 10)):
         figure, axis = plt.subplots(figsize=(3.6, 2.9) if small else (5.8, 4.0), layout="constrained")
         if len(axes) == 1:
             _draw_one(axis, points, axes[0], colours)
@@ -61,7 +61,7 @@ def draw(
             _draw_plane(axis, points, axes, colours, unguided, small)
             axis.set_xlabel(_better(names[axes[0]], small))
             axis.set_ylabel(_better(names[axes[1]], small))
-        _finish(axis)
+        finish(axis)
     return figure
 
 
@@ -77,7 +77,7 @@ def draw_by_weight(
 
     With two guided rewards the axis is the weight of the first (`weighted`), else the weights in order.
     """
-    with plt.rc_context(_style(10)):
+    with plt.rc_context(style(10)):
         figure, axis = plt.subplots(figsize=(5.8, 2.9), layout="constrained")
         for number, (label, colour) in enumerate(colours.items()):
             own = points[points["label"] == label]
@@ -96,7 +96,7 @@ def draw_by_weight(
         axis.set_ylabel(_better(name, True))
         axis.margins(y=0.15)
         axis.legend(frameon=False, labelcolor=_INK)
-        _finish(axis)
+        finish(axis)
     return figure
 
 
@@ -109,13 +109,14 @@ def _better(name: str, small: bool) -> str:
     return f"{name} →" if small else f"{name}, higher is better →"
 
 
-def _finish(axis: Axes) -> None:
+def finish(axis: Axes) -> None:
+    """What all figures of the page have: a faint grid, no frame at the top and the right."""
     axis.grid(True, color=_GREY, alpha=0.22, linewidth=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _style(size: float) -> Any:
+def style(size: float) -> Any:
     """Settings of matplotlib: text stays text in the SVG, and nothing in a name is read as mathematics."""
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     return {"svg.fonttype": "none", "font.size": size, "text.parse_math": False} | dict.fromkeys(inked, _INK)

@@ -40,6 +40,7 @@ class Plots:
     mean: Sequence[Plot]
     prompts: Sequence[Plot]
     held_out: Sequence[Plot]
+    overlap: Sequence[Plot]
 
 
 def render(

@@ -1,5 +1,6 @@
 """`write_report`: figures, CSV tables and one self-contained HTML page for one or several runs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from evaluation.ends import ends
 from evaluation.errors import ReportError
 from evaluation.fronts import mark_fronts, mean_over_prompts
 from evaluation.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
+from evaluation.overlap import draw_overlap, overlap_table
 from evaluation.page import SHOWN, Plot, Plots, render
 from evaluation.run_data import UNGUIDED, Comparison, load_runs
 
@@ -29,6 +31,7 @@ class Tables:
     below_all: HypervolumeTable
     costs: CostTable
     ends: pd.DataFrame
+    overlap: pd.DataFrame
 
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
@@ -48,11 +51,12 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         hypervolume_table(comparison, derived_point(comparison)),
         cost_table(comparison),
         ends(comparison),
+        overlap_table(comparison),
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(out, comparison, tables)
-        plots = _draw(out, comparison)
+        plots = _draw(out, comparison, tables.overlap)
         page = render(comparison, tables.volumes, tables.below_all, tables.costs, tables.ends, plots)
         (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
@@ -68,9 +72,10 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
         volumes.by_prompt.assign(**reference).to_csv(out / f"{name}.csv", index=False)
     tables.costs.rows.to_csv(out / "costs.csv", index=False)
     tables.ends.to_csv(out / "ends.csv", index=False)
+    tables.overlap.to_csv(out / "overlap.csv", index=False)
 
 
-def _draw(out: Path, comparison: Comparison) -> Plots:
+def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
     unguided = [label for label in comparison.labels if comparison.method(label) == UNGUIDED]
     colours = figures.palette(comparison.labels, unguided)
     names = {reward: _with_unit(reward, comparison.unit(reward)) for reward in comparison.rewards}
@@ -94,7 +99,23 @@ def _draw(out: Path, comparison: Comparison) -> Plots:
         [front(means, axes, "front_mean", "") for axes in axes_list],
         [front(by_prompt[key], axes, f"front_{key}", prompt) for key, prompt in shown for axes in axes_list],
         [held_out(reward) for reward in comparison.held_out],
+        _draw_overlaps(out, comparison, overlap),
     )
+
+
+def _draw_overlaps(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> list[Plot]:
+    """A figure for each label that has an overlap of two different distributions."""
+    plots = []
+    for number, label in enumerate(comparison.labels, 1):
+        rows, points = overlap[overlap["label"] == label], comparison.of(label).drop_duplicates("weight_index")
+        # One reward alone has one exemplar and nothing beside it.
+        if rows.empty or len(comparison.guided) == 1:
+            continue
+        weights = dict(zip(points["weight_index"], points["weights"], strict=True))
+        # A label may hold a path; in the name of a file it is letters and digits.
+        stem = f"overlap_{number}_" + re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-")
+        plots.append(Plot(figures.save(draw_overlap(rows, weights, comparison.guided), out / stem[:80]), label))
+    return plots
 
 
 def _with_unit(reward: str, unit: str) -> str:

@@ -20,9 +20,9 @@ class RunData:
     """The finished prompts of one run.
 
     `points` has one row per sample: run, key, prompt_id, prompt, method, seed, weight_index, weights (a
-    list, or None for the unguided model), image (PNG bytes), and one column per reward. `costs` and
-    `failures` are the run's tables with a column `run`. `name` is the configuration's; in a comparison of
-    runs that share one, the folder is added.
+    list, or None for the unguided model), image (PNG bytes), and one column per reward. `costs`, `steps` (with
+    the method) and `failures` are the run's tables with a column `run`. `name` is the configuration's; in a
+    comparison of runs that share one, the folder is added.
     """
 
     path: Path
@@ -32,6 +32,7 @@ class RunData:
     held_out: tuple[str, ...]
     points: pd.DataFrame
     costs: pd.DataFrame
+    steps: pd.DataFrame
     failures: pd.DataFrame
 
     @property
@@ -50,6 +51,7 @@ class Comparison:
     labels: tuple[str, ...]
     points: pd.DataFrame
     costs: pd.DataFrame
+    steps: pd.DataFrame
     failures: pd.DataFrame
 
     @property
@@ -113,7 +115,9 @@ def load_run(path: Path) -> RunData:
         )
     points = _join(path, tables, guided + held_out)
     name = str(config["name"])
-    return RunData(path, name, document, guided, held_out, points, tables["costs"], tables["failures"])
+    costs = tables["costs"]
+    steps = tables["steps"].merge(costs[["key", "method"]], on="key", validate="many_to_one")
+    return RunData(path, name, document, guided, held_out, points, costs, steps, tables["failures"])
 
 
 def load_runs(paths: Sequence[Path]) -> Comparison:
@@ -135,12 +139,13 @@ def load_runs(paths: Sequence[Path]) -> Comparison:
             )
     runs = [replace(run, name=name) for run, name in zip(runs, _names(runs), strict=True)]
     frames = [
-        tuple(_labelled(frame, run.name, len(runs)) for frame in (run.points, run.costs, run.failures)) for run in runs
+        tuple(_labelled(frame, run.name, len(runs)) for frame in (run.points, run.costs, run.steps, run.failures))
+        for run in runs
     ]
-    points, costs, failures = (pd.concat(parts, ignore_index=True) for parts in zip(*frames, strict=True))
+    points, costs, steps, failures = (pd.concat(parts, ignore_index=True) for parts in zip(*frames, strict=True))
     held_out = dict.fromkeys(reward for run in runs for reward in run.held_out if reward not in first.guided)
     labels = _ordered_labels(points)
-    return Comparison(tuple(runs), first.guided, tuple(held_out), labels, points, costs, failures)
+    return Comparison(tuple(runs), first.guided, tuple(held_out), labels, points, costs, steps, failures)
 
 
 def _read_document(path: Path) -> Mapping[str, Any]:
@@ -162,7 +167,7 @@ def _read_document(path: Path) -> Mapping[str, Any]:
 def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
     """The tables of one moment: keys are looked up once, so that a run can be read while it goes on."""
     done = finished_keys(path)
-    keys = dict.fromkeys(("samples", "scores", "costs"), done) | {"failures": failed_keys(path) - done}
+    keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
     try:
         return {
             table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict") for table, wanted in keys.items()

@@ -187,13 +187,17 @@ def compact_run(run: RunFolder) -> None:
 
 @app.command()
 def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, plugin: Plugins = None) -> None:
-    """Check a request and print what it would do, without loading a model. Exit status 2 if it is wrong.
+    """Check a request and print what it would do and need, without loading a model. Exit status 2 if it is wrong.
+
+    Downloads are named with their sizes, and GPU memory and hours with the measurement that they rest on; what nobody
+    has measured is said to be not known.
 
     Of a sweep, by its own key `sweep` or by --over, every point is checked.
     """
     with request_errors():
         swept = over or is_sweep(config)
         plans = planned_sweep(config, overrides, over, plugin) if swept else [planned(config, overrides, plugin)]
-        from pipeline.plan_table import plan_table, sweep_table
+        from pipeline.plan_table import needs_table, plan_table, sweep_table
 
-        Console().print(sweep_table(plans) if swept else plan_table(plans[0]))
+        tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
+        Console().print(*tables)

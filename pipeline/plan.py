@@ -23,6 +23,7 @@ from pipeline.prompts import Prompt, read_prompts
 from pipeline.records import finished_keys
 from pipeline.task import PromptTask
 from rewards import registry
+from rewards.base import RewardError
 from rewards.plugin import Plugin
 
 # How the judge is asked, not what.
@@ -158,7 +159,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     prompts = read_prompts(config.prompts)
     decisive = _decisive(config, plugins)
     tasks = tuple(
-        _task(config, prompt, index, method, revision, decisive)
+        prompt_task(config, prompt, index, method, revision, decisive)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
@@ -181,7 +182,7 @@ def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
     return {plugin.name: plugin.sha256 for plugin in plugins}
 
 
-def _task(
+def prompt_task(
     config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str, decisive: dict[str, Any]
 ) -> PromptTask:
     """The task of one prompt's seed number `index`, 0-based, and one method."""
@@ -235,6 +236,17 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     allowed=", ".join(known),
                     mend=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
                 )
+            try:
+                registry.create(name)
+            except (ImportError, AttributeError, RewardError) as error:
+                raise RequestError(
+                    file=origin(f"rewards.{role}"),
+                    key=f"rewards.{role}.{index}",
+                    value=name,
+                    problem=f"it cannot be made: {error}",
+                    allowed="a reward that its package or plugin declares soundly",
+                    mend="mend it where it is defined; `srsoup rewards --check` tells more",
+                ) from error
 
 
 def _check_reference_point(config: RunConfig, origin: Origin) -> None:

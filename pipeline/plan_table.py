@@ -7,6 +7,8 @@ from typing import Literal
 from rich.table import Table
 
 from diffusion.source import EMBEDDED
+from pipeline.downloads import Download, model_downloads, reward_downloads, size_text
+from pipeline.expectations import gpu_hours, gpu_memory
 from pipeline.plan import Plan, expected_cost
 
 # Seconds of one CPU core for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
@@ -30,7 +32,8 @@ def plan_table(plan: Plan) -> Table:
     queries, decodes = _total(plan)
     table.add_row("in all", f"{queries:,} queries, {decodes:,} decodes")
     table.add_row("done already", f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts")
-    table.add_row("seconds expected", _expected_seconds(plan))
+    for heading, text in needs([plan]):
+        table.add_row(heading, text)
     actors = config.compute.diffusion_actors
     table.add_row("diffusion actors", "one a GPU, or one a CPU core without" if actors == "auto" else str(actors))
     table.add_row("output", str(plan.folder))
@@ -62,10 +65,42 @@ def _total(plan: Plan) -> tuple[int, int]:
     return sum(cost.queries for cost in costs), sum(cost.decodes for cost in costs)
 
 
-def _expected_seconds(plan: Plan) -> str:
-    if plan.config.model.name != EMBEDDED:
-        return "unknown for this model: run one prompt (prompts.limit=1) and read its costs"
-    candidates = sum(expected_cost(task, plan.config.steps).decodes for task in plan.open_tasks)
-    actors = plan.config.compute.diffusion_actors
+def needs_table(plans: Sequence[Plan]) -> Table:
+    """A table of what the points of a sweep need together; they differ in no model and no reward that is not listed."""
+    table = Table(title="what the sweep needs", show_header=False, title_justify="left")
+    for heading, text in needs(plans):
+        table.add_row(heading, text)
+    return table
+
+
+def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+    """Downloads with their sizes, memory and time, of plans that are run as one job. Nothing is loaded or fetched."""
+    configs = [plan.config for plan in plans]
+    rewards = dict.fromkeys(name for c in configs for name in (*c.rewards.guided, *c.rewards.held_out))
+    models = dict.fromkeys(download for config in configs for download in model_downloads(config.model))
+    rows = [("model download", _listed(tuple(models))), ("reward downloads", _listed(reward_downloads(tuple(rewards))))]
+    if all(config.model.name == EMBEDDED for config in configs):
+        return [*rows, ("GPU", "none is needed"), ("seconds expected", _expected_seconds(plans))]
+    hours = gpu_hours(plans)
+    unknown = "not known for this model: run one prompt (prompts.limit=1) and read its costs"
+    memory = "\n".join(dict.fromkeys(gpu_memory(config) for config in configs))
+    return [*rows, ("GPU memory", memory), ("GPU hours", unknown if hours is None else str(hours))]
+
+
+def _listed(downloads: Sequence[Download]) -> str:
+    """Each download in a line, and the sum of what is known and not here yet."""
+    if not downloads:
+        return "none"
+    missing = [download.size for download in downloads if not download.here]
+    known = sum(size for size in missing if size is not None)
+    unknown = sum(size is None for size in missing)
+    files = "1 of a size" if unknown == 1 else f"{unknown} of sizes"
+    total = size_text(known) + (f" and {files} not known" if unknown else "")
+    return "\n".join([*map(str, downloads), f"in all to get: {total}"])
+
+
+def _expected_seconds(plans: Sequence[Plan]) -> str:
+    candidates = sum(expected_cost(task, plan.config.steps).decodes for plan in plans for task in plan.open_tasks)
+    actors = plans[0].config.compute.diffusion_actors
     cores = min(os.cpu_count() or 1, actors if actors != "auto" else os.cpu_count() or 1)
     return f"about {candidates * EMBEDDED_SECONDS_PER_CANDIDATE / cores:,.0f} on {cores} CPU cores"

@@ -10,8 +10,7 @@ WEIGHTS = WeightFile(
     "yuvalkirstain/PickScore_v1",
     "a4e4367c6dfa7288a00c550414478f865b875800",
     "model.safetensors",
-    # Not learnt yet: no public record that could be read here holds it.
-    sha256=None,
+    sha256="ef31ef6fc5ff4d9bb90dd232df4e145887ba62c5a03aa2841415f8c25f18d52e",
 )
 
 

@@ -21,11 +21,13 @@ CALL_SECONDS = 8
 
 # A reward of somebody else's package, announced as theirs are; a prompt says what becomes of it.
 FAULTY = """
-import os, signal, time
+import dataclasses, os, signal, time
 import torch
 from rewards.colorfulness import Colorfulness
 
 class Faulty(Colorfulness):
+    info = dataclasses.replace(Colorfulness.info, name="faulty")
+
     def setup(self, device):
         if "FAULTY_SETUP" in os.environ:
             raise OSError("no weights for faulty")
@@ -99,7 +101,7 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_environment: dict[str, str]) -> None:
     done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_SETUP": "1"})
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -107,7 +109,7 @@ def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_env
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
     tmp_path: Path, faulty_environment: dict[str, str]
 ) -> None:
@@ -142,7 +144,7 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_worker_that_is_alive_but_never_answers_is_replaced(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "local", *SMALL, "--local")
     arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=1", f"compute.call_seconds={CALL_SECONDS}")
@@ -176,7 +178,7 @@ def driver_of(process: psutil.Process) -> int | None:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_node_dies_and_another_joins_and_the_bits_are_the_same(tmp_path: Path) -> None:
     longer = ["steps=6", "queries=8", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab, owl, lobster]"]

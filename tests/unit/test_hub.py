@@ -175,11 +175,7 @@ def test_nothing_is_downloaded_offline(github: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("file", ALL, ids=str)
 def test_every_file_of_ours_is_pinned(file: WeightFile) -> None:
     assert len(file.revision) == 40 and set(file.revision) <= set("0123456789abcdef")
-    if file is PICKSCORE:
-        # Not known yet; when it is, this line goes and the README's with it.
-        assert file.sha256 is None
-    else:
-        assert len(str(file.sha256)) == 64 and set(str(file.sha256)) <= set("0123456789abcdef")
+    assert len(str(file.sha256)) == 64 and set(str(file.sha256)) <= set("0123456789abcdef")
 
 
 def test_the_head_of_github_is_asked_by_an_escaped_address() -> None:

@@ -1,0 +1,1 @@
+"""What the notebooks compute, as modules that the tests run."""

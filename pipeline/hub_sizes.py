@@ -1,0 +1,65 @@
+"""Sizes of the pinned files on the hub that the experiments read: literal, each from a record that can be looked up.
+
+The hub shows them at https://huggingface.co/<repository>/tree/<revision>. None was fetched here: the bytes of models
+are from listings of the hub's API (`HfApi.model_info(files_metadata=True)`) that others have published, of files pinned
+by SHA-256 from records of that very content; where only the hub's page is known, they have its three digits. A file or
+a revision that is not in these tables has no known size.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The weights of a model that are read without a `variant`.
+
+    Attributes:
+        parts: folder of the pipeline -> bytes of its safetensors.
+        bytes_per_weight: as stored.
+    """
+
+    parts: dict[str, int]
+    bytes_per_weight: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+
+# (repository, revision) -> size.
+MODELS = {
+    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"): ModelSize(
+        {"text_encoder": 492_265_874, "unet": 3_438_167_540, "vae": 334_643_276}, 4
+    ),
+    ("stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"): ModelSize(
+        {"text_encoder": 492_265_168, "text_encoder_2": 2_778_702_264, "unet": 10_270_077_736, "vae": 334_643_268}, 4
+    ),
+    # By the pages of copies of the repository, three digits; the text encoders' two variants are of one size.
+    ("stabilityai/stable-diffusion-3.5-medium", "b940f670f0eda2d07fbb75229e779da1ad11eb80"): ModelSize(
+        {
+            "text_encoder": 247_000_000,
+            "text_encoder_2": 1_390_000_000,
+            "text_encoder_3": 4_990_000_000 + 4_530_000_000,
+            "transformer": 4_940_000_000,
+            "vae": 168_000_000,
+        },
+        2,
+    ),
+}
+
+# (repository, revision, file) -> bytes, of the rewards' weight files.
+FILES = {
+    ("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", "model.safetensors"): 1_710_540_580,
+    # An LFS pointer to the same SHA-256: huggingface.co/spaces/xswu/HPSv2/commit/1ba69c8.
+    ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2_compressed.pt"): 1_972_484_501,
+    ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2.1_compressed.pt"): 1_972_490_005,
+    # The hub's page of the file at this revision.
+    ("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors"): 3_940_000_000,
+    # The hub's page of the same SHA-256.
+    ("THUDM/ImageReward", "5736be03b2652728fb87788c9797b0570450ab72", "ImageReward.pt"): 1_790_000_000,
+    (
+        "christophschuhmann/improved-aesthetic-predictor",
+        "6934dd81792f086e613a121dbce43082cb8be85e",
+        "sac+logos+ava1-l14-linearMSE.pth",
+    ): 3_714_759,
+}
