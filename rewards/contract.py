@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rewards.base import Reward, RewardInfo, checked_score
+from rewards.base import Reward, RewardError, RewardInfo, checked_score
 from rewards.probe import Probe, expect, expect_refused, expect_spoiled_refused, unlike_images
 
 PROMPTS = ("a cheetah", "an owl", "a fish", "a snail", "a rabbit", "a bear")
@@ -56,7 +56,7 @@ def info_is_filled_in(probe: Probe) -> None:
     expect(bool(info.description.strip() and info.source.strip()), "description or source is empty")
     low, high = info.range
     expect(low < high, f"range is {info.range}; the first must be below the second")
-    for flag in ("reads_prompt", "differentiable", "batch_sensitive"):
+    for flag in ("reads_prompt", "differentiable", "batch_sensitive", "any_prompt"):
         expect(isinstance(getattr(info, flag), bool), f"{flag} is {getattr(info, flag)!r}, not a bool")
 
 
@@ -121,9 +121,13 @@ def prompts_go_with_their_images(probe: Probe) -> None:
 
 
 def prompts_may_be_any_text(probe: Probe) -> None:
-    """Paths, line ends, quotes, emoji, nothing and 5,000 characters are texts like any other."""
-    image = probe.images[-1:].expand(len(ODD_PROMPTS), -1, -1, -1)
-    probe.expect_same(probe.ask(image, ODD_PROMPTS), probe.ask(image, ODD_PROMPTS), "odd prompts, twice")
+    """Paths, line ends, quotes, emoji, nothing and 5,000 characters are texts like any other.
+
+    Where `any_prompt` is not declared they may be refused, by a RewardError that names the reward.
+    """
+    odd = ODD_PROMPTS if probe.reward.info.any_prompt else [p for p in ODD_PROMPTS if not _refused(probe, p)]
+    image = probe.images[-1:].expand(len(odd), -1, -1, -1)
+    probe.expect_same(probe.ask(image, odd), probe.ask(image, odd), "odd prompts, twice")
 
 
 def input_is_untouched(probe: Probe) -> None:
@@ -231,6 +235,15 @@ CHECKS: tuple[Check, ...] = (
     a_broken_answer_is_an_error,
 )
 LIFECYCLE: tuple[LifecycleCheck, ...] = (closes_twice, closes_without_setup, two_of_them_agree)
+
+
+def _refused(probe: Probe, prompt: str) -> bool:
+    try:
+        probe.ask(probe.images[-1:], [prompt])
+    except RewardError as error:
+        expect(probe.reward.info.name in str(error), f"the error for {prompt!r:.20} lacks the reward's name: {error}")
+        return True
+    return False
 
 
 def _failure(name: str, call: Callable[..., None], *arguments: object) -> list[Exception]:

