@@ -120,7 +120,7 @@ def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "local", *SMALL, "--local")
