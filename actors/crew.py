@@ -14,10 +14,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 from actors.protocol import ChunkTooLarge, InputLost, StartFailed, WorkerDied, WorkerOverdue, WorkersLost
 from actors.transport import Limits, Member, Part, Transport
+from actors.watch import Unwatched, Watch
 from configs.errors import RequestError
 
 # One call being computed and one waiting behind it keep an actor busy; more would only hold memory.
@@ -50,6 +52,7 @@ class Call:
 class Seat:
     """A live actor, its calls in the order in which it computes them, and who killed it."""
 
+    number: int
     actor: Any
     node: str
     calls: deque[Call] = field(default_factory=deque)
@@ -65,8 +68,10 @@ class Unblamed(Exception):
 class Crew(Generic[A]):
     """Equal actors behind one queue; first come, first served."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Watch | None = None) -> None:
         self._transport, self._size, self._limits = transport, size, limits
+        self._watch = watch or Unwatched()
+        self._numbers = count()
         self._seats: list[Seat] = []
         self._waiting: deque[Call] = deque()
         self._pace: dict[str, float] = {}
@@ -124,6 +129,7 @@ class Crew(Generic[A]):
             else:
                 held.append(call)
         self._waiting.extendleft(reversed(held))
+        self._watch.waiting(len(self._waiting))
 
     def _pick(self, call: Call) -> Seat | None:
         seats = [seat for seat in self._seats if seat not in call.avoid] or self._seats
@@ -145,7 +151,7 @@ class Crew(Generic[A]):
                     self._begin(call)
                 value = await call.use(seat.actor)
         except WorkerDied as error:
-            self._lose(seat, blame=None if error.preempted else seat.calls[0])
+            self._lose(seat, str(error), blame=None if error.preempted else seat.calls[0])
             self._settle(seat, call, error if seat.blamed is call else Unblamed())
         except Exception as error:
             if not call.limit or not call.limit.expired():
@@ -153,12 +159,12 @@ class Crew(Generic[A]):
                     call.avoid.add(seat)
                 self._settle(seat, call, error)
                 return
-            self._lose(seat, blame=call)
             overdue = WorkerOverdue(f"no answer within {self._limits.call_seconds:g} s")
+            self._lose(seat, str(overdue), blame=call)
             self._settle(seat, call, overdue if seat.blamed is call else Unblamed())
         else:
             seat.strikes = 0
-            self._measure(call)
+            self._measure(seat, call)
             self._settle(seat, call, Part(value, seat.node))
 
     def _begin(self, call: Call) -> None:
@@ -167,8 +173,10 @@ class Crew(Generic[A]):
         if call.limit:
             call.limit.reschedule(call.began + self._limits.call_seconds)
 
-    def _measure(self, call: Call) -> None:
-        pace = (asyncio.get_running_loop().time() - call.began) / max(call.rows, 1)
+    def _measure(self, seat: Seat, call: Call) -> None:
+        seconds = asyncio.get_running_loop().time() - call.began
+        self._watch.computed(seat.number, call.kind, call.rows, seconds)
+        pace = seconds / max(call.rows, 1)
         known = self._pace.get(call.kind, pace)
         self._pace[call.kind] = known + NEWEST * (pace - known)
 
@@ -178,6 +186,8 @@ class Crew(Generic[A]):
             self._begin(seat.calls[0])
         if not call.outcome.done():
             if isinstance(outcome, Exception):
+                if not isinstance(outcome, Unblamed):
+                    self._watch.failed(call.kind, f"{type(outcome).__name__}: {outcome}")
                 call.outcome.set_exception(outcome)
             else:
                 call.outcome.set_result(outcome)
@@ -187,12 +197,13 @@ class Crew(Generic[A]):
         """An actor raised where another had no trouble."""
         seat.strikes += 1
         if seat.strikes >= self._limits.strikes:
-            self._lose(seat, blame=None)
+            self._lose(seat, "it raised where others had no trouble", blame=None)
 
-    def _lose(self, seat: Seat, blame: Call | None) -> None:
+    def _lose(self, seat: Seat, why: str, blame: Call | None) -> None:
         """Take an actor out and start another in its place. Only the first to tell of its end is heard."""
         if seat.lost:
             return
+        self._watch.left(seat.number, why)
         seat.lost, seat.blamed = True, blame
         self._seats.remove(seat)
         self._transport.stop(seat.actor)
@@ -206,14 +217,17 @@ class Crew(Generic[A]):
             try:
                 member = await self._start()
             except WorkerDied as error:
+                self._watch.start_failed(str(error))
                 self._broken, deaths = error, deaths + 1
             except RequestError as error:  # asking again makes it no better
                 self._broken, failures = error, self._limits.starts
             except Exception as error:
+                self._watch.start_failed(str(error))
                 self._broken, failures = error, failures + 1
                 await asyncio.sleep(PAUSE_SECONDS * 2**failures)
             else:
-                self._seats.append(Seat(*member))
+                self._seats.append(Seat(next(self._numbers), *member))
+                self._watch.joined(self._seats[-1].number, member.node)
                 break
         else:
             self._given_up += 1

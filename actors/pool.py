@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from actors.crew import Call, Crew, Seat, Unblamed
 from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
 from actors.transport import Answer, Limits, Part, Transport
+from actors.watch import Watch
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -40,8 +41,8 @@ class _Work(Generic[A, T]):
 class Pool(Generic[A]):
     """Equal actors that are called as one, with retries."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
-        self._crew, self._limits = Crew(transport, size, limits), limits
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Watch | None = None) -> None:
+        self._crew, self._limits = Crew(transport, size, limits, watch), limits
 
     async def open(self) -> None:
         """Start all actors.

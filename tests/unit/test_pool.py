@@ -349,3 +349,44 @@ async def test_sixty_four_actors_are_kept_busy(pool: Pool, transport: FakeTransp
     start = now()
     await names(pool, 64 * 50, seconds=0.18)
     assert now() - start == pytest.approx(50 * 0.18)
+
+
+class Notes:
+    """A watch that writes all down."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        return lambda *facts: self.told.append((event, *facts))
+
+
+def test_a_watch_is_told_who_comes_and_goes_and_what_each_computed() -> None:
+    notes, transport = Notes(), FakeTransport(fails=1)
+
+    async def deadly(actor: FakeActor) -> None:
+        await asyncio.sleep(2.0)
+        actor.death.set()
+        await asyncio.sleep(1)
+
+    async def whole() -> None:
+        pool = Pool(transport, 1, Limits(call_seconds=60.0, deaths=1), notes)
+        await pool.open()
+        await pool.call("decode", 3, lambda actor, *_: actor.compute(takes(5.0)))
+        with pytest.raises(WorkError):
+            await ask(pool, deadly, "score")
+        await ask(pool, takes(1.0), "score")
+        pool.close()
+
+    run(whole())
+    told = [note for note in notes.told if note[0] != "waiting"]
+    assert told == [
+        ("start_failed", "no weights"),
+        ("joined", 0, "node0"),
+        ("computed", 0, "decode", 3, 5.0),
+        ("left", 0, "actor 0 died"),
+        ("failed", "score", "WorkerDied: actor 0 died"),
+        ("joined", 1, "node0"),
+        ("computed", 1, "score", 1, 1.0),
+    ]
+    assert {n for event, n, *_ in notes.told if event == "waiting"} == {0, 1}
