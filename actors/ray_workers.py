@@ -1,7 +1,7 @@
 """The pool's transport on Ray, and the services of `Workers` on two pools."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -54,6 +54,9 @@ class RayTransport:
             ray.kill(actor)
             raise
 
+    async def probe(self, actor: Any) -> None:
+        await answered(actor.probe.remote())
+
     def stop(self, actor: Any) -> None:
         ray.kill(actor)
 
@@ -62,20 +65,18 @@ class RayWorkers:
     """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here.
 
     Args:
+        rewards: reward -> the pool whose actors hold it.
         put: makes a reference of a value that many calls carry.
     """
 
     def __init__(
-        self, diffusion: Pool[Any], rewards: Pool[Any], limits: Limits, put: Callable[[Any], Any] | None = None
+        self,
+        diffusion: Pool[Any],
+        rewards: Mapping[str, Pool[Any]],
+        limits: Limits,
+        put: Callable[[Any], Any] | None = None,
     ) -> None:
         self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
-
-    async def open(self) -> None:
-        await together([self._diffusion.open(), self._rewards.open()])
-
-    def close(self) -> None:
-        self._diffusion.close()
-        self._rewards.close()
 
     async def encode(self, prompt: str) -> Encoded:
         answer = await self._diffusion.call("encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt)))
@@ -151,7 +152,7 @@ class RayWorkers:
             return await answered(actor.score.remote(name, pixels, start, stop, prompt))
 
         parts: list[Part[Any]]
-        parts, retries = await self._rewards.call(f"reward {name}", n, score, near=node, divisible=True)
+        parts, retries = await self._rewards[name].call(f"reward {name}", n, score, near=node, divisible=True)
         return join_scores([part.value[0] for part in parts]), sum(part.value[1] for part in parts), retries
 
 

@@ -11,8 +11,8 @@ from actors.workers import (
     DiffusionWorker,
     Pixels,
     RewardWorker,
-    default_device,
     png_files,
+    set_threads,
 )
 from configs.errors import RequestError
 from configs.schema import RunConfig
@@ -23,12 +23,22 @@ from rewards.plugin import Plugin
 class _DiffusionActor:
     """A `DiffusionWorker` in a process of its own."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self._worker = DiffusionWorker.from_config(config, default_device())
+    def __init__(self, config: RunConfig, device: str) -> None:
+        self._threads, self._loaded = config.compute.threads, DiffusionWorker.from_config(config, device)
+
+    @property
+    def _worker(self) -> DiffusionWorker:
+        """Ray computes calls on a thread that has not loaded the worker: what decides bits is set for each thread."""
+        set_threads(self._threads)
+        return self._loaded
 
     def node(self) -> str:
         """Answers when the models are loaded."""
         return ray.get_runtime_context().get_node_id()
+
+    @ray.method(concurrency_group="probe")
+    def probe(self) -> None:
+        """Answers beside a call that is computed."""
 
     def encode(self, prompt: str) -> Encoded:
         return self._worker.encode(prompt)
@@ -55,16 +65,24 @@ class _RewardActor:
     """A `RewardWorker` in a process of its own.
 
     Args:
+        names: of its rewards.
         plugins: the sources of the plugin files, because the files are only where the run was started.
     """
 
-    def __init__(self, config: RunConfig, plugins: Sequence[Plugin] = ()) -> None:
+    def __init__(self, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> None:
+        self._threads = config.compute.threads
         self._refusal: RequestError | None = None
         try:
-            self._worker = RewardWorker.from_config(config, default_device(), plugins)
+            self._loaded = RewardWorker.from_config(config, names, device, plugins)
         except RequestError as error:
             # Kept until asked: of a constructor's error Ray says only that the actor died.
             self._refusal = error
+
+    @property
+    def _worker(self) -> RewardWorker:
+        """As of a diffusion actor."""
+        set_threads(self._threads)
+        return self._loaded
 
     def node(self) -> str:
         """Answers when the models are loaded.
@@ -76,11 +94,15 @@ class _RewardActor:
             raise self._refusal
         return ray.get_runtime_context().get_node_id()
 
+    @ray.method(concurrency_group="probe")
+    def probe(self) -> None:
+        """Answers beside a call that is computed."""
+
     def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str) -> tuple[Doubles, float]:
         return self._worker.score(name, pixels[start:stop], prompt)
 
 
 # Not as decorators: a type checker would go on to see the plain classes. Retries and restarts are ours, in `pool`.
-_OURS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+_OURS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"probe": 1}}
 DiffusionActor: Any = ray.remote(**_OURS)(_DiffusionActor)
 RewardActor: Any = ray.remote(**_OURS)(_RewardActor)

@@ -122,14 +122,13 @@ class RewardWorker:
         self.rewards, self.chunk = rewards, chunk
 
     @classmethod
-    def from_config(cls, config: RunConfig, device: str, plugins: Sequence[Plugin] = ()) -> Self:
-        """Load the rewards of a configuration.
+    def from_config(cls, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> Self:
+        """Load some of the rewards of a configuration.
 
         Raises:
             RequestError: a plugin does not run here, or a reward's weights or packages are not here.
         """
         set_threads(config.compute.threads)
-        names = (*config.rewards.guided, *config.rewards.held_out)
         try:
             registry.plug_in(plugins)
             rewards = {name: _created(name, config) for name in names}

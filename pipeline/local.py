@@ -25,7 +25,8 @@ class LocalWorkers:
     @classmethod
     def from_config(cls, config: RunConfig, plugins: Sequence[Plugin] = ()) -> "LocalWorkers":
         device = default_device()
-        rewards = RewardWorker.from_config(config, device, plugins)
+        names = (*config.rewards.guided, *config.rewards.held_out)
+        rewards = RewardWorker.from_config(config, names, device, plugins)
         return cls(DiffusionWorker.from_config(config, device), rewards)
 
     async def encode(self, prompt: str) -> Encoded:

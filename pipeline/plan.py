@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from configs.errors import RequestError
-from configs.schema import RunConfig
+from configs.schema import DECIDES_BITS, ComputeConfig, RunConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
@@ -36,7 +36,7 @@ _FREE: dict[str, Any] = {
     "rewards": {"judge": _ASKING},
     "output": True,
     "report": True,
-    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight", "call_seconds"},
+    "compute": set(ComputeConfig.model_fields) - DECIDES_BITS,
     "model": {"offload_text_encoders"},
 }
 # What is in a task's key by itself, or names the run.

@@ -10,7 +10,7 @@ from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
 
 from actors.pool import Pool
 from actors.protocol import Encoded, Reversed, WorkError
-from actors.ray_workers import RayWorkers, answered
+from actors.ray_workers import RayWorkers, answered, together
 from actors.transport import Limits, Member
 from actors.workers import DecodeReport
 from benchmarks.virtual_time import run
@@ -75,15 +75,17 @@ class OneActor:
     async def start(self) -> Member[Actor]:
         return Member(self.actor, "node")
 
+    async def probe(self, actor: Actor) -> None: ...
+
     def stop(self, actor: Actor) -> None:
         self.stops += 1
 
 
 async def workers_of(actor: Actor) -> RayWorkers:
     limits = Limits(call_seconds=60.0)
-    workers = RayWorkers(Pool(OneActor(actor), 1, limits), Pool(OneActor(actor), 1, limits), limits)
-    await workers.open()
-    return workers
+    diffusion, rewards = Pool(OneActor(actor), 1, limits), Pool(OneActor(actor), 1, limits)
+    await together([diffusion.open(), rewards.open()])
+    return RayWorkers(diffusion, dict.fromkeys("rs", rewards), limits)
 
 
 @pytest.fixture(autouse=True)

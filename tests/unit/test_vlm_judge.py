@@ -195,7 +195,7 @@ def test_a_run_asks_its_judge(server: FakeJudge) -> None:
     settings = server.settings()
     dump = json.dumps(settings.model_dump(mode="json"))
     config = load_config(DEMO, [f"rewards.judge={dump}", "rewards.held_out=[vlm_judge]"])
-    worker = RewardWorker.from_config(config, "cpu")
+    worker = RewardWorker.from_config(config, ["vlm_judge"], "cpu")
     pixels = images(3).numpy()
     scores, _ = worker.score("vlm_judge", pixels, "an owl")
     question = settings.template.replace("{prompt}", "an owl")
