@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.base import Sampling
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -112,24 +114,30 @@ class RunStopped(Exception):
 
 class Workers(Protocol):
     """The services of the diffusion and reward workers. Every array has at most one chunk of rows, but for
-    `reverse_step` and `finish`, which take all rows of a prompt."""
+    `reverse_step` and `finish`, which take all rows of a prompt.
 
-    async def encode(self, prompt: str) -> Encoded: ...
+    `chunk`, below: candidates that a network is given at once, as a rule; fewer are padded, because its last bits
+    depend on how many they are.
+    """
+
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        """Text conditioning of a prompt; the calls below sample it in the same way."""
+        ...
 
     async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
         """Mean and sigma of x_{t-1}, for all latents of a prompt at once."""
         ...
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
         """Look ahead, decode and score one chunk of candidates x_{t-1} of a step."""
         ...
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
         """Decode one chunk of final latents and score the images, which nobody keeps."""
         ...
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         """Decode final latents and score the images."""
         ...

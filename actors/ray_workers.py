@@ -12,6 +12,7 @@ from actors.pool import Pool
 from actors.protocol import Encoded, Finished, Floats, InputLost, Reversed, Scored, StartFailed, WorkerDied, WorkError
 from actors.transport import Limits, Member, Part
 from actors.workers import join_scores, stack_scores
+from diffusion.base import Sampling
 
 T = TypeVar("T")
 # A decode on an actor: references to the pixels (and to the files of final images), and the report.
@@ -78,8 +79,10 @@ class RayWorkers:
     ) -> None:
         self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
 
-    async def encode(self, prompt: str) -> Encoded:
-        answer = await self._diffusion.call("encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt)))
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        answer = await self._diffusion.call(
+            "encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt, sampling))
+        )
         encoded: Encoded = answer.parts[0].value
         # Put once, so that every later call of the prompt carries a reference.
         return replace(encoded, conditioning=self._put(encoded.conditioning), retries=answer.retries)
@@ -92,33 +95,33 @@ class RayWorkers:
         return replace(reversed_, retries=answer.retries)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, report = actor.decode_candidates.remote(x, step, encoded.conditioning)
+            pixels, report = actor.decode_candidates.remote(x, step, encoded.conditioning, chunk)
             return pixels, None, await answered(report)
 
-        scored, _ = await self._scored("look-ahead and decode", decode, len(x), rewards, prompt)
+        scored, _ = await self._scored("look-ahead and decode", decode, len(x), rewards, prompt, chunk)
         return scored
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, report = actor.decode_pixels.remote(x)
+            pixels, report = actor.decode_pixels.remote(x, chunk)
             return pixels, None, await answered(report)
 
-        scored, _ = await self._scored("decode", decode, len(x), rewards, prompt)
+        scored, _ = await self._scored("decode", decode, len(x), rewards, prompt, chunk)
         return scored
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, files, report = actor.decode.remote(x)
+            pixels, files, report = actor.decode.remote(x, chunk)
             return pixels, await answered(files), await answered(report)
 
-        scored, (images, width, height) = await self._scored("decode", decode, len(x), rewards, prompt)
+        scored, (images, width, height) = await self._scored("decode", decode, len(x), rewards, prompt, chunk)
         return Finished(images, width, height, scored)
 
     async def _scored(
-        self, kind: str, decode: Decode, n: int, rewards: Sequence[str], prompt: str
+        self, kind: str, decode: Decode, n: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> tuple[Scored, Any]:
         """Decode on a diffusion actor, then free it for the next chunk while the rewards score this one.
 
@@ -130,7 +133,7 @@ class RayWorkers:
             (pixels, files, report), node = answer.parts[0]
             retries += answer.retries
             try:
-                answers = await together(self._score(name, pixels, node, n, prompt) for name in rewards)
+                answers = await together(self._score(name, pixels, node, n, prompt, chunk) for name in rewards)
             except InputLost as error:
                 retries, lost = retries + 1, error
                 continue
@@ -145,11 +148,13 @@ class RayWorkers:
             ), files
         raise WorkError(f"the pixels were lost {self._limits.deaths} times: {lost}", self._limits.deaths) from lost
 
-    async def _score(self, name: str, pixels: Any, node: str, n: int, prompt: str) -> tuple[Any, float, int]:
+    async def _score(
+        self, name: str, pixels: Any, node: str, n: int, prompt: str, chunk: int
+    ) -> tuple[Any, float, int]:
         """One reward's scores of all rows, in as many parts as it takes; with seconds and retries."""
 
         async def score(actor: Any, start: int, stop: int) -> Any:
-            return await answered(actor.score.remote(name, pixels, start, stop, prompt))
+            return await answered(actor.score.remote(name, pixels, start, stop, prompt, chunk))
 
         parts: list[Part[Any]]
         parts, retries = await self._rewards[name].call(f"reward {name}", n, score, near=node, divisible=True)

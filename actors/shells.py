@@ -16,7 +16,7 @@ from actors.workers import (
 )
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.base import Conditioning
+from diffusion.base import Conditioning, Sampling
 from rewards.plugin import Plugin
 
 
@@ -40,23 +40,25 @@ class _DiffusionActor:
     def probe(self) -> None:
         """Answers beside a call that is computed."""
 
-    def encode(self, prompt: str) -> Encoded:
-        return self._worker.encode(prompt)
+    def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        return self._worker.encode(prompt, sampling)
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
         return self._worker.reverse_step(x, step, conditioning)
 
     @ray.method(num_returns=2)
-    def decode_candidates(self, x: Floats, step: int, conditioning: Conditioning) -> tuple[Pixels, DecodeReport]:
-        return self._worker.decode_candidates(x, step, conditioning)
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+    ) -> tuple[Pixels, DecodeReport]:
+        return self._worker.decode_candidates(x, step, conditioning, chunk)
 
     @ray.method(num_returns=2)
-    def decode_pixels(self, x: Floats) -> tuple[Pixels, DecodeReport]:
-        return self._worker.decode(x)
+    def decode_pixels(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
+        return self._worker.decode(x, chunk)
 
     @ray.method(num_returns=3)
-    def decode(self, x: Floats) -> tuple[Pixels, tuple[tuple[bytes, ...], int, int], DecodeReport]:
-        pixels, report = self._worker.decode(x)
+    def decode(self, x: Floats, chunk: int) -> tuple[Pixels, tuple[tuple[bytes, ...], int, int], DecodeReport]:
+        pixels, report = self._worker.decode(x, chunk)
         height, width = pixels.shape[2:]
         return pixels, (png_files(pixels), width, height), report
 
@@ -98,8 +100,8 @@ class _RewardActor:
     def probe(self) -> None:
         """Answers beside a call that is computed."""
 
-    def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str) -> tuple[Doubles, float]:
-        return self._worker.score(name, pixels[start:stop], prompt)
+    def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str, chunk: int) -> tuple[Doubles, float]:
+        return self._worker.score(name, pixels[start:stop], prompt, chunk)
 
 
 # Not as decorators: a type checker would go on to see the plain classes. Retries and restarts are ours, in `pool`.

@@ -30,6 +30,7 @@ from actors.transport import Limits, Member
 from actors.workers import DecodeReport
 from benchmarks.virtual_time import now, run
 from configs.schema import NodesConfig
+from diffusion.base import Sampling
 
 MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back
 REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward
@@ -85,16 +86,16 @@ class Remote:
 class SimulatedDiffusion(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.encode = Remote(lambda prompt: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
+        self.encode = Remote(lambda *_: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
         self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, Reversed(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
-        self.decode = Remote(lambda x: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
+        self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
 
 
 class SimulatedReward(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.score = Remote(lambda name, pixels, a, b, prompt: self.compute(b - a, (np.zeros(b - a), 0.0)))
+        self.score = Remote(lambda name, pixels, a, b, *_: self.compute(b - a, (np.zeros(b - a), 0.0)))
 
 
 class SimulatedTransport:
@@ -135,13 +136,13 @@ def _nobody() -> SimulatedActor:
 async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]) -> None:
     """What SRSoup asks for one prompt: a chunk for each exemplar while they are shared, then one for each weight; the
     one-hot weights ask one reward and the others all."""
-    encoded, x, chunk = await workers.encode(""), np.zeros((L, 1)), np.zeros((N, 1))
+    encoded, x, chunk = await workers.encode("", Sampling(steps, 1.0)), np.zeros((L, 1)), np.zeros((N, 1))
     for step in range(steps):
         await workers.reverse_step(encoded, x, step)
         asked = [[reward] for reward in REWARDS] + ([] if step < steps * 2 // 5 else [REWARDS] * (L - M))
-        await asyncio.gather(*(workers.score_candidates(encoded, chunk, step, names, "") for names in asked))
+        await asyncio.gather(*(workers.score_candidates(encoded, chunk, step, names, "", N) for names in asked))
         count(1, N * len(asked))
-    await workers.finish(x, REWARDS, "")
+    await workers.finish(x, REWARDS, "", N)
 
 
 async def simulate(case: Case) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[
 
 
 def _workers(tally: Tally) -> str:
-    return json.dumps([tally.plan.worker_config.workers, tally.plan.plugin_digests], sort_keys=True)
+    return json.dumps([tally.plan.config.workers, tally.plan.plugin_digests], sort_keys=True)
 
 
 def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, told_to_end: Event) -> None:
@@ -102,7 +102,7 @@ def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> 
     from actors.session import RaySession
 
     before = reporter.counted
-    with RaySession(plan.worker_config, attempt_prompt, plan.plugins) as session:
+    with RaySession(plan.config, attempt_prompt, plan.plugins) as session:
         reporter.started()
         yield from session.results(
             tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
@@ -112,7 +112,7 @@ def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> 
 def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.worker_config, plan.plugins)
+    workers = LocalWorkers.from_config(plan.config, plan.plugins)
     reporter.started()
     try:
         for task in tasks:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from actors.protocol import ChunkTooLarge, Encoded, Finished, Scored, WorkError, Workers, WorkersLost
 from configs.schema import UNGUIDED
+from diffusion.base import Sampling
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
@@ -31,6 +32,7 @@ class PromptTask:
         seed: the prompt's own.
         weights: L rows on the simplex; `unguided` draws one sample for each row instead.
         guided, held_out: names of the M guiding rewards, in the order of the weights, and of the others.
+        sampling: how the model is sampled.
         chunk: candidates in one unit of work.
         samples: that `unguided` draws, one for each weight, or that `best_of` chooses from.
     """
@@ -43,6 +45,7 @@ class PromptTask:
     guidance: Guidance
     guided: tuple[str, ...]
     held_out: tuple[str, ...]
+    sampling: Sampling
     chunk: int
     samples: int
 
@@ -122,13 +125,16 @@ class BoundPorts:
 
     async def score_finals(self, x_BCHW: Tensor) -> Tensor:
         """Every guiding reward of one chunk of final latents: float64 (B, M)."""
-        scored = await self.workers.score_finals(x_BCHW.numpy(), self.task.guided, self.task.prompt.text)
+        task = self.task
+        scored = await self.workers.score_finals(x_BCHW.numpy(), task.guided, task.prompt.text, task.chunk)
         self.meter.add(scored)
         self.on_progress(0, len(x_BCHW))
         return torch.from_numpy(scored.scores.copy())
 
     async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
-        scored = await self.workers.score_candidates(self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text)
+        scored = await self.workers.score_candidates(
+            self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text, self.task.chunk
+        )
         self.meter.add(scored)
         self.on_progress(0, len(x_nCHW))
         return torch.from_numpy(scored.scores.copy())
@@ -165,7 +171,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         Exception: whatever a worker still raises after its retries; the prompt then leaves no rows.
     """
     start, meter, ledger = time.perf_counter(), Meter(), Ledger()
-    encoded = await workers.encode(task.prompt.text)
+    encoded = await workers.encode(task.prompt.text, task.sampling)
     meter.retries += encoded.retries
     ports = BoundPorts(workers, encoded, task, meter, on_progress)
     seeds: tuple[int, ...] = (task.seed,) * len(task.weights)
@@ -188,7 +194,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         ports.give_up()
     ledger.decodes += len(trajectory.x_LCHW)
     rewards = (*task.guided, *task.held_out)
-    finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text)
+    finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text, task.chunk)
     meter.add(finished.scored)
     tables = {
         "samples": _sample_rows(task, seeds, finished),

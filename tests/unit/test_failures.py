@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from actors.protocol import Floats
 from actors.workers import DecodeReport, DiffusionWorker, Pixels, fitting
+from diffusion.base import Conditioning
 from pipeline.commands import app
 from pipeline.records import read_table
 from rewards.colorfulness import Colorfulness
@@ -91,11 +92,13 @@ def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
 class SmallMemory(DiffusionWorker):
     """A worker on a device that holds three candidates."""
 
-    def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
-        with fitting(self.chunk):
-            if self.chunk > 3:
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+    ) -> tuple[Pixels, DecodeReport]:
+        with fitting(chunk):
+            if chunk > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().decode_candidates(x, step, conditioning)
+        return super().decode_candidates(x, step, conditioning, chunk)
 
 
 EIGHT = ["queries=8", "prompts.list=[snail]"]

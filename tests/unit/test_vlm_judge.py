@@ -197,7 +197,7 @@ def test_a_run_asks_its_judge(server: FakeJudge) -> None:
     config = load_config(DEMO, [f"rewards.judge={dump}", "rewards.held_out=[vlm_judge]"])
     worker = RewardWorker.from_config(config, ["vlm_judge"], "cpu")
     pixels = images(3).numpy()
-    scores, _ = worker.score("vlm_judge", pixels, "an owl")
+    scores, _ = worker.score("vlm_judge", pixels, "an owl", chunk=3)
     question = settings.template.replace("{prompt}", "an owl")
     assert scores == pytest.approx([mark(image.transpose(1, 2, 0), question) for image in pixels], rel=1e-6)
     worker.close()
