@@ -1,11 +1,7 @@
 """A run's stay on Ray: start or join a cluster, place the cell, feed it, replace it if it dies, take all down."""
 
-import logging
-import os
-import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.cell import Cell, Progress, Workforce
+from actors.cluster import start_or_join
 from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from configs.errors import RequestError
 from configs.schema import RunConfig
@@ -44,7 +41,7 @@ class RaySession:
         self._deaths, self._finished = 0, Progress()
 
     def __enter__(self) -> Self:
-        _start_ray(self._config)
+        start_or_join(self._config)
         try:
             self._force = _workforce(self._config)
             self._open_cell()
@@ -135,27 +132,6 @@ class RaySession:
 def _stopped(error: WorkersLost) -> RunStopped:
     # Ray's copy of an error carries the stack of the other process in its text.
     return RunStopped(str(getattr(error, "cause", error)))
-
-
-def _start_ray(config: RunConfig) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    _init_ray(config)
-    if current_thread() is main_thread():
-        # Ray has put its own in its place, which ends the process.
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _init_ray(config: RunConfig) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray 2.60 warns of a coming change for actors without GPUs; 0 is the new behaviour.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "srsoup"}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(**options)
-        return
-    wanted = config.compute.diffusion_actors
-    cpus = max(os.cpu_count() or 1, 1 if wanted == "auto" else wanted)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
 
 
 def _workforce(config: RunConfig) -> Workforce:

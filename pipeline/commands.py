@@ -32,7 +32,13 @@ Local = Annotated[
     bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
 ]
 
-
+AllowOpen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-open-cluster",
+        help="Also run on a cluster of RAY_ADDRESS that asks nobody for a token: its network has to keep others out.",
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -84,6 +90,7 @@ def run(
     overrides: Overrides = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -92,7 +99,7 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
-        _run([plan], local, f"srsoup report {plan.folder}")
+        _run([plan], local, allow_open_cluster, f"srsoup report {plan.folder}")
 
 
 @app.command()
@@ -102,6 +109,7 @@ def sweep(
     over: Over = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
@@ -110,10 +118,10 @@ def sweep(
     """
     with request_errors():
         plans = planned_sweep(config, overrides, over, plugin, fetch=True)
-        _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
+        _run(plans, local, allow_open_cluster, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
 
 
-def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
+def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
@@ -131,7 +139,12 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
     try:
-        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+        outcomes = execute(
+            plans,
+            local=local,
+            reporter=Reporter(prompts, steps, candidates),
+            allow_open_cluster=allow_open_cluster,
+        )
     except RunStopped as stop:
         print(f"stopped: {stop}", file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
