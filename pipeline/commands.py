@@ -12,6 +12,7 @@ from rich.console import Console
 from configs.errors import RequestError
 from configs.load import load_config, origin
 from configs.sweep import is_sweep, load_sweep
+from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
@@ -53,7 +54,7 @@ def request_errors() -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 
@@ -146,7 +147,7 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
             allow_open_cluster=allow_open_cluster,
         )
     except RunStopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        print(redacted(f"stopped: {stop}"), file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
     for plan, outcome in zip(plans, outcomes, strict=True):
