@@ -54,9 +54,9 @@ class _Cell:
         diffusion = DiffusionActor.options(**force.diffusion.options)
         networks, plain = (RewardActor.options(**post.options) for post in (force.networks, force.plain))
         starts: list[Callable[[], Any]] = [
-            lambda: diffusion.remote(config, force.diffusion.device),
-            lambda: networks.remote(config, force.on_networks, force.networks.device, plugins),
-            lambda: plain.remote(config, force.on_plain, force.plain.device, plugins),
+            lambda: diffusion.remote(config, force.diffusion.gpus),
+            lambda: networks.remote(config, force.on_networks, force.networks.gpus, plugins),
+            lambda: plain.remote(config, force.on_plain, force.plain.gpus, plugins),
         ]
         self._take_pools(
             [Pool(RayTransport(start), size, limits) for start, size in zip(starts, sizes, strict=True)], force, limits

@@ -50,10 +50,6 @@ class Post:
             wanted["resources"] = dict(self.nodes.resources)
         return wanted
 
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus else "cpu"
-
 
 @dataclass(frozen=True)
 class Workforce:

@@ -1,13 +1,10 @@
 """A run's stay on Ray: settle its actors, place its cells, feed them, follow the cluster, and take all down."""
 
-import logging
-import os
-import signal
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import reduce
-from threading import current_thread, main_thread
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +12,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.cell import Cell, Progress
+from actors.cluster import start_or_join
 from actors.place import Place, stopped
 from actors.placement import Node, pinned, settle
 from actors.protocol import WorkersLost
@@ -42,12 +40,11 @@ class RaySession:
     ) -> None:
         self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
         self._places: list[Place] = []
-        self._again: deque[Any] = deque()
         self._followed, self._drained = 0.0, frozenset[str]()
 
     def __enter__(self) -> Self:
         """Settle the actors and place the cells; ready when the first of them is."""
-        _start_ray(self._config)
+        start_or_join(self._config)
         try:
             self._force = settle(self._config, cluster_nodes())
             self._config, self._sizes = pinned(self._config, self._force), self._force.sizes
@@ -87,7 +84,7 @@ class RaySession:
             ChunkTooLarge: a worker ran out of memory.
             RequestError: a worker refuses what it is asked for.
         """
-        queue = iter(tasks)
+        queue = _Queue(tasks)
         while self._hand_out(queue):
             yield from self._ready()
             self._look_at_cells()
@@ -98,18 +95,15 @@ class RaySession:
         cell = Cell.options(scheduling_strategy=self._where)
         return cell.remote(self._config, self._run_prompt, self._force, sizes, self._plugins)
 
-    def _hand_out(self, queue: Iterator[Any]) -> bool:
-        """Give each open cell as many tasks as it can have at once; whether any are under way."""
+    def _hand_out(self, queue: "_Queue") -> bool:
+        """Give each open cell as many tasks as it can have at once; whether any are left or under way."""
         for place in self._places:
-            self._again.extend(place.begin_again)
+            queue.again.extend(place.begin_again)
             place.begin_again.clear()
         for place in self._places:
-            while place.is_open and len(place.tasks) < self._in_flight(place):
-                task = self._again.popleft() if self._again else next(queue, None)
-                if task is None:
-                    break
-                place.give(task)
-        return bool(self._again) or any(place.tasks for place in self._places)
+            while place.is_open and len(place.tasks) < self._in_flight(place) and queue.more():
+                place.give(queue.again.popleft())
+        return queue.more() or any(place.tasks for place in self._places)
 
     def _in_flight(self, place: Place) -> int:
         wanted = self._config.compute.prompts_in_flight
@@ -134,8 +128,8 @@ class RaySession:
             raise stopped(error) from error
         if place in self._places:
             place.leave()
-            self._again.extend(place.begin_again)
             self._places.remove(place)
+            self._places[0].begin_again += place.begin_again
 
     def _look_at_cells(self) -> None:
         asked = [(place, place.ask()) for place in self._places if place.is_open]
@@ -167,6 +161,19 @@ class RaySession:
             place.resize(sizes)
 
 
+class _Queue:
+    """Tasks that no cell has. `again`: those that are next, taken back from cells that died before all others."""
+
+    def __init__(self, tasks: Iterable[Any]) -> None:
+        self._tasks, self.again = iter(tasks), deque[Any]()
+
+    def more(self) -> bool:
+        """Whether there is a next task, which `again` then holds."""
+        if not self.again:
+            self.again.extend(islice(self._tasks, 1))
+        return bool(self.again)
+
+
 def cluster_nodes() -> list[Node]:
     """The live nodes of the cluster."""
     # Ray has no public word for the nodes that were told to go, as spot nodes are before they are taken away.
@@ -176,24 +183,3 @@ def cluster_nodes() -> list[Node]:
         for node in ray.nodes()
         if node["Alive"]
     ]
-
-
-def _start_ray(config: RunConfig) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    _init_ray(config)
-    if current_thread() is main_thread():
-        # Ray has put its own in its place, which ends the process.
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _init_ray(config: RunConfig) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray 2.60 warns of a coming change for actors without GPUs; 0 is the new behaviour.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "srsoup"}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(**options)
-        return
-    wanted = config.compute.diffusion_actors
-    cpus = max(os.cpu_count() or 1, 1 if wanted == "auto" else wanted)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)

@@ -11,6 +11,7 @@ from actors.workers import (
     DiffusionWorker,
     Pixels,
     RewardWorker,
+    device_for,
     png_files,
     set_threads,
 )
@@ -23,8 +24,8 @@ from rewards.plugin import Plugin
 class _DiffusionActor:
     """A `DiffusionWorker` in a process of its own."""
 
-    def __init__(self, config: RunConfig, device: str) -> None:
-        self._threads, self._loaded = config.compute.threads, DiffusionWorker.from_config(config, device)
+    def __init__(self, config: RunConfig, gpus: float) -> None:
+        self._threads, self._loaded = config.compute.threads, DiffusionWorker.from_config(config, device_for(gpus))
 
     @property
     def _worker(self) -> DiffusionWorker:
@@ -68,14 +69,15 @@ class _RewardActor:
 
     Args:
         names: of its rewards.
+        gpus: how much of one Ray keeps for it.
         plugins: the sources of the plugin files, because the files are only where the run was started.
     """
 
-    def __init__(self, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> None:
+    def __init__(self, config: RunConfig, names: Sequence[str], gpus: float, plugins: Sequence[Plugin] = ()) -> None:
         self._threads = config.compute.threads
         self._refusal: RequestError | None = None
         try:
-            self._loaded = RewardWorker.from_config(config, names, device, plugins)
+            self._loaded = RewardWorker.from_config(config, names, device_for(gpus), plugins)
         except RequestError as error:
             # Kept until asked: of a constructor's error Ray says only that the actor died.
             self._refusal = error

@@ -1,6 +1,7 @@
 """The workers as plain classes: tests and the one-process run drive them without Ray."""
 
 import io
+import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
 
 Pixels = NDArray[np.uint8]
+LOGICAL_GPUS = "SRSOUP_LOGICAL_GPUS"
 
 
 class DecodeReport(NamedTuple):
@@ -41,6 +43,23 @@ def set_threads(threads: int) -> None:
 
 def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_for(gpus: float) -> str:
+    """Where an actor computes for which Ray keeps so much of a GPU.
+
+    Raises:
+        RuntimeError: torch sees no GPU on its node. With SRSOUP_LOGICAL_GPUS set GPUs are only numbers that Ray
+            counts, as where placement is tested, and all is computed on CPUs.
+    """
+    if not gpus or os.environ.get(LOGICAL_GPUS):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            "Ray counts a GPU on this node, and torch sees none; install a CUDA build of torch there, "
+            "or set compute.device=cpu"
+        )
+    return "cuda"
 
 
 def source_of(model: ModelConfig) -> Source:

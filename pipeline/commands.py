@@ -12,6 +12,7 @@ from rich.console import Console
 from configs.errors import RequestError
 from configs.load import load_config, origin
 from configs.sweep import is_sweep, load_sweep
+from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
@@ -32,7 +33,13 @@ Local = Annotated[
     bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
 ]
 
-
+AllowOpen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-open-cluster",
+        help="Also run on a cluster of RAY_ADDRESS that asks nobody for a token: its network has to keep others out.",
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -47,7 +54,7 @@ def request_errors() -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 
@@ -84,6 +91,7 @@ def run(
     overrides: Overrides = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -92,7 +100,7 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
-        _run([plan], local, f"srsoup report {plan.folder}")
+        _run([plan], local, allow_open_cluster, f"srsoup report {plan.folder}")
 
 
 @app.command()
@@ -102,6 +110,7 @@ def sweep(
     over: Over = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
@@ -110,10 +119,10 @@ def sweep(
     """
     with request_errors():
         plans = planned_sweep(config, overrides, over, plugin, fetch=True)
-        _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
+        _run(plans, local, allow_open_cluster, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
 
 
-def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
+def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
@@ -131,9 +140,14 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
     try:
-        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+        outcomes = execute(
+            plans,
+            local=local,
+            reporter=Reporter(prompts, steps, candidates),
+            allow_open_cluster=allow_open_cluster,
+        )
     except RunStopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        print(redacted(f"stopped: {stop}"), file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
     for plan, outcome in zip(plans, outcomes, strict=True):

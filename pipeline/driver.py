@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import groupby, takewhile
 from threading import Event, current_thread, main_thread
 
+from actors.cluster import prepare as prepare_cluster
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.lock import FolderInUse, lock_of
@@ -21,17 +22,24 @@ from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_promp
 Results = Generator[PromptResult | PromptFailure, None, None]
 
 
-def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[Outcome, ...]:
+def execute(
+    plans: Sequence[Plan], *, local: bool, reporter: Reporter, allow_open_cluster: bool = False
+) -> tuple[Outcome, ...]:
     """Run every task of the plans that is not finished yet, one outcome a plan.
 
     Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on. Plans
     whose workers are the same (`configs.schema.RunConfig.workers`) share them: their models are loaded once.
 
+    Args:
+        allow_open_cluster: also on a cluster that asks nobody for a token.
+
     Raises:
-        RequestError: a folder cannot be written, or another driver is at work in it.
+        RequestError: a folder cannot be written, or another driver is at work in it, or the cluster is refused.
         RunStopped: the run cannot go on, for want of workers or of room on the disk, or was told to end by a
             SIGTERM; what is finished is kept.
     """
+    if not local and any(plan.open_tasks for plan in plans):
+        prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
         for plan in plans:
             if plan.open_tasks:

@@ -20,6 +20,7 @@ from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_ungui
 from pipeline.guidance.simplex import as_weights
 from pipeline.prompts import Prompt
 from pipeline.records import Row
+from pipeline.redaction import redacted
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,9 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             "prompt_id": task.prompt.prompt_id,
             "prompt": task.prompt.text,
             "error_class": type(cause).__name__,
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            # What other people's code says may hold a header or an address with a password.
+            "message": redacted(str(error)),
+            "traceback": redacted("".join(traceback.format_exception(error))),
             "attempts": error.attempts if isinstance(error, WorkError) else 1,
         }
         return PromptFailure(task.key, row)

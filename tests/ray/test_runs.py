@@ -1,5 +1,6 @@
 """Whole runs from the command line: every row once, and the same bits everywhere."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_a_run_has_every_row_once_and_counts_its_costs(undisturbed: Path) -> Non
     soups = costs[costs.method == "srsoup"]
     assert set(soups.queries) == {4 * 2 * (5 * 5 - 2 * 4)} and set(soups.decodes) == {4 * (2 * 2 + 6 * 3) + 6}
     assert set(costs[costs.method == "unguided"].queries) == {0}
+
+
+def test_the_files_of_a_run_are_named_by_keys_alone(undisturbed: Path) -> None:
+    parts = [path for path in undisturbed.rglob("*") if path.is_file()]
+    assert {path.name for path in parts if path.parent == undisturbed} == {".lock", "config.yaml", "driver.yaml"}
+    assert len(parts) == 3 + 4 * 8
+    assert all(re.fullmatch(r"\w+/[0-9a-f]{64}\.parquet", str(path.relative_to(undisturbed))) for path in parts
+               if path.parent != undisturbed)  # fmt: skip
 
 
 @pytest.mark.ray

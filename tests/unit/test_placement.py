@@ -35,7 +35,7 @@ def refused(settings: RunConfig, *nodes: Node, begun: bool = False) -> str:
 def test_on_cpus_a_diffusion_actor_takes_a_core_and_one_kind_of_reward_actor_holds_all_rewards() -> None:
     force = settle(config(), [node(), node("b", cpus=4)])
     assert force.sizes == Sizes(12, 0, 1) and force.on_plain == (NETWORK, PLAIN) and force.on_networks == ()
-    assert force.diffusion.options == {"num_gpus": 0, "num_cpus": 1} and force.diffusion.device == "cpu"
+    assert force.diffusion.options == {"num_gpus": 0, "num_cpus": 1}
     assert force.plain.options == {"num_gpus": 0, "num_cpus": 0} and force.plain_room == 12 and not force.shared
 
 
@@ -49,7 +49,7 @@ def test_separate_gives_networks_gpus_of_their_own_and_jpeg_a_cpu() -> None:
     assert force.sizes == Sizes(14, 2, 1) and force.shared and not force.colocated
     assert force.on_networks == (NETWORK,) and force.on_plain == (PLAIN,)
     assert (force.diffusion.gpus, force.networks.gpus, force.plain.gpus) == (1, 1, 0)
-    assert (force.networks.device, force.plain.device) == ("cuda", "cpu") and force.plain.cpus == 1
+    assert force.plain.cpus == 1
 
 
 def test_without_rewards_that_are_networks_diffusion_has_all_gpus() -> None:
