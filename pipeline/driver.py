@@ -58,7 +58,7 @@ def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, 
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
 
     Where memory does not suffice for a chunk that was not given by hand, the rest of all plans with chunks of that
-    size or more goes on with half of theirs.
+    size or more goes on with half of theirs, on workers that are started anew.
     """
     run = _run_here if local else _run_on_ray
     while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
