@@ -41,7 +41,8 @@ class Scored:
     """Scores of one chunk, shape (n, R), and the busy seconds of each part.
 
     Attributes:
-        peak_memory: bytes, of the worker that held the model: its GPU memory, or its resident memory.
+        peak_memory: bytes, of the worker that held the model, since it was started: its GPU memory, or its resident
+            memory.
     """
 
     scores: Doubles
@@ -116,8 +117,8 @@ class Workers(Protocol):
     """The services of the diffusion and reward workers. Every array has at most one chunk of rows, but for
     `reverse_step` and `finish`, which take all rows of a prompt.
 
-    `chunk`, below: candidates that a network is given at once, as a rule; fewer are padded, because its last bits
-    depend on how many they are.
+    `chunk`, below: candidates that a network is given at once; fewer are padded where its last bits depend on how
+    many they are.
     """
 
     async def encode(self, prompt: str, sampling: Sampling) -> Encoded:

@@ -23,6 +23,11 @@ JUDGE_TEMPLATE = (
 LARGEST_CHUNK = 64
 # Of `compute`.
 DECIDES_BITS = frozenset({"chunk", "threads"})
+# What the workers are told with each call, of those parts of a configuration that they are made from.
+_OF_A_CALL: dict[str, Any] = {
+    "model": {"guidance_scale", "negative_prompt", "eta", "noise_level"},
+    "compute": {"chunk"},
+}
 
 
 def _tuple(value: Any) -> Any:
@@ -399,8 +404,7 @@ class RunConfig(Part):
     @property
     def workers(self) -> dict[str, Any]:
         """The part that the workers are made from: two runs that agree in it can share them."""
-        part = self.model_dump(mode="json", include={"model", "rewards", "compute", "steps"})
-        return part | {"chunk": self.chunk_size}
+        return self.model_dump(mode="json", include={"model", "rewards", "compute"}, exclude=_OF_A_CALL)
 
     @property
     def output_folder(self) -> Path:

@@ -65,7 +65,8 @@ def _workers(tally: Tally) -> str:
 def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, told_to_end: Event) -> None:
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
 
-    Where memory does not suffice for a chunk that was not given by hand, the rest goes on with half of it.
+    Where memory does not suffice for a chunk that was not given by hand, the rest of all plans with chunks of that
+    size or more goes on with half of theirs, on workers that are started anew.
     """
     run = _run_here if local else _run_on_ray
     while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
@@ -77,9 +78,11 @@ def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, 
                         if tally.enter(result):
                             reporter.prompt_done()
         except ChunkTooLarge as error:
-            for tally in tallies:
+            too_large = [tally for tally in tallies if tally.tasks and tally.plan.chunk >= error.chunk]
+            for tally in too_large:
                 tally.halve_chunk(error)
-            reporter.note(f"{error}: from here on {tallies[0].plan.chunk} at once")
+            sizes = sorted({tally.plan.chunk for tally in too_large})
+            reporter.note(f"{error}: from here on {' or '.join(map(str, sizes))} at once")
         if told_to_end.is_set() and any(tally.tasks for tally in tallies):
             raise RunStopped("told to end by SIGTERM, with prompts left to do")
 
