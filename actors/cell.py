@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import ray
 
+from actors.metrics import ExportingMonitor
+from actors.monitor import CellReport
 from actors.pool import Pool
 from actors.ray_workers import RayTransport, RayWorkers
 from actors.shells import DiffusionActor, RewardActor
@@ -47,6 +49,7 @@ class _Cell:
         run_prompt: Callable[..., Awaitable[Any]],
         force: Workforce,
         plugins: Sequence[Plugin] = (),
+        number: int = 0,
     ) -> None:
         set_threads(config.compute.threads)
         limits = Limits(config.compute.call_seconds)
@@ -54,10 +57,16 @@ class _Cell:
         # A reward actor shares the machine's CPUs.
         rewards = RewardActor.options(num_gpus=force.reward_gpus, num_cpus=0)
         self._run_prompt = run_prompt
+        self._monitor = ExportingMonitor(config.name, number)
+        watches = (
+            self._monitor.watch("diffusion", "GPU" if force.diffusion_gpus else "CPU"),
+            self._monitor.watch("rewards", "GPU" if force.reward_gpus else "CPU"),
+        )
         self._workers = RayWorkers(
-            Pool(RayTransport(lambda: diffusion.remote(config)), force.diffusion_actors, limits),
-            Pool(RayTransport(lambda: rewards.remote(config, plugins)), force.reward_actors, limits),
+            Pool(RayTransport(lambda: diffusion.remote(config)), force.diffusion_actors, limits, watches[0]),
+            Pool(RayTransport(lambda: rewards.remote(config, plugins)), force.reward_actors, limits, watches[1]),
             limits,
+            on_decoded=self._monitor.decoded,
         )
         self._progress = Progress()
 
@@ -85,6 +94,10 @@ class _Cell:
     async def progress(self) -> Progress:
         """Of all its prompts, finished or not."""
         return self._progress
+
+    async def tally(self) -> CellReport:
+        """What its workers have done, and what has happened to them since it was asked last."""
+        return self._monitor.report()
 
 
 # Not as a decorator: a type checker would go on to see the plain class.

@@ -63,12 +63,19 @@ class RayWorkers:
 
     Args:
         put: makes a reference of a value that many calls carry.
+        on_decoded: is told the bytes of images as they are decoded.
     """
 
     def __init__(
-        self, diffusion: Pool[Any], rewards: Pool[Any], limits: Limits, put: Callable[[Any], Any] | None = None
+        self,
+        diffusion: Pool[Any],
+        rewards: Pool[Any],
+        limits: Limits,
+        put: Callable[[Any], Any] | None = None,
+        on_decoded: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
+        self._on_decoded = on_decoded
 
     async def open(self) -> None:
         await together([self._diffusion.open(), self._rewards.open()])
@@ -128,6 +135,7 @@ class RayWorkers:
             answer = await self._diffusion.call(kind, n, decode)
             (pixels, files, report), node = answer.parts[0]
             retries += answer.retries
+            self._on_decoded(report.pixel_bytes)
             try:
                 answers = await together(self._score(name, pixels, node, n, prompt) for name in rewards)
             except InputLost as error:
@@ -138,7 +146,7 @@ class RayWorkers:
                 stack_scores(columns),
                 report.seconds_lookahead,
                 report.seconds_decode,
-                sum(seconds),
+                dict(zip(rewards, seconds, strict=True)),
                 report.peak_memory,
                 retries + sum(again),
             ), files

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from threading import current_thread, main_thread
 from types import TracebackType
@@ -13,6 +14,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.cell import Cell, Progress, Workforce
+from actors.metrics import RunMetrics
+from actors.nodes import live_nodes
+from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from configs.errors import RequestError
 from configs.schema import RunConfig
@@ -35,17 +39,24 @@ class RaySession:
 
     Args:
         plugins: what the reward actors are to know besides our rewards; sent to them as source.
+        overview: is told what happens.
     """
 
     def __init__(
-        self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]], plugins: Sequence[Plugin] = ()
+        self,
+        config: RunConfig,
+        run_prompt: Callable[..., Awaitable[Any]],
+        plugins: Sequence[Plugin] = (),
+        overview: Overview | None = None,
     ) -> None:
         self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
         self._deaths, self._finished = 0, Progress()
+        self._overview, self._metrics = overview or Overview(), RunMetrics(config.name)
 
     def __enter__(self) -> Self:
         _start_ray(self._config)
         try:
+            self._overview.joined_cluster(live_nodes)
             self._force = _workforce(self._config)
             self._open_cell()
         except BaseException:
@@ -57,6 +68,7 @@ class RaySession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self._listen(CLOSE_SECONDS)
             ray.get(self._cell.close.remote(), timeout=CLOSE_SECONDS)
         except (RayActorError, GetTimeoutError):
             # It is dead or hangs; what is left of it ends with it.
@@ -73,10 +85,13 @@ class RaySession:
         """
         while True:
             self._before = self._finished
-            self._cell = Cell.remote(self._config, self._run_prompt, self._force, self._plugins)
+            self._number = self._overview.opened()
+            self._cell = Cell.remote(self._config, self._run_prompt, self._force, self._plugins, self._number)
             try:
                 refusal = ray.get(self._cell.open.remote(), timeout=READY_SECONDS)
             except WorkersLost as error:
+                with suppress(RayActorError, GetTimeoutError):
+                    self._listen(CLOSE_SECONDS)  # which of them did not start, and why
                 raise _stopped(error) from error
             except GetTimeoutError as error:
                 raise RunStopped(f"the workers were not ready within {READY_SECONDS:g} s") from error
@@ -87,8 +102,17 @@ class RaySession:
                 raise refusal
             return
 
+    def _listen(self, timeout: float) -> None:
+        """Ask the cell what has happened in it.
+
+        Raises:
+            RayActorError, GetTimeoutError: it is dead or hangs.
+        """
+        self._overview.heard(self._number, ray.get(self._cell.tally.remote(), timeout=timeout))
+
     def _bury(self, error: Exception) -> None:
         ray.kill(self._cell)
+        self._overview.lost(self._number, str(error))
         self._deaths += 1
         if self._deaths >= CELL_DEATHS:
             raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error
@@ -110,7 +134,10 @@ class RaySession:
                 return
             ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
             try:
-                on_progress(self._before.plus(*ray.get(self._cell.progress.remote(), timeout=CELL_SECONDS)))
+                progress = self._before.plus(*ray.get(self._cell.progress.remote(), timeout=CELL_SECONDS))
+                on_progress(progress)
+                self._listen(CELL_SECONDS)
+                self._metrics.export(self._overview, *progress)
                 done = [(reference, *ray.get(reference, timeout=CELL_SECONDS)) for reference in ready]
             except (RayActorError, GetTimeoutError) as error:
                 self._bury(error)

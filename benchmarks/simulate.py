@@ -33,7 +33,7 @@ MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back
 REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward
 ACTORS_PER_REWARD_ACTOR = 2
 L, M, N = 6, 2, 30  # the paper's weights, rewards and candidates
-REPORT = DecodeReport(0.0, 0.0, 0)
+REPORT = DecodeReport(0.0, 0.0, 0, 0)
 
 
 @dataclass(frozen=True)

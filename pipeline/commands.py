@@ -15,6 +15,7 @@ from configs.sweep import is_sweep, load_sweep
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
+    from pipeline.summary import Summary
 
 # One error, one message: a traceback of ours would bury it.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -119,7 +120,9 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
     from pipeline.driver import execute
     from pipeline.plan import expected_cost
     from pipeline.progress import Reporter
+    from pipeline.summary import Summary
 
+    summary = Summary()
     steps = candidates = prompts = 0
     for plan in plans:
         found = len(plan.tasks) - len(plan.open_tasks)
@@ -131,8 +134,9 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
     try:
-        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates), summary=summary)
     except RunStopped as stop:
+        _print_summary(summary)
         print(f"stopped: {stop}", file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
@@ -142,10 +146,17 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
         print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
         if outcome.failures:
             print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+    _print_summary(summary)
     status = max(outcome.exit_status for outcome in outcomes)
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+def _print_summary(summary: "Summary") -> None:
+    """Of a driver that had something to do."""
+    if summary.log_file:
+        print(*summary.lines(), f"log       {summary.log_file}", sep="\n")
 
 
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo.", metavar="RUN")]

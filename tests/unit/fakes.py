@@ -151,7 +151,7 @@ class FakeWorkers:
         self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
     ) -> Scored:
         await asyncio.sleep(0)
-        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(len(rewards))], 1), 0, 0, 0, 1)
+        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(len(rewards))], 1), 0, 0, {}, 1)
 
     async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
         pixels = (x * 40 + 128).clip(0, 255).astype(np.uint8)

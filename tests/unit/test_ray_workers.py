@@ -16,7 +16,7 @@ from actors.workers import DecodeReport
 from benchmarks.virtual_time import run
 
 X = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
-REPORT = DecodeReport(1.0, 2.0, 3)
+REPORT = DecodeReport(1.0, 2.0, 3, 4)
 
 
 def raised(cause: Exception) -> RayTaskError:
@@ -143,7 +143,7 @@ def test_scores_of_halves_are_joined_row_by_row() -> None:
 
     scored = run(main())
     assert scored.scores.tolist() == [[10.0, 10.0], [11.0, 11.0]]
-    assert scored.retries == 4 and scored.seconds_reward == 4.0
+    assert scored.retries == 4 and scored.seconds_by_reward == {"r": 2.0, "s": 2.0}
 
 
 def test_a_workers_own_error_arrives_with_its_stack() -> None:
