@@ -66,7 +66,7 @@ class RoleDiary:
         self._diary.note(logging.INFO, self._role, actor, node, "is up")
 
     def left(self, actor: int, why: str) -> None:
-        self._diary.note(logging.WARNING, self._role, actor, self._nodes.pop(actor), f"is let go: {one_line(why)}")
+        self._diary.note(logging.WARNING, self._role, actor, self._nodes.get(actor), f"is let go: {one_line(why)}")
 
     def start_failed(self, why: str) -> None:
         self._diary.note(logging.WARNING, self._role, None, None, f"an actor did not come up: {one_line(why)}")

@@ -35,7 +35,10 @@ METRICS = {
     "srsoup_actor_busy_seconds_total": Metric(
         "counter", "Seconds that an actor has computed calls, messages included", (*_POOL, "device", "actor")
     ),
+    # Of its sum Ray knows only what the middles of the buckets make, so the sums are told apart.
     "srsoup_call_seconds": Metric("histogram", "Seconds of a call that was answered", (*_POOL, "kind")),
+    "srsoup_work_seconds_total": Metric("counter", "Seconds of all calls that were answered", (*_POOL, "kind")),
+    "srsoup_rows_total": Metric("counter", "Candidates or images of all calls that were answered", (*_POOL, "kind")),
     "srsoup_failed_calls_total": Metric(
         "counter", "Calls that brought no result; most are made again", (*_POOL, "kind", "error")
     ),
@@ -128,6 +131,9 @@ class ExportingMonitor(CellMonitor):
             tell("srsoup_actors", pool.actors, role=role, device=pool.device)
             tell("srsoup_lost_actors_total", pool.lost, role=role)
             tell("srsoup_failed_starts_total", pool.failed_starts, role=role)
+            for kind, calls in pool.calls.items():
+                tell("srsoup_work_seconds_total", calls.seconds, role=role, kind=kind)
+                tell("srsoup_rows_total", calls.rows, role=role, kind=kind)
             for (kind, error), times in pool.failed_calls.items():
                 tell("srsoup_failed_calls_total", times, role=role, kind=kind, error=error)
             for actor, seconds in self.workloads[role].busy.items():

@@ -97,8 +97,10 @@ class Workload:
         self._since[actor] = self._clock()
 
     def left(self, actor: int, why: str) -> None:
-        self._lost += 1
-        self._gone_seconds += self._clock() - self._since.pop(actor)
+        # Told again where an actor that was let go died at its last calls.
+        if (since := self._since.pop(actor, None)) is not None:
+            self._lost += 1
+            self._gone_seconds += self._clock() - since
 
     def start_failed(self, why: str) -> None:
         self._failed_starts += 1

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from actors.protocol import RunStopped
@@ -27,10 +27,19 @@ class _LogFile(logging.FileHandler):
         form.converter = time.gmtime
         self.setFormatter(form)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, however many the message has."""
+        return " ".join(super().format(record).splitlines())
+
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._failed:
             self._failed = True
             self._on_error(f"{self._path} cannot be written")
+
+    def close(self) -> None:
+        # What it could not write it tries once more; that it cannot has been told.
+        with suppress(OSError):
+            super().close()
 
 
 def log_file(folder: Path) -> Path:
@@ -52,7 +61,7 @@ def run_log(folders: Sequence[Path], on_error: Callable[[str], None]) -> Iterato
     with ExitStack() as stack:
         for folder in folders[1:]:
             with closing(_LogFile(log_file(folder), on_error)) as other:
-                text = f"this run is made together with others; the log of the driver is {path}"
+                text = f"this run is made together with others; their log is {path}"
                 other.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, text, (), None))
         handler = _LogFile(path, on_error)
         stack.callback(handler.close)
@@ -65,7 +74,7 @@ def run_log(folders: Sequence[Path], on_error: Callable[[str], None]) -> Iterato
             log.error("stopped: %s", stop)
             raise
         except BaseException as error:
-            log.error("ended by %s: %s", type(error).__name__, error)
+            log.error("ended by %s", f"{type(error).__name__}: {error}".removesuffix(": "))
             raise
 
 
