@@ -1,6 +1,7 @@
 """What a driver did, for people: printed when it ends, and written to its log. All of it was measured."""
 
 import logging
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -45,8 +46,9 @@ class Summary:
             self._failed += 1
             self._retries += result.row["attempts"] - 1
             self.overview.fronts["failed"] += 1
-            message = one_line(result.row["message"].replace(task.prompt.text, "(the prompt)"))
-            log.warning("%s failed: %s: %s", _name(task), result.row["error_class"], message)
+            # A log is handed around; who wants the prompt finds it in `failures/` by its id.
+            message = re.sub(rf"\b{re.escape(task.prompt.text)}\b", "(the prompt)", result.row["message"])
+            log.warning("%s failed: %s: %s", _name(task), result.row["error_class"], one_line(message))
             return
         self._done += 1
         self.overview.fronts["done"] += 1
@@ -69,7 +71,7 @@ class Summary:
         """A line a question: how much in how long, were the workers busy, what took longest, what went wrong."""
         parts = {
             "done": self._work(),
-            "busy": "; ".join(_busy(role, pool) for role, pool in self.overview.pools.items() if pool.joined),
+            "busy": "; ".join(_busy(role, pool) for role, pool in self.overview.pools.items() if pool.actor_seconds),
             "slowest": self._slowest(),
             "faults": self._faults(),
         }
