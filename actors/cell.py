@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import ray
 
+from actors.metrics import ExportingMonitor
+from actors.monitor import CellMonitor, CellReport
 from actors.placement import Workforce
 from actors.pool import Pool
 from actors.ray_workers import RayTransport, RayWorkers, together
@@ -15,6 +17,9 @@ from actors.workers import set_threads
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from rewards.plugin import Plugin
+
+# The kinds of `sizing.Sizes`, for people.
+ROLES = ("diffusion", "network rewards", "rewards")
 
 
 class Progress(NamedTuple):
@@ -27,12 +32,16 @@ class Progress(NamedTuple):
         return Progress(self.steps + other.steps, self.candidates + other.candidates)
 
 
-class CellReport(NamedTuple):
-    """A cell of this moment: what its prompts have done, finished or not, its actors that are up, and their work."""
+class CellState(NamedTuple):
+    """A cell of this moment: what its prompts have done, finished or not, its actors that are up, and their work.
+
+    `report` tells people more of the actors.
+    """
 
     progress: Progress
     up: Sizes
     work: Work
+    report: CellReport
 
 
 class _Cell:
@@ -48,6 +57,7 @@ class _Cell:
         force: Workforce,
         sizes: Sizes,
         plugins: Sequence[Plugin] = (),
+        number: int = 0,
     ) -> None:
         set_threads(config.compute.threads)
         self._run_prompt, self._colocated, limits = run_prompt, force.colocated, Limits(config.compute.call_seconds)
@@ -58,17 +68,29 @@ class _Cell:
             lambda: networks.remote(config, force.on_networks, force.networks.gpus, plugins),
             lambda: plain.remote(config, force.on_plain, force.plain.gpus, plugins),
         ]
-        self._take_pools(
-            [Pool(RayTransport(start), size, limits) for start, size in zip(starts, sizes, strict=True)], force, limits
-        )
+        monitor = ExportingMonitor(config.name, number)
+        watches = [
+            monitor.watch(role, "GPU" if post.gpus else "CPU")
+            for role, post in zip(ROLES, (force.diffusion, force.networks, force.plain), strict=True)
+        ]
+        pools = [
+            Pool(RayTransport(start), size, limits, watch)
+            for start, size, watch in zip(starts, sizes, watches, strict=True)
+        ]
+        self._take_pools(pools, force, limits, monitor)
 
     def _take_pools(
-        self, pools: Sequence[Pool[Any]], force: Workforce, limits: Limits, put: Callable[[Any], Any] | None = None
+        self,
+        pools: Sequence[Pool[Any]],
+        force: Workforce,
+        limits: Limits,
+        monitor: CellMonitor,
+        put: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._pools = pools
+        self._pools, self._monitor = pools, monitor
         diffusion, networks, plain = pools
         rewards = dict.fromkeys(force.on_networks, networks) | dict.fromkeys(force.on_plain, plain)
-        self._workers = RayWorkers(diffusion, rewards, limits, put)
+        self._workers = RayWorkers(diffusion, rewards, limits, put, monitor.decoded)
         self._progress = Progress()
 
     async def open(self) -> RequestError | None:
@@ -110,9 +132,9 @@ class _Cell:
 
         return await self._run_prompt(task, self._workers, count), done
 
-    async def report(self) -> CellReport:
+    async def state(self) -> CellState:
         up, work = (pool.size for pool in self._pools), (pool.busy_seconds for pool in self._pools)
-        return CellReport(self._progress, Sizes(*up), Work(*work))
+        return CellState(self._progress, Sizes(*up), Work(*work), self._monitor.report())
 
 
 # Not as a decorator: a type checker would go on to see the plain class.

@@ -1,13 +1,16 @@
-"""Where a cell is, and after it another if it dies: what it was given, what has come of it, and what it reports."""
+"""Where a cell is, and after it another if it dies: what it was given, what has come of it, and what it tells."""
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from actors.cell import CellReport, Progress
+from actors.cell import CellState, Progress
+from actors.monitor import CellReport
+from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from actors.sizing import Sizes, Work
 
@@ -18,22 +21,23 @@ READY_SECONDS = 900.0
 CELL_SECONDS = 120.0
 # Cells that may die one after the other without a prompt finished between.
 CELL_DEATHS = 3
-_NOTHING = CellReport(Progress(), Sizes(0, 0, 0), Work())
+_NOTHING = CellState(Progress(), Sizes(0, 0, 0), Work(), CellReport({}, ()))
 
 
 class Place:
     """A cell's place in a run.
 
     Args:
-        start: a new cell with actors of these sizes.
+        start: a new cell with actors of these sizes, under a number of its own.
+        overview: is told what the cells report.
 
     Attributes:
         tasks: that the cell has, by the reference of their result.
         begin_again: tasks of cells that died here.
     """
 
-    def __init__(self, start: Callable[[Sizes], Any], sizes: Sizes) -> None:
-        self._start, self.sizes, self._deaths = start, sizes, 0
+    def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, overview: Overview) -> None:
+        self._start, self.sizes, self._overview, self._deaths = start, sizes, overview, 0
         self.tasks: dict[Any, Any] = {}
         self.begin_again: list[Any] = []
         # Of the cells that died here: what they finished counts as done, and all that they did as work.
@@ -41,8 +45,8 @@ class Place:
         self._fill()
 
     def _fill(self) -> None:
-        self._report, self._since = _NOTHING, time.monotonic()
-        self._cell = self._start(self.sizes)
+        self._state, self._since, self._number = _NOTHING, time.monotonic(), self._overview.opened()
+        self._cell = self._start(self.sizes, self._number)
         self._opening = self._cell.open.remote()
 
     @property
@@ -57,15 +61,15 @@ class Place:
 
     @property
     def up(self) -> Sizes:
-        return self._report.up
+        return self._state.up
 
     @property
     def progress(self) -> Progress:
-        return self._done_before.plus(self._report.progress)
+        return self._done_before.plus(self._state.progress)
 
     @property
     def work(self) -> Work:
-        return self._work_before.plus(self._report.work)
+        return self._work_before.plus(self._state.work)
 
     def give(self, task: Any) -> None:
         self.tasks[self._cell.run.remote(task)] = task
@@ -99,19 +103,26 @@ class Place:
         return [result]
 
     def ask(self) -> Any:
-        """A reference to the cell's report, for `hear`."""
-        return self._cell.report.remote()
+        """A reference to the cell's state, for `hear`."""
+        return self._cell.state.remote()
 
     def hear(self, reference: Any) -> None:
-        """Take the cell's report in; a cell that gives none is dead.
+        """Take the cell's state in; a cell that tells none is dead.
 
         Raises:
             RunStopped: as `take`.
         """
         try:
-            self._report = ray.get(reference, timeout=CELL_SECONDS)
+            self._state = ray.get(reference, timeout=CELL_SECONDS)
         except (RayActorError, GetTimeoutError) as error:
             self._bury(error)
+        else:
+            self._overview.heard(self._number, self._state.report)
+
+    def hear_last(self, seconds: float) -> None:
+        """Take the state in of a cell that is about to end, if it has any to tell."""
+        with suppress(RayActorError, GetTimeoutError):
+            self._overview.heard(self._number, ray.get(self.ask(), timeout=seconds).report)
 
     def check_opening(self) -> None:
         """Give up a cell that does not open.
@@ -145,6 +156,7 @@ class Place:
 
     def _bury(self, error: Exception) -> None:
         self.leave()
+        self._overview.lost(self._number, str(error))
         self._deaths += 1
         if self._deaths >= CELL_DEATHS:
             raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error

@@ -1,6 +1,6 @@
 """What one prompt may ask of the workers, and what comes back. Ray and the one-process run both offer it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,12 +15,16 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model."""
+    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model.
+
+    `warnings`: what the model had to say of the prompt, where that was in another process.
+    """
 
     conditioning: Any
     latent_shape: tuple[int, int, int]
     timesteps: tuple[int, ...]
     retries: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Scored:
     scores: Doubles
     seconds_lookahead: float
     seconds_decode: float
-    seconds_reward: float
+    seconds_by_reward: Mapping[str, float]
     peak_memory: int
     retries: int = 0
 

@@ -68,6 +68,7 @@ class RayWorkers:
     Args:
         rewards: reward -> the pool whose actors hold it.
         put: makes a reference of a value that many calls carry.
+        on_decoded: is told the bytes of images as they are decoded.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class RayWorkers:
         rewards: Mapping[str, Pool[Any]],
         limits: Limits,
         put: Callable[[Any], Any] | None = None,
+        on_decoded: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
+        self._on_decoded = on_decoded
 
     async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
         answer = await self._diffusion.call(
@@ -132,6 +135,7 @@ class RayWorkers:
             answer = await self._diffusion.call(kind, n, decode)
             (pixels, files, report), node = answer.parts[0]
             retries += answer.retries
+            self._on_decoded(report.pixel_bytes)
             try:
                 answers = await together(self._score(name, pixels, node, n, prompt, chunk) for name in rewards)
             except InputLost as error:
@@ -142,7 +146,7 @@ class RayWorkers:
                 stack_scores(columns),
                 report.seconds_lookahead,
                 report.seconds_decode,
-                sum(seconds),
+                dict(zip(rewards, seconds, strict=True)),
                 report.peak_memory,
                 retries + sum(again),
             ), files

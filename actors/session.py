@@ -13,8 +13,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.cell import Cell, Progress
 from actors.cluster import start_or_join
+from actors.metrics import RunMetrics
+from actors.nodes import cluster_nodes, live_nodes
+from actors.overview import Overview
 from actors.place import Place, stopped
-from actors.placement import Node, pinned, settle
+from actors.placement import pinned, settle
 from actors.protocol import WorkersLost
 from actors.sizing import Sizes, Work, by_work, n_cells, shares
 from configs.errors import RequestError
@@ -36,9 +39,14 @@ class RaySession:
     """
 
     def __init__(
-        self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]], plugins: Sequence[Plugin] = ()
+        self,
+        config: RunConfig,
+        run_prompt: Callable[..., Awaitable[Any]],
+        plugins: Sequence[Plugin] = (),
+        overview: Overview | None = None,
     ) -> None:
         self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
+        self._overview, self._metrics = overview or Overview(), RunMetrics(config.name)
         self._places: list[Place] = []
         self._followed, self._drained = 0.0, frozenset[str]()
 
@@ -46,6 +54,7 @@ class RaySession:
         """Settle the actors and place the cells; ready when the first of them is."""
         start_or_join(self._config)
         try:
+            self._overview.joined_cluster(live_nodes)
             self._force = settle(self._config, cluster_nodes())
             self._config, self._sizes = pinned(self._config, self._force), self._force.sizes
             cells = n_cells(self._config.compute.cells, self._sizes)
@@ -53,7 +62,7 @@ class RaySession:
             # One cell lives where the driver does, so that no other node takes its prompts along; several are spread.
             driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._where = driver if cells == 1 else "SPREAD"
-            self._places = [Place(self._start_cell, sizes) for sizes in sizes_of_each]
+            self._places = [Place(self._start_cell, sizes, self._overview) for sizes in sizes_of_each]
             while not any(place.is_open for place in self._places):
                 list(self._ready())
                 self._look_at_cells()
@@ -66,6 +75,8 @@ class RaySession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            for place in self._places:
+                place.hear_last(CLOSE_SECONDS)
             closing = [place.close() for place in self._places]
             ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
             for place in self._places:
@@ -89,11 +100,13 @@ class RaySession:
             yield from self._ready()
             self._look_at_cells()
             self._follow_cluster()
-            on_progress(reduce(Progress.plus, (place.progress for place in self._places)))
+            progress = reduce(Progress.plus, (place.progress for place in self._places))
+            on_progress(progress)
+            self._metrics.export(self._overview, *progress)
 
-    def _start_cell(self, sizes: Sizes) -> Any:
+    def _start_cell(self, sizes: Sizes, number: int) -> Any:
         cell = Cell.options(scheduling_strategy=self._where)
-        return cell.remote(self._config, self._run_prompt, self._force, sizes, self._plugins)
+        return cell.remote(self._config, self._run_prompt, self._force, sizes, self._plugins, number)
 
     def _hand_out(self, queue: "_Queue") -> bool:
         """Give each open cell as many tasks as it can have at once; whether any are left or under way."""
@@ -124,6 +137,7 @@ class RaySession:
 
     def _disband(self, place: Place, error: WorkersLost) -> None:
         """Go on without a cell that has no workers and gets none; without any cell the run cannot."""
+        place.hear_last(CLOSE_SECONDS)
         if len(self._places) == 1:
             raise stopped(error) from error
         if place in self._places:
@@ -172,14 +186,3 @@ class _Queue:
         if not self.again:
             self.again.extend(islice(self._tasks, 1))
         return bool(self.again)
-
-
-def cluster_nodes() -> list[Node]:
-    """The live nodes of the cluster."""
-    # Ray has no public word for the nodes that were told to go, as spot nodes are before they are taken away.
-    draining = ray._private.state.state.get_draining_nodes()
-    return [
-        Node(node["NodeID"], node["Resources"], node["Labels"], node["NodeID"] in draining)
-        for node in ray.nodes()
-        if node["Alive"]
-    ]

@@ -1,10 +1,12 @@
 """The Ray actors that hold models: thin shells on the plain workers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
 
+from actors.forwarding import warnings_of
 from actors.protocol import Doubles, Encoded, Floats, Reversed
 from actors.workers import (
     DecodeReport,
@@ -42,7 +44,9 @@ class _DiffusionActor:
         """Answers beside a call that is computed."""
 
     def encode(self, prompt: str, sampling: Sampling) -> Encoded:
-        return self._worker.encode(prompt, sampling)
+        with warnings_of("diffusion") as warnings:
+            encoded = self._worker.encode(prompt, sampling)
+        return replace(encoded, warnings=tuple(warnings))
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
         return self._worker.reverse_step(x, step, conditioning)

@@ -28,11 +28,12 @@ LOGICAL_GPUS = "SRSOUP_LOGICAL_GPUS"
 
 
 class DecodeReport(NamedTuple):
-    """Busy seconds of a decoded chunk, and the worker's peak memory in bytes."""
+    """Busy seconds of a decoded chunk, and the worker's peak memory and the size of the images in bytes."""
 
     seconds_lookahead: float
     seconds_decode: float
     peak_memory: int
+    pixel_bytes: int
 
 
 def set_threads(threads: int) -> None:
@@ -119,7 +120,7 @@ class DiffusionWorker:
             x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
             middle = time.perf_counter()
             pixels = self.model.decode(x0)[: len(x)].numpy()
-        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory())
+        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes)
 
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of final latents, any number of them."""
@@ -127,7 +128,8 @@ class DiffusionWorker:
         parts = [x[i : i + chunk] for i in range(0, len(x), chunk)]
         with fitting(chunk):
             images = [self.model.decode(as_tensor(pad(part, chunk)))[: len(part)].numpy() for part in parts]
-        return np.concatenate(images), DecodeReport(0.0, time.perf_counter() - start, peak_memory())
+        pixels = np.concatenate(images)
+        return pixels, DecodeReport(0.0, time.perf_counter() - start, peak_memory(), pixels.nbytes)
 
 
 class RewardWorker:

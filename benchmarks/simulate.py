@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from actors.cell import _Cell
+from actors.monitor import CellMonitor
 from actors.placement import Post, Workforce
 from actors.pool import Pool
 from actors.protocol import Encoded, Reversed, Workers
@@ -37,7 +38,7 @@ REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward
 ACTORS_PER_REWARD_ACTOR = 2
 L, M, N = 6, 2, 30  # the paper's weights, rewards and candidates
 REWARDS = tuple(f"reward {m}" for m in range(M))
-REPORT = DecodeReport(0.0, 0.0, 0)
+REPORT = DecodeReport(0.0, 0.0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class SimulatedCell(_Cell):
         self._run_prompt: Callable[..., Awaitable[Any]] = prompt
         self._colocated = False
         force = Workforce(sizes, none, none, none, False, None, on_networks=REWARDS, on_plain=())
-        self._take_pools((*pools, Pool(SimulatedTransport(_nobody), 0, limits)), force, limits, put=lambda value: value)
+        self._take_pools(
+            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)), force, limits, CellMonitor(), lambda value: value
+        )
 
 
 def _nobody() -> SimulatedActor:

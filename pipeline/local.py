@@ -56,7 +56,7 @@ class LocalWorkers:
             stack_scores([scores for scores, _ in answers]),
             report.seconds_lookahead,
             report.seconds_decode,
-            sum(seconds for _, seconds in answers),
+            {name: seconds for name, (_, seconds) in zip(rewards, answers, strict=True)},
             report.peak_memory,
         )
 

@@ -3,7 +3,8 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,13 +59,16 @@ class Meter:
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("denoise", "lookahead", "decode", "reward"), 0.0)
     )
+    seconds_by_reward: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     peak_memory: int = 0
     retries: int = 0
 
     def add(self, scored: Scored) -> None:
         self.seconds["lookahead"] += scored.seconds_lookahead
         self.seconds["decode"] += scored.seconds_decode
-        self.seconds["reward"] += scored.seconds_reward
+        for name, seconds in scored.seconds_by_reward.items():
+            self.seconds["reward"] += seconds
+            self.seconds_by_reward[name] += seconds
         self.peak_memory = max(self.peak_memory, scored.peak_memory)
         self.retries += scored.retries
 
@@ -75,10 +79,13 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PromptResult:
-    """The rows of a finished prompt, by table."""
+    """The rows of a finished prompt, by table; the seconds of each reward, which make up one column of its costs; and
+    what the model warned of."""
 
     key: str
     tables: dict[str, list[Row]]
+    seconds_by_reward: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,7 +211,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         "steps": _step_rows(task, trajectory),
         "costs": [_cost_row(task, ledger, meter, time.perf_counter() - start)],
     }
-    return PromptResult(task.key, tables)
+    return PromptResult(task.key, tables, dict(meter.seconds_by_reward), encoded.warnings)
 
 
 def _sample_rows(task: PromptTask, seeds: Sequence[int], finished: Finished) -> list[Row]:

@@ -159,4 +159,4 @@ class FakeWorkers:
         return Finished(png_files(pixels), 4, 4, self._scored(x, len(rewards)))
 
     def _scored(self, x: Floats, n_rewards: int) -> Scored:
-        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(n_rewards)], 1), 0, 0, 0, 1)
+        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(n_rewards)], 1), 0, 0, {}, 1)

@@ -17,7 +17,7 @@ from benchmarks.virtual_time import run
 from diffusion.base import Sampling
 
 X = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
-REPORT = DecodeReport(1.0, 2.0, 3)
+REPORT = DecodeReport(1.0, 2.0, 3, 4)
 SAMPLING = Sampling(steps=2, guidance_scale=5.0)
 
 
@@ -147,7 +147,7 @@ def test_scores_of_halves_are_joined_row_by_row() -> None:
 
     scored = run(main())
     assert scored.scores.tolist() == [[10.0, 10.0], [11.0, 11.0]]
-    assert scored.retries == 4 and scored.seconds_reward == 4.0
+    assert scored.retries == 4 and scored.seconds_by_reward == {"r": 2.0, "s": 2.0}
 
 
 def test_a_workers_own_error_arrives_with_its_stack() -> None:

@@ -57,6 +57,8 @@ class FakePlace:
             self.leave()
             self.is_open = False
 
+    def hear_last(self, seconds: float) -> None: ...
+
     def check_opening(self) -> None: ...
 
 
@@ -69,6 +71,7 @@ def fed(places: list[FakePlace], monkeypatch: pytest.MonkeyPatch, tasks: int = 2
 
     monkeypatch.setattr(session.ray, "wait", wait)
     monkeypatch.setattr(RaySession, "_follow_cluster", lambda self: None)
+    monkeypatch.setattr(session.RunMetrics, "export", lambda *facts: None)
     feeding = RaySession(CONFIG, None)  # type: ignore[arg-type]
     feeding._places = places  # type: ignore[assignment]
     return list(feeding.results(numbers(tasks), lambda progress: None))
