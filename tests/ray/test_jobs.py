@@ -23,7 +23,13 @@ def head(start_head: Head) -> dict[str, str]:
 
 def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     whole = [BIN / "ray", "job", "submit", "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
-    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    deadline = time.monotonic() + 90
+    while True:
+        done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+        # The head's port answers before its agent does, much before on a busy machine.
+        if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
 
 
 @pytest.mark.ray
