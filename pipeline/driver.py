@@ -24,10 +24,9 @@ from pipeline.summary import Summary
 from pipeline.tally import Outcome, Tally, write_record, written
 from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
 
-Results = Generator[PromptResult | PromptFailure, None, None]
-
-
 log = logging.getLogger(__name__)
+
+Results = Generator[PromptResult | PromptFailure, None, None]
 
 
 def execute(
@@ -85,10 +84,12 @@ def _logging(tallies: Sequence[Tally], reporter: Reporter, summary: Summary) -> 
         folders = [tally.plan.folder for tally in tallies]
         with written(folders[0]):
             summary.log_file = stack.enter_context(run_log(folders, reporter.note))
-        for tally in tallies:
-            fronts, left = len(tally.plan.tasks), len(tally.plan.open_tasks)
-            summary.overview.fronts.update(wanted=fronts, done=fronts - left)
-            log.info("%s: %d of %d fronts to make, chunks of %d", tally.plan.folder, left, fronts, tally.plan.chunk)
+        for plan in (tally.plan for tally in tallies):
+            left, fronts = len(plan.open_tasks), len(plan.tasks)
+            log.info("%s: %d of %d fronts to make, chunks of %d", plan.folder, left, fronts, plan.chunk)
+        wanted = {task.key for tally in tallies for task in tally.plan.tasks}
+        left_open = {task.key for tally in tallies for task in tally.plan.open_tasks}
+        summary.overview.fronts.update(wanted=len(wanted), done=len(wanted - left_open))
         try:
             yield
         finally:
