@@ -14,9 +14,11 @@ from configs.errors import RequestError
 from configs.load import load_config, origin
 from configs.remote import Place, place_of
 from configs.sweep import is_sweep, load_sweep
+from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
+    from pipeline.summary import Summary
 
 # One error, one message: a traceback of ours would bury it.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -34,7 +36,13 @@ Local = Annotated[
     bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
 ]
 
-
+AllowOpen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-open-cluster",
+        help="Also run on a cluster of RAY_ADDRESS that asks nobody for a token: its network has to keep others out.",
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -49,7 +57,7 @@ def request_errors() -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 
@@ -86,6 +94,7 @@ def run(
     overrides: Overrides = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -94,7 +103,7 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
-        _run([plan], local, f"srsoup report {shlex.quote(str(plan.folder))}")
+        _run([plan], local, allow_open_cluster, f"srsoup report {shlex.quote(str(plan.folder))}")
 
 
 @app.command()
@@ -104,6 +113,7 @@ def sweep(
     over: Over = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
@@ -112,16 +122,18 @@ def sweep(
     """
     with request_errors():
         plans = planned_sweep(config, overrides, over, plugin, fetch=True)
-        _run(plans, local, "srsoup report " + shlex.join(str(plan.folder) for plan in plans))
+        _run(plans, local, allow_open_cluster, "srsoup report " + shlex.join(str(plan.folder) for plan in plans))
 
 
-def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
+def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
     from pipeline.plan import expected_cost
     from pipeline.progress import Reporter
+    from pipeline.summary import Summary
 
+    summary = Summary()
     steps = candidates = prompts = 0
     for plan in plans:
         found = len(plan.tasks) - len(plan.open_tasks)
@@ -133,9 +145,16 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
     try:
-        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+        outcomes = execute(
+            plans,
+            local=local,
+            reporter=Reporter(prompts, steps, candidates),
+            summary=summary,
+            allow_open_cluster=allow_open_cluster,
+        )
     except RunStopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        _print_summary(summary)
+        print(redacted(f"stopped: {stop}"), file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
     for plan, outcome in zip(plans, outcomes, strict=True):
@@ -144,10 +163,17 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
         print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
         if outcome.failures:
             print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+    _print_summary(summary)
     status = max(outcome.exit_status for outcome in outcomes)
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+def _print_summary(summary: "Summary") -> None:
+    """Of a driver that had something to do."""
+    if summary.log_file:
+        print(*summary.lines(), f"log       {summary.log_file}", sep="\n")
 
 
 RunFolder = Annotated[str, typer.Argument(help="A run's folder, such as runs/demo or s3://bucket/demo.", metavar="RUN")]
@@ -159,7 +185,7 @@ def reading(run: str) -> Iterator[Place]:
     try:
         yield place_of(run)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 

@@ -49,6 +49,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     for name, value in (credentials | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)  # where the drivers of such runs log
     for name, seconds in {"RENEW": 0.2, "SETTLE": 0.05, "LOOK": 0.05, "STALE": 2.0}.items():
         monkeypatch.setattr(lease, f"{name}_SECONDS", seconds)
     with serving(tmp_path / "s3") as server:
@@ -100,15 +101,19 @@ def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: Remo
     assert files == {
         path.relative_to(tmp_path / "disk"): path.read_bytes() for path in tmp_path.glob("disk/*/*.parquet")
     }
-    assert {path.name for path in on_the_server.glob("*") if path.is_file()} == {"config.yaml", "driver.yaml", ".lease"}
+    assert {path.name for path in on_the_server.glob("*") if path.is_file()} == {
+        "config.yaml",
+        "driver.yaml",
+        "driver.log",
+        ".lease",
+    }
     assert SECRET_KEY not in (on_the_server / "config.yaml").read_text()
+    log = (on_the_server / "driver.log").read_text()
+    assert log.count("driver begins") == 2 and log == (tmp_path / "driver-a.log").read_text()
 
 
 @pytest.mark.slow
-def test_a_whole_run_its_status_and_its_report(
-    tmp_path: Path, run: RemotePath, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_whole_run_its_status_and_its_report(run: RemotePath) -> None:
     told = invoke("run", DEMO, *SMALL, "--local", f"output={run}")
     assert f"next: srsoup report '{run}'" in told
     invoke("run", DEMO, *SMALL, "--local", "output=disk")
@@ -148,7 +153,7 @@ def test_a_driver_killed_within_a_put_goes_on_and_nothing_is_lost_or_twice(
     s3.fault = hangs
     monkeypatch.setattr(lease, "STALE_SECONDS", 30.0)  # the driver, a process of its own, renews at its own pace
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(run)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", DRIVER, str(run)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     try:
         assert reached.wait(90)
