@@ -12,7 +12,10 @@ _A_PLACE = re.compile(r"_(PATH|FILE|DIR|URL)$", re.IGNORECASE)
 # A shorter value is a word of ordinary text, such as KEY=yes.
 SHORTEST = 6
 
-_NAME = r"[\w-]*(?:token|secret|password|passwd|signature|credential|(?:api|secret)[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)"
+_NAME = (
+    r"[\w-]*(?:token|secret|password|passwd|signature|credential|(?:api|secret)[_-]?key|access[_-]?key(?:[_-]?id)?|"
+    r"authorization)"
+)
 _QUOTE = r"""\\?["']?"""
 # What is found by its shape: the group `kept` stays.
 _SHAPES = (
