@@ -15,8 +15,10 @@ import pyarrow.fs as pafs
 
 from configs.remote import BUCKETED, RemotePath
 
-# A request waits for the network and not for us, so many are made at once.
-READERS = 32
+# A request waits for the network and not for us, so many are made at once, of all runs of a sweep together.
+_READERS = ThreadPoolExecutor(32, "store-reader")
+# Apart from the readers, so that a put never stands behind thousands of reads.
+_WRITERS = ThreadPoolExecutor(4, "store-writer")
 # A smaller part is fetched in one request; of a larger one, what is asked for.
 SMALL_BYTES = 8 * 2**20
 # What pyarrow calls the stores on which a put is whole.
@@ -32,9 +34,6 @@ class ObjectStore:
     def __init__(self, filesystem: pafs.FileSystem, root: str, *, has_buckets: bool) -> None:
         self._filesystem, self._root, self._has_buckets = filesystem, root, has_buckets
         self.whole = filesystem.type_name in _WHOLE
-        self._readers = ThreadPoolExecutor(READERS, "store-reader")
-        # Apart from the readers, so that a put never stands behind thousands of reads.
-        self._writers = ThreadPoolExecutor(4, "store-writer")
 
     @classmethod
     def of(cls, uri: str) -> "ObjectStore":
@@ -71,7 +70,7 @@ class ObjectStore:
     def write(self, place: RemotePath, content: bytes) -> None:
         # In a thread of its own: an interrupt, which hits the main one, between the opening and the writing of a
         # stream would leave an empty object, for pyarrow publishes a stream that it drops.
-        self._writers.submit(self._put, self._path(place), content).result()
+        _WRITERS.submit(self._put, self._path(place), content).result()
 
     def _put(self, path: str, content: bytes) -> None:
         if not self.whole:
@@ -103,7 +102,7 @@ class ObjectStore:
         return pa.BufferReader(file.read()) if file.size() <= SMALL_BYTES else file
 
     def each(self, work: Callable[[T], U], things: Iterable[T]) -> Iterator[U]:
-        return self._readers.map(work, things)
+        return _READERS.map(work, things)
 
     def _listed(self, folder: RemotePath) -> list[Any]:
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
