@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from configs.remote import Place, place_of
 from configs.weights import RULES, weights_by_rule
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
@@ -295,7 +296,9 @@ class RunConfig(Part):
     """A run, whole."""
 
     name: str = Field(description="of the run: lower-case letters, digits, _ and -")
-    output: str | None = Field(None, description="the run's folder; null is runs/<name>")
+    output: str | None = Field(
+        None, description="the run's folder: a path, or a URI such as s3://bucket/folder; null is runs/<name>"
+    )
     method: Method | Annotated[tuple[Method, ...], BeforeValidator(_tuple)] = "srsoup"
     seed: int = Field(0, ge=0, lt=2**63)
     seeds: int = Field(1, ge=1, description="fronts a prompt, each from a seed of its own")
@@ -332,6 +335,13 @@ class RunConfig(Part):
                 "this is no plain name; use lower-case letters, digits, _ and - only, with a letter or digit first"
             )
         return name
+
+    @field_validator("output")
+    @classmethod
+    def _a_place(cls, output: str | None) -> str | None:
+        if output:
+            place_of(output)
+        return output
 
     @field_validator("method")
     @classmethod
@@ -407,8 +417,8 @@ class RunConfig(Part):
         return self.model_dump(mode="json", include={"model", "rewards", "compute"}, exclude=_OF_A_CALL)
 
     @property
-    def output_folder(self) -> Path:
-        return Path(self.output) if self.output else Path("runs") / self.name
+    def output_folder(self) -> Place:
+        return place_of(self.output) if self.output else Path("runs") / self.name
 
     @property
     def chunk_size(self) -> int:

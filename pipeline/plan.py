@@ -3,16 +3,15 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from configs.errors import RequestError
+from configs.remote import Place, RemotePath
 from configs.schema import DECIDES_BITS, ComputeConfig, RunConfig
 from diffusion.base import Sampling
 from pipeline.guidance.runner import Guidance
@@ -21,7 +20,8 @@ from pipeline.guidance.shaping import Shaping
 from pipeline.model_check import Origin, checked_model
 from pipeline.plugins import plug_in
 from pipeline.prompts import Prompt, read_prompts
-from pipeline.records import finished_keys
+from pipeline.records import finished_keys, holds, read_file
+from pipeline.store import store_of
 from pipeline.task import PromptTask
 from rewards import registry
 from rewards.base import RewardError
@@ -68,7 +68,7 @@ class Plan:
         return _digests(self.plugins)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         return self.config.output_folder
 
     @cached_property
@@ -272,26 +272,30 @@ def _check_reference_point(config: RunConfig, origin: Origin) -> None:
 
 def _check_folder(plan: Plan, origin: Origin) -> int:
     """The chunk of the run that the folder holds, which memory may have made smaller; else the plan's."""
-    folder = plan.folder
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise RequestError(
-            file=origin("output"),
-            key="output",
-            value=str(folder),
-            problem=f"{there} " + ("cannot be written" if there.is_dir() else "is no folder"),
-            allowed="a folder that you can write, or one that can be made",
-            mend="set output=... to another place",
-        )
-    record = folder / "config.yaml"
-    if not record.is_file():
+    try:
+        if trouble := store_of(plan.folder).trouble(plan.folder):
+            raise OSError(trouble)
+        record = read_file(plan.folder, "config.yaml") if holds(plan.folder, "config.yaml") else None
+    except OSError as error:
+        raise folder_error(plan, str(error), origin("output")) from error
+    if record is None:
         return plan.chunk
-    held = yaml.safe_load(record.read_text(encoding="utf-8"))
+    held = yaml.safe_load(record)
     _check_same(plan, held, origin)
     chunk: int = held.get("chunk", plan.chunk)
     return chunk
+
+
+def folder_error(plan: Plan, problem: str, file: str) -> RequestError:
+    """That a run cannot be written where it was asked for; `file` asked for it."""
+    allowed, mend = "a folder that you can write, or one that can be made", "set output=... to another place"
+    if isinstance(plan.folder, RemotePath):
+        allowed = "a bucket that is there, and that your credentials may write"
+        mend = (
+            "check bucket and endpoint_override of the URI, and the credentials in the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+    return RequestError(file=file, key="output", value=str(plan.folder), problem=problem, allowed=allowed, mend=mend)
 
 
 def _check_same(plan: Plan, record: Any, origin: Origin) -> None:

@@ -1,5 +1,6 @@
 """The log of a driver: one line for each event worth reading, in a file that later drivers of the run go on with."""
 
+import hashlib
 import logging
 import os
 import socket
@@ -9,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from actors.protocol import RunStopped
+from configs.remote import Place
 
 LOG = "driver.log"
 # Our rooms, whose modules log under their own names.
@@ -21,6 +23,7 @@ class _LogFile(logging.FileHandler):
     """Lines with UTC time. A log that cannot be written costs the run nothing: its results are kept elsewhere."""
 
     def __init__(self, path: Path, on_error: Callable[[str], None]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, encoding="utf-8")
         self._path, self._on_error, self._failed = path, on_error, False
         form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -42,13 +45,16 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def log_file(folder: Path) -> Path:
-    """Where the drivers of a run log."""
-    return folder / LOG
+def log_file(folder: Place) -> Path:
+    """Where the drivers of a run log: in its folder; of one that is not on this machine, in the user's cache."""
+    if isinstance(folder, Path):
+        return folder / LOG
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return Path.home() / ".cache" / "srsoup" / "logs" / f"{folder.name}-{digest}.log"
 
 
 @contextmanager
-def run_log(folders: Sequence[Path], on_error: Callable[[str], None]) -> Iterator[Path]:
+def run_log(folders: Sequence[Place], on_error: Callable[[str], None]) -> Iterator[Path]:
     """Log to the first of the folders that a driver works on; the others say where.
 
     Args:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import yaml
 
 from actors.protocol import ChunkTooLarge, RunStopped
+from configs.remote import Place
 from pipeline.compact import FULL_KEYS, CannotExchange, compact
+from pipeline.lock import Hold
 from pipeline.plan import Plan, expected_cost
 from pipeline.progress import Reporter
-from pipeline.records import remove_part, write_part, write_whole
+from pipeline.records import DamagedPart, remove_part, write_part, write_whole
 from pipeline.status import write_aim
 from pipeline.task import PromptFailure, PromptResult, PromptTask
 from rewards.registry import create
@@ -44,10 +45,15 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What has come of one plan in this call."""
+    """What has come of one plan in this call.
+
+    Attributes:
+        hold: on the plan's folder; None where there is nothing to do in it.
+    """
 
     plan: Plan
     reporter: Reporter
+    hold: Hold | None
     done: int = 0
     failures: list[PromptFailure] = field(default_factory=list)
 
@@ -61,12 +67,12 @@ class Tally:
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
         costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
-        with written(self.plan.folder):
+        with self.writing():
             write_aim(self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs))
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
-        with written(self.plan.folder):
+        with self.writing():
             self._compact(at_least=WORTH_MERGING)
 
     def _compact(self, at_least: int) -> None:
@@ -87,7 +93,7 @@ class Tally:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
         if result.key not in self._open:
             return False
-        with written(self.plan.folder):
+        with self.writing():
             _write(self.plan.folder, result)
             self._single += 1
             if self._single >= FULL_KEYS:
@@ -99,6 +105,18 @@ class Tally:
         prompt = self._open.pop(result.key)
         self._left[prompt] -= 1
         return not self._left[prompt]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Work on the files of the run, which cannot go on without them, while they are ours."""
+        try:
+            if self.hold:
+                self.hold.check()
+            yield
+        except DamagedPart as error:
+            raise RunStopped(str(error)) from error
+        except OSError as error:
+            raise RunStopped(f"{self.plan.folder} cannot be written: {error}") from error
 
     @property
     def outcome(self) -> Outcome:
@@ -119,23 +137,14 @@ class Tally:
         write_record(self.plan)
 
 
-@contextmanager
-def written(folder: Path) -> Iterator[None]:
-    """Work on the files of a run, which cannot go on without them."""
-    try:
-        yield
-    except OSError as error:
-        raise RunStopped(f"{folder} cannot be written: {error}") from error
-
-
-def _write(folder: Path, result: PromptResult | PromptFailure) -> None:
+def _write(folder: Place, result: PromptResult | PromptFailure) -> None:
     if isinstance(result, PromptFailure):
         write_part(folder, "failures", result.key, [result.row])
     else:
         _write_finished(folder, result)
 
 
-def _write_finished(folder: Path, result: PromptResult) -> None:
+def _write_finished(folder: Place, result: PromptResult) -> None:
     """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
     the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
     for table in ("samples", "scores", "steps"):
