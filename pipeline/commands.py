@@ -16,6 +16,7 @@ from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
+    from pipeline.summary import Summary
 
 # One error, one message: a traceback of ours would bury it.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -128,7 +129,9 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
     from pipeline.driver import execute
     from pipeline.plan import expected_cost
     from pipeline.progress import Reporter
+    from pipeline.summary import Summary
 
+    summary = Summary()
     steps = candidates = prompts = 0
     for plan in plans:
         found = len(plan.tasks) - len(plan.open_tasks)
@@ -144,9 +147,11 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
             plans,
             local=local,
             reporter=Reporter(prompts, steps, candidates),
+            summary=summary,
             allow_open_cluster=allow_open_cluster,
         )
     except RunStopped as stop:
+        _print_summary(summary)
         print(redacted(f"stopped: {stop}"), file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
@@ -156,10 +161,17 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
         print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
         if outcome.failures:
             print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+    _print_summary(summary)
     status = max(outcome.exit_status for outcome in outcomes)
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+def _print_summary(summary: "Summary") -> None:
+    """Of a driver that had something to do."""
+    if summary.log_file:
+        print(*summary.lines(), f"log       {summary.log_file}", sep="\n")
 
 
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo.", metavar="RUN")]

@@ -40,7 +40,12 @@ def test_the_files_of_a_run_are_named_by_keys_alone(undisturbed: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("actors", [1, 2])
 def test_ray_gives_the_bits_of_one_process(undisturbed: Path, tmp_path: Path, actors: int) -> None:
-    assert same_bits(run(tmp_path / "run", *SMALL, f"compute.diffusion_actors={actors}"), undisturbed)
+    output = run(tmp_path / "run", *SMALL, f"compute.diffusion_actors={actors}")
+    assert same_bits(output, undisturbed)
+    log = (output / "driver.log").read_text()
+    assert log.count(": diffusion actor ") == log.count(" is up\n") - log.count("rewards actor ") == actors
+    # What an actor warned of has come to the driver, once, though the prompt has two fronts.
+    assert log.count("cut off the end of a long prompt") == 1 and LONG not in log
 
 
 def test_a_finished_run_is_left_alone(undisturbed: Path) -> None:
