@@ -116,7 +116,8 @@ class Summary:
 
 
 def _busy(role: str, pool: PoolTotals) -> str:
-    return f"{role} {pool.busy_share:.0%} of {pool.joined} {pool.device} actor{'s' if pool.joined != 1 else ''}"
+    actors = pool.actors or pool.joined
+    return f"{role} {pool.busy_share:.0%} of {actors} {pool.device} actor{'s' if actors != 1 else ''}"
 
 
 def _name(task: PromptTask) -> str:

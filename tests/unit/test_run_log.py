@@ -146,7 +146,7 @@ def test_the_summary_adds_up_parts_and_pools() -> None:
     summary.ready, summary.candidates = 110.0, 2_400
     assert summary.lines() == [
         "done      2 fronts in 02:10, 1 failed; 00:10 until the models were loaded, then 20.0 candidates a second",
-        "busy      diffusion 88% of 6 GPU actors; cpu rewards 20% of 1 CPU actor",
+        "busy      diffusion 88% of 4 GPU actors; cpu rewards 20% of 1 CPU actor",
         "slowest   reward slow 15.0 s (53%), look-ahead 9.0 s (32%), reverse step 3.0 s (11%), reward fast 1.5 s (5%)",
         "faults    5 calls made again, 2 actors lost or let go, 4 starts of actors failed",
     ]
