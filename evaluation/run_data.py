@@ -164,7 +164,7 @@ def _read_document(path: Place) -> Mapping[str, Any]:
         document = yaml.safe_load(record)
         document["config"]["rewards"]["guided"][0]
         document["config"]["name"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, IndexError) as error:
         raise ReportError(
             f"{file}: not the configuration of a run ({type(error).__name__}: {error}). Restore the file, "
             "or run again into a new folder."

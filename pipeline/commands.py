@@ -185,7 +185,7 @@ def reading(run: str) -> Iterator[Place]:
     try:
         yield place_of(run)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 

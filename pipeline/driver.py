@@ -22,7 +22,7 @@ from pipeline.records import holds
 from pipeline.run_log import run_log
 from pipeline.store import remove_leftovers, store_of
 from pipeline.summary import Summary
-from pipeline.tally import Outcome, Tally, write_record
+from pipeline.tally import Outcome, Tally, write_record, written
 from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def _logging(tallies: Sequence[Tally], reporter: Reporter, summary: Summary) -> 
     """
     with ExitStack() as stack:
         folders = [tally.plan.folder for tally in tallies]
-        with tallies[0].writing():
+        with written(folders[0]):
             summary.log_file = stack.enter_context(run_log(folders, reporter.note))
         for plan in (tally.plan for tally in tallies):
             left, fronts = len(plan.open_tasks), len(plan.tasks)

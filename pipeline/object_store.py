@@ -5,6 +5,7 @@ changed in place. File systems that show a file while it is written (HDFS, those
 as on a disk, a part counts once its footer reads.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -87,7 +88,7 @@ class ObjectStore:
         return bool(self._filesystem.get_file_info(self._path(place)).is_file)
 
     def remove(self, place: RemotePath) -> None:
-        if self.holds(place):
+        with contextlib.suppress(FileNotFoundError):
             self._filesystem.delete_file(self._path(place))
 
     def parts(self, folder: RemotePath) -> list[RemotePath]:

@@ -172,7 +172,7 @@ def _opened(part: Place) -> Iterator[pq.ParquetFile]:
         raise
     except (OSError, pa.ArrowInvalid) as error:
         mend = "remove it and run again: its prompts are then computed anew"
-        raise DamagedPart(f"{part} does not read ({error}); {mend}") from error
+        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {mend}") from error
 
 
 def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

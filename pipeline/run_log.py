@@ -1,6 +1,5 @@
 """The log of a driver: one line for each event worth reading, in a file that later drivers of the run go on with."""
 
-import hashlib
 import logging
 import os
 import socket
@@ -10,7 +9,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from actors.protocol import RunStopped
-from configs.remote import Place
+from configs.remote import Place, RemotePath
+from pipeline.records import holds, read_file, write_whole
 
 LOG = "driver.log"
 # Our rooms, whose modules log under their own names.
@@ -23,7 +23,6 @@ class _LogFile(logging.FileHandler):
     """Lines with UTC time. A log that cannot be written costs the run nothing: its results are kept elsewhere."""
 
     def __init__(self, path: Path, on_error: Callable[[str], None]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, encoding="utf-8")
         self._path, self._on_error, self._failed = path, on_error, False
         form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -46,11 +45,23 @@ class _LogFile(logging.FileHandler):
 
 
 def log_file(folder: Place) -> Path:
-    """Where the drivers of a run log: in its folder; of one that is not on this machine, in the user's cache."""
-    if isinstance(folder, Path):
-        return folder / LOG
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    return Path.home() / ".cache" / "srsoup" / "logs" / f"{folder.name}-{digest}.log"
+    """Where the drivers of a run log: in its folder, or, as no line can be added to an object, in the current one."""
+    return folder / LOG if isinstance(folder, Path) else Path(f"driver-{folder.name}.log")
+
+
+@contextmanager
+def _put_at_the_end(folder: RemotePath) -> Iterator[None]:
+    """Add what is logged meanwhile to the log in a run's folder on an object store, once, when it ends.
+
+    Where the store is gone by then the log stays where it is, on this machine.
+    """
+    path, before = log_file(folder), read_file(folder, LOG) if holds(folder, LOG) else b""
+    start = path.stat().st_size if path.is_file() else 0
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            write_whole(folder / LOG, before + path.read_bytes()[start:])
 
 
 @contextmanager
@@ -65,6 +76,9 @@ def run_log(folders: Sequence[Place], on_error: Callable[[str], None]) -> Iterat
     """
     path = log_file(folders[0])
     with ExitStack() as stack:
+        for folder in folders:
+            if isinstance(folder, RemotePath):
+                stack.enter_context(_put_at_the_end(folder))
         for folder in folders[1:]:
             with closing(_LogFile(log_file(folder), on_error)) as other:
                 text = f"this run is made together with others; their log is {path}"

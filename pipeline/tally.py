@@ -67,12 +67,12 @@ class Tally:
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
         costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
-        with self.writing():
+        with written(self.plan.folder, self.hold):
             write_aim(self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs))
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
-        with self.writing():
+        with written(self.plan.folder, self.hold):
             self._compact(at_least=WORTH_MERGING)
 
     def _compact(self, at_least: int) -> None:
@@ -93,7 +93,7 @@ class Tally:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
         if result.key not in self._open:
             return False
-        with self.writing():
+        with written(self.plan.folder, self.hold):
             _write(self.plan.folder, result)
             self._single += 1
             if self._single >= FULL_KEYS:
@@ -105,18 +105,6 @@ class Tally:
         prompt = self._open.pop(result.key)
         self._left[prompt] -= 1
         return not self._left[prompt]
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Work on the files of the run, which cannot go on without them, while they are ours."""
-        try:
-            if self.hold:
-                self.hold.check()
-            yield
-        except DamagedPart as error:
-            raise RunStopped(str(error)) from error
-        except OSError as error:
-            raise RunStopped(f"{self.plan.folder} cannot be written: {error}") from error
 
     @property
     def outcome(self) -> Outcome:
@@ -135,6 +123,19 @@ class Tally:
             raise RunStopped(f"{error}; set compute.chunk={half}, and another output folder") from error
         self.plan = self.plan.with_chunk(half)
         write_record(self.plan)
+
+
+@contextmanager
+def written(folder: Place, hold: Hold | None = None) -> Iterator[None]:
+    """Work on the files of a run, which cannot go on without them, while the folder is ours."""
+    try:
+        if hold:
+            hold.check()
+        yield
+    except DamagedPart as error:
+        raise RunStopped(str(error)) from error
+    except OSError as error:
+        raise RunStopped(f"{folder} cannot be written: {error}") from error
 
 
 def _write(folder: Place, result: PromptResult | PromptFailure) -> None:
