@@ -48,6 +48,32 @@ def actors(mark: dict[str, str], kind: str) -> list[psutil.Process]:
     return [process for process in workers if variable(process, MARK) == mark[MARK]]
 
 
+class Family:
+    """The processes of clusters that this process starts, with a mark in their environment."""
+
+    def __init__(self, mark: dict[str, str]) -> None:
+        self.mark = mark
+        # Ray's agents write their titles over the mark, and are our descendants only as long as their raylet lives.
+        self._seen: set[psutil.Process] = set()
+
+    def living(self) -> set[psutil.Process]:
+        """All that carry the mark, descend from this process, or did when last looked for."""
+        found = self._seen | {*marked(self.mark), *psutil.Process().children(recursive=True)}
+        self._seen = {process for process in found if title(process)}
+        return self._seen
+
+    def orphans(self) -> list[str]:
+        """Titles of what no living node needs: workers of a job, and what has not this process for an ancestor."""
+        return [title(process) for process in self.living() if variable(process, "RAY_JOB_ID") or not _ours(process)]
+
+
+def _ours(process: psutil.Process) -> bool:
+    try:
+        return psutil.Process() in process.parents()
+    except psutil.NoSuchProcess:
+        return True  # gone by now
+
+
 def wait_for(reached: Callable[[], bool], seconds: float, pause: float = 0.01) -> bool:
     """Whether it was reached in time; looked for after each pause."""
     deadline = time.monotonic() + seconds
