@@ -1,24 +1,23 @@
-"""Actors at work: who gets a call, how long it may take, and who replaces an actor that dies or hangs.
+"""Actors at work: who gets a call, and how long it may take.
 
 Plain Python: actors come from a `Transport`, and the clock is that of the event loop. A call is carried once;
-what to do after an error is `pool.Pool`'s.
+what to do after an error is `pool.Pool`'s. Who is there to carry it: `staff.Staff`.
 
 - A call goes to the actor with the least estimated work that has a slot free, where moving its input to another
   node counts as work. An actor has two slots: it computes one call and has the next one at hand.
 - A call has a deadline from when its actor is free for it. An actor that misses it counts as hung.
-- An actor that dies or hangs is replaced. The call that it was computing is blamed, unless it was preempted;
-  those behind it are not.
+- Where an actor dies or hangs, the call that it was computing is blamed, unless it was preempted; those behind it
+  are not.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from actors.protocol import ChunkTooLarge, InputLost, StartFailed, WorkerDied, WorkerOverdue, WorkersLost
-from actors.transport import Limits, Member, Part, Transport
-from configs.errors import RequestError
+from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue
+from actors.staff import Call, Seat, Staff, spawn
+from actors.transport import Limits, Part, Transport
+from actors.watch import Unwatched, Watch
 
 # One call being computed and one waiting behind it keep an actor busy; more would only hold memory.
 SLOTS = 2
@@ -26,36 +25,8 @@ SLOTS = 2
 MOVE_SECONDS = 0.04
 # The share that one more measurement has in the pace of its kind of call.
 NEWEST = 0.2
-# Failed starts of one actor follow each other after this time, doubled each time.
-PAUSE_SECONDS = 1.0
 
 A = TypeVar("A")
-
-
-@dataclass(eq=False)
-class Call:
-    """One call on its way."""
-
-    kind: str
-    rows: int
-    use: Callable[[Any], Awaitable[Any]]
-    near: str | None
-    avoid: "set[Seat]"
-    outcome: "asyncio.Future[Part]"
-    began: float = 0.0
-    limit: asyncio.Timeout | None = None
-
-
-@dataclass(eq=False)
-class Seat:
-    """A live actor, its calls in the order in which it computes them, and who killed it."""
-
-    actor: Any
-    node: str
-    calls: deque[Call] = field(default_factory=deque)
-    strikes: int = 0
-    lost: bool = False
-    blamed: Call | None = None
 
 
 class Unblamed(Exception):
@@ -65,36 +36,19 @@ class Unblamed(Exception):
 class Crew(Generic[A]):
     """Equal actors behind one queue; first come, first served."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
-        self._transport, self._size, self._limits = transport, size, limits
-        self._seats: list[Seat] = []
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Watch | None = None) -> None:
+        self._limits, self._watch = limits, watch or Unwatched()
+        self.staff = Staff(transport, size, limits, self._watch, self._dispatch)
         self._waiting: deque[Call] = deque()
         self._pace: dict[str, float] = {}
-        self._starting = self._given_up = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._broken: Exception | None = None
-
-    async def open(self) -> None:
-        """Start all actors.
-
-        Raises:
-            WorkersLost: one of them could not be started.
-            RequestError: one of them refuses what it was asked for.
-        """
-        self._starting = self._size
-        await asyncio.gather(*(self._fill() for _ in range(self._size)))
-        if isinstance(self._broken, RequestError):
-            raise self._broken
-        if self._given_up:
-            raise self._lost() from self._broken
+        self.busy_seconds = 0.0
 
     def close(self) -> None:
         """End all actors and all that waits for them. May be called twice."""
         for task in self._tasks:
             task.cancel()
-        for seat in self._seats:
-            self._transport.stop(seat.actor)
-        self._seats = []
+        self.staff.close()
 
     async def carry(self, call: Call) -> Part:
         """Have one call computed, once.
@@ -105,28 +59,31 @@ class Crew(Generic[A]):
             WorkersLost: there are no actors any more.
             Exception: what the call raised.
         """
-        if not self._seats and not self._starting:
-            raise self._lost() from self._broken
         self._waiting.append(call)
         self._dispatch()
         return await call.outcome
 
     def _dispatch(self) -> None:
-        """Give waiting calls to free actors, the oldest first."""
+        """Give waiting calls to free actors, the oldest first; without hope of an actor tell all who wait."""
         held = []
-        while self._waiting and any(len(seat.calls) < SLOTS for seat in self._seats):
+        while self._waiting and any(len(seat.calls) < SLOTS for seat in self.staff.seats):
             call = self._waiting.popleft()
             if call.outcome.done():
                 continue
             if seat := self._pick(call):
                 seat.calls.append(call)
-                self._spawn(self._run(seat, call))
+                spawn(self._tasks, self._run(seat, call))
             else:
                 held.append(call)
         self._waiting.extendleft(reversed(held))
+        while self._waiting and self.staff.hopeless:
+            call = self._waiting.popleft()
+            if not call.outcome.done():
+                call.outcome.set_exception(self.staff.lost())
+        self._watch.waiting(len(self._waiting))
 
     def _pick(self, call: Call) -> Seat | None:
-        seats = [seat for seat in self._seats if seat not in call.avoid] or self._seats
+        seats = [seat for seat in self.staff.seats if seat not in call.avoid] or self.staff.seats
         free = [seat for seat in seats if len(seat.calls) < SLOTS]
 
         def work(seat: Seat) -> float:
@@ -141,11 +98,11 @@ class Crew(Generic[A]):
         """Carry one call; on an error free its slot first, then tell who waits for it."""
         try:
             async with asyncio.timeout(None) as call.limit:
-                if seat.calls[0] is call:
+                if seat.computing is call:
                     self._begin(call)
                 value = await call.use(seat.actor)
         except WorkerDied as error:
-            self._lose(seat, blame=None if error.preempted else seat.calls[0])
+            self.staff.lose(seat, str(error), None if error.preempted else seat.computing)
             self._settle(seat, call, error if seat.blamed is call else Unblamed())
         except Exception as error:
             if not call.limit or not call.limit.expired():
@@ -153,12 +110,12 @@ class Crew(Generic[A]):
                     call.avoid.add(seat)
                 self._settle(seat, call, error)
                 return
-            self._lose(seat, blame=call)
             overdue = WorkerOverdue(f"no answer within {self._limits.call_seconds:g} s")
+            self.staff.lose(seat, str(overdue), blame=call)
             self._settle(seat, call, overdue if seat.blamed is call else Unblamed())
         else:
             seat.strikes = 0
-            self._measure(call)
+            self._measure(seat, call)
             self._settle(seat, call, Part(value, seat.node))
 
     def _begin(self, call: Call) -> None:
@@ -167,8 +124,11 @@ class Crew(Generic[A]):
         if call.limit:
             call.limit.reschedule(call.began + self._limits.call_seconds)
 
-    def _measure(self, call: Call) -> None:
-        pace = (asyncio.get_running_loop().time() - call.began) / max(call.rows, 1)
+    def _measure(self, seat: Seat, call: Call) -> None:
+        seconds = asyncio.get_running_loop().time() - call.began
+        self.busy_seconds += seconds
+        self._watch.computed(seat.number, call.kind, call.rows, seconds)
+        pace = seconds / max(call.rows, 1)
         known = self._pace.get(call.kind, pace)
         self._pace[call.kind] = known + NEWEST * (pace - known)
 
@@ -176,8 +136,12 @@ class Crew(Generic[A]):
         seat.calls.remove(call)
         if seat.calls:
             self._begin(seat.calls[0])
+        else:
+            self.staff.rests(seat)
         if not call.outcome.done():
             if isinstance(outcome, Exception):
+                if not isinstance(outcome, Unblamed):
+                    self._watch.failed(call.kind, f"{type(outcome).__name__}: {outcome}")
                 call.outcome.set_exception(outcome)
             else:
                 call.outcome.set_result(outcome)
@@ -187,56 +151,4 @@ class Crew(Generic[A]):
         """An actor raised where another had no trouble."""
         seat.strikes += 1
         if seat.strikes >= self._limits.strikes:
-            self._lose(seat, blame=None)
-
-    def _lose(self, seat: Seat, blame: Call | None) -> None:
-        """Take an actor out and start another in its place. Only the first to tell of its end is heard."""
-        if seat.lost:
-            return
-        seat.lost, seat.blamed = True, blame
-        self._seats.remove(seat)
-        self._transport.stop(seat.actor)
-        self._starting += 1
-        self._spawn(self._fill())
-
-    async def _fill(self) -> None:
-        """Start an actor; after some failed starts go on without it, and without any, tell all who wait."""
-        failures = deaths = 0
-        while failures < self._limits.starts and deaths < self._limits.start_deaths:
-            try:
-                member = await self._start()
-            except WorkerDied as error:
-                self._broken, deaths = error, deaths + 1
-            except RequestError as error:  # asking again makes it no better
-                self._broken, failures = error, self._limits.starts
-            except Exception as error:
-                self._broken, failures = error, failures + 1
-                await asyncio.sleep(PAUSE_SECONDS * 2**failures)
-            else:
-                self._seats.append(Seat(*member))
-                break
-        else:
-            self._given_up += 1
-        self._starting -= 1
-        if not self._seats and not self._starting:
-            for call in self._waiting:
-                if not call.outcome.done():
-                    call.outcome.set_exception(self._lost())
-        self._dispatch()
-
-    async def _start(self) -> Member[A]:
-        try:
-            async with asyncio.timeout(self._limits.start_seconds) as limit:
-                return await self._transport.start()
-        except TimeoutError as error:
-            if limit.expired():
-                raise StartFailed(f"not ready within {self._limits.start_seconds:g} s") from error
-            raise
-
-    def _lost(self) -> WorkersLost:
-        return WorkersLost(f"a worker could not be started: {self._broken}")
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self.staff.lose(seat, "it raised where others had no trouble", blame=None)

@@ -7,13 +7,15 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from actors.crew import Call, Crew, Seat, Unblamed
+from actors.crew import Crew, Unblamed
 from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
+from actors.staff import Call, Seat
 from actors.transport import Answer, Limits, Part, Transport
+from actors.watch import Watch
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -40,8 +42,8 @@ class _Work(Generic[A, T]):
 class Pool(Generic[A]):
     """Equal actors that are called as one, with retries."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits) -> None:
-        self._crew, self._limits = Crew(transport, size, limits), limits
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Watch | None = None) -> None:
+        self._crew, self._limits = Crew(transport, size, limits, watch), limits
 
     async def open(self) -> None:
         """Start all actors.
@@ -50,11 +52,29 @@ class Pool(Generic[A]):
             WorkersLost: one of them could not be started.
             RequestError: one of them refused what it was asked for.
         """
-        await self._crew.open()
+        await self._crew.staff.open()
 
     def close(self) -> None:
         """End all actors and all that waits for them. May be called twice."""
         self._crew.close()
+
+    def resize(self, size: int) -> None:
+        """Have `size` actors from now on. Those that are let go finish the calls that they have."""
+        self._crew.staff.resize(size)
+
+    def drain(self, nodes: Collection[str]) -> None:
+        """Let the actors on these nodes go once they have finished the calls that they have."""
+        self._crew.staff.drain(nodes)
+
+    @property
+    def size(self) -> int:
+        """Actors that are up and stay."""
+        return len(self._crew.staff.seats)
+
+    @property
+    def busy_seconds(self) -> float:
+        """What all actors together have computed so far."""
+        return self._crew.busy_seconds
 
     async def call(
         self,

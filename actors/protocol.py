@@ -1,11 +1,13 @@
 """What one prompt may ask of the workers, and what comes back. Ray and the one-process run both offer it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from diffusion.base import Sampling
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -13,12 +15,16 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model."""
+    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model.
+
+    `warnings`: what the model had to say of the prompt, where that was in another process.
+    """
 
     conditioning: Any
     latent_shape: tuple[int, int, int]
     timesteps: tuple[int, ...]
     retries: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,14 @@ class Scored:
     """Scores of one chunk, shape (n, R), and the busy seconds of each part.
 
     Attributes:
-        peak_memory: bytes, of the worker that held the model: its GPU memory, or its resident memory.
+        peak_memory: bytes, of the worker that held the model, since it was started: its GPU memory, or its resident
+            memory.
     """
 
     scores: Doubles
     seconds_lookahead: float
     seconds_decode: float
-    seconds_reward: float
+    seconds_by_reward: Mapping[str, float]
     peak_memory: int
     retries: int = 0
 
@@ -112,24 +119,30 @@ class RunStopped(Exception):
 
 class Workers(Protocol):
     """The services of the diffusion and reward workers. Every array has at most one chunk of rows, but for
-    `reverse_step` and `finish`, which take all rows of a prompt."""
+    `reverse_step` and `finish`, which take all rows of a prompt.
 
-    async def encode(self, prompt: str) -> Encoded: ...
+    `chunk`, below: candidates that a network is given at once; fewer are padded where its last bits depend on how
+    many they are.
+    """
+
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        """Text conditioning of a prompt; the calls below sample it in the same way."""
+        ...
 
     async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
         """Mean and sigma of x_{t-1}, for all latents of a prompt at once."""
         ...
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
         """Look ahead, decode and score one chunk of candidates x_{t-1} of a step."""
         ...
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
         """Decode one chunk of final latents and score the images, which nobody keeps."""
         ...
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         """Decode final latents and score the images."""
         ...

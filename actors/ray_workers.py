@@ -1,7 +1,7 @@
 """The pool's transport on Ray, and the services of `Workers` on two pools."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from actors.pool import Pool
 from actors.protocol import Encoded, Finished, Floats, InputLost, Reversed, Scored, StartFailed, WorkerDied, WorkError
 from actors.transport import Limits, Member, Part
 from actors.workers import join_scores, stack_scores
+from diffusion.base import Sampling
 
 T = TypeVar("T")
 # A decode on an actor: references to the pixels (and to the files of final images), and the report.
@@ -54,6 +55,9 @@ class RayTransport:
             ray.kill(actor)
             raise
 
+    async def probe(self, actor: Any) -> None:
+        await answered(actor.probe.remote())
+
     def stop(self, actor: Any) -> None:
         ray.kill(actor)
 
@@ -62,23 +66,26 @@ class RayWorkers:
     """The services of `Workers` on Ray actors. Pixels go from worker to worker, never through here.
 
     Args:
+        rewards: reward -> the pool whose actors hold it.
         put: makes a reference of a value that many calls carry.
+        on_decoded: is told the bytes of images as they are decoded.
     """
 
     def __init__(
-        self, diffusion: Pool[Any], rewards: Pool[Any], limits: Limits, put: Callable[[Any], Any] | None = None
+        self,
+        diffusion: Pool[Any],
+        rewards: Mapping[str, Pool[Any]],
+        limits: Limits,
+        put: Callable[[Any], Any] | None = None,
+        on_decoded: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._diffusion, self._rewards, self._limits, self._put = diffusion, rewards, limits, put or ray.put
+        self._on_decoded = on_decoded
 
-    async def open(self) -> None:
-        await together([self._diffusion.open(), self._rewards.open()])
-
-    def close(self) -> None:
-        self._diffusion.close()
-        self._rewards.close()
-
-    async def encode(self, prompt: str) -> Encoded:
-        answer = await self._diffusion.call("encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt)))
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        answer = await self._diffusion.call(
+            "encode", 1, lambda actor, *_: answered(actor.encode.remote(prompt, sampling))
+        )
         encoded: Encoded = answer.parts[0].value
         # Put once, so that every later call of the prompt carries a reference.
         return replace(encoded, conditioning=self._put(encoded.conditioning), retries=answer.retries)
@@ -91,33 +98,33 @@ class RayWorkers:
         return replace(reversed_, retries=answer.retries)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, report = actor.decode_candidates.remote(x, step, encoded.conditioning)
+            pixels, report = actor.decode_candidates.remote(x, step, encoded.conditioning, chunk)
             return pixels, None, await answered(report)
 
-        scored, _ = await self._scored("look-ahead and decode", decode, len(x), rewards, prompt)
+        scored, _ = await self._scored("look-ahead and decode", decode, len(x), rewards, prompt, chunk)
         return scored
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, report = actor.decode_pixels.remote(x)
+            pixels, report = actor.decode_pixels.remote(x, chunk)
             return pixels, None, await answered(report)
 
-        scored, _ = await self._scored("decode", decode, len(x), rewards, prompt)
+        scored, _ = await self._scored("decode", decode, len(x), rewards, prompt, chunk)
         return scored
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         async def decode(actor: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, files, report = actor.decode.remote(x)
+            pixels, files, report = actor.decode.remote(x, chunk)
             return pixels, await answered(files), await answered(report)
 
-        scored, (images, width, height) = await self._scored("decode", decode, len(x), rewards, prompt)
+        scored, (images, width, height) = await self._scored("decode", decode, len(x), rewards, prompt, chunk)
         return Finished(images, width, height, scored)
 
     async def _scored(
-        self, kind: str, decode: Decode, n: int, rewards: Sequence[str], prompt: str
+        self, kind: str, decode: Decode, n: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> tuple[Scored, Any]:
         """Decode on a diffusion actor, then free it for the next chunk while the rewards score this one.
 
@@ -128,8 +135,9 @@ class RayWorkers:
             answer = await self._diffusion.call(kind, n, decode)
             (pixels, files, report), node = answer.parts[0]
             retries += answer.retries
+            self._on_decoded(report.pixel_bytes)
             try:
-                answers = await together(self._score(name, pixels, node, n, prompt) for name in rewards)
+                answers = await together(self._score(name, pixels, node, n, prompt, chunk) for name in rewards)
             except InputLost as error:
                 retries, lost = retries + 1, error
                 continue
@@ -138,20 +146,22 @@ class RayWorkers:
                 stack_scores(columns),
                 report.seconds_lookahead,
                 report.seconds_decode,
-                sum(seconds),
+                dict(zip(rewards, seconds, strict=True)),
                 report.peak_memory,
                 retries + sum(again),
             ), files
         raise WorkError(f"the pixels were lost {self._limits.deaths} times: {lost}", self._limits.deaths) from lost
 
-    async def _score(self, name: str, pixels: Any, node: str, n: int, prompt: str) -> tuple[Any, float, int]:
+    async def _score(
+        self, name: str, pixels: Any, node: str, n: int, prompt: str, chunk: int
+    ) -> tuple[Any, float, int]:
         """One reward's scores of all rows, in as many parts as it takes; with seconds and retries."""
 
         async def score(actor: Any, start: int, stop: int) -> Any:
-            return await answered(actor.score.remote(name, pixels, start, stop, prompt))
+            return await answered(actor.score.remote(name, pixels, start, stop, prompt, chunk))
 
         parts: list[Part[Any]]
-        parts, retries = await self._rewards.call(f"reward {name}", n, score, near=node, divisible=True)
+        parts, retries = await self._rewards[name].call(f"reward {name}", n, score, near=node, divisible=True)
         return join_scores([part.value[0] for part in parts]), sum(part.value[1] for part in parts), retries
 
 

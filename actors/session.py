@@ -1,31 +1,32 @@
-"""A run's stay on Ray: start or join a cluster, place the cell, feed it, replace it if it dies, take all down."""
+"""A run's stay on Ray: settle its actors, place its cells, feed them, follow the cluster, and take all down."""
 
-import logging
-import os
-import signal
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
-from threading import current_thread, main_thread
+from functools import reduce
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.cell import Cell, Progress, Workforce
-from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
+from actors.cell import Cell, Progress
+from actors.cluster import start_or_join
+from actors.metrics import RunMetrics
+from actors.nodes import cluster_nodes, live_nodes
+from actors.overview import Overview
+from actors.place import Place, stopped
+from actors.placement import pinned, settle
+from actors.protocol import WorkersLost
+from actors.sizing import Sizes, Work, by_work, n_cells, shares
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from rewards.plugin import Plugin
 
-# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot place an actor waits
-# for ever.
-READY_SECONDS = 900.0
 POLL_SECONDS = 0.5
-# A cell only passes messages and takes small steps: one that says nothing for so long hangs.
-CELL_SECONDS = 120.0
-# Cells that may die one after the other without a prompt finished between.
-CELL_DEATHS = 3
+# How often the cluster is asked for nodes that came or go.
+FOLLOW_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 PROMPTS_PER_DIFFUSION_ACTOR = 2
 
@@ -38,16 +39,33 @@ class RaySession:
     """
 
     def __init__(
-        self, config: RunConfig, run_prompt: Callable[..., Awaitable[Any]], plugins: Sequence[Plugin] = ()
+        self,
+        config: RunConfig,
+        run_prompt: Callable[..., Awaitable[Any]],
+        plugins: Sequence[Plugin] = (),
+        overview: Overview | None = None,
     ) -> None:
         self._config, self._run_prompt, self._plugins = config, run_prompt, tuple(plugins)
-        self._deaths, self._finished = 0, Progress()
+        self._overview, self._metrics = overview or Overview(), RunMetrics(config.name)
+        self._places: list[Place] = []
+        self._followed, self._drained = 0.0, frozenset[str]()
 
     def __enter__(self) -> Self:
-        _start_ray(self._config)
+        """Settle the actors and place the cells; ready when the first of them is."""
+        start_or_join(self._config)
         try:
-            self._force = _workforce(self._config)
-            self._open_cell()
+            self._overview.joined_cluster(live_nodes)
+            self._force = settle(self._config, cluster_nodes())
+            self._config, self._sizes = pinned(self._config, self._force), self._force.sizes
+            cells = n_cells(self._config.compute.cells, self._sizes)
+            sizes_of_each = shares(self._sizes, [Sizes(0, 0, 0)] * cells)
+            # One cell lives where the driver does, so that no other node takes its prompts along; several are spread.
+            driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            self._where = driver if cells == 1 else "SPREAD"
+            self._places = [Place(self._start_cell, sizes, self._overview) for sizes in sizes_of_each]
+            while not any(place.is_open for place in self._places):
+                list(self._ready())
+                self._look_at_cells()
         except BaseException:
             ray.shutdown()
             raise
@@ -57,41 +75,15 @@ class RaySession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            ray.get(self._cell.close.remote(), timeout=CLOSE_SECONDS)
-        except (RayActorError, GetTimeoutError):
-            # It is dead or hangs; what is left of it ends with it.
-            ray.kill(self._cell)
+            for place in self._places:
+                place.hear_last(CLOSE_SECONDS)
+            closing = [place.close() for place in self._places]
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
+            for place in self._places:
+                # Where a cell is dead or hangs, what is left of it ends with it.
+                place.kill()
         finally:
             ray.shutdown()
-
-    def _open_cell(self) -> None:
-        """A cell with its workers; it may die at this too.
-
-        Raises:
-            RunStopped: it cannot be brought up, or too many have died.
-            RequestError: a worker refuses what it is asked for.
-        """
-        while True:
-            self._before = self._finished
-            self._cell = Cell.remote(self._config, self._run_prompt, self._force, self._plugins)
-            try:
-                refusal = ray.get(self._cell.open.remote(), timeout=READY_SECONDS)
-            except WorkersLost as error:
-                raise _stopped(error) from error
-            except GetTimeoutError as error:
-                raise RunStopped(f"the workers were not ready within {READY_SECONDS:g} s") from error
-            except RayActorError as error:
-                self._bury(error)
-                continue
-            if refusal is not None:
-                raise refusal
-            return
-
-    def _bury(self, error: Exception) -> None:
-        ray.kill(self._cell)
-        self._deaths += 1
-        if self._deaths >= CELL_DEATHS:
-            raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error
 
     def results(self, tasks: Iterable[Any], on_progress: Callable[[Progress], None]) -> Iterator[Any]:
         """Run the tasks, a bounded number at once; yield what each comes to, in the order of finishing.
@@ -101,86 +93,96 @@ class RaySession:
         Raises:
             RunStopped: there are no workers, or no cells, and none can be started.
             ChunkTooLarge: a worker ran out of memory.
+            RequestError: a worker refuses what it is asked for.
         """
-        queue, pending = iter(tasks), dict[Any, Any]()
-        while True:
-            for task in islice(queue, self._in_flight - len(pending)):
-                pending[self._cell.run.remote(task)] = task
-            if not pending:
-                return
-            ready, _ = ray.wait(list(pending), timeout=POLL_SECONDS)
-            try:
-                on_progress(self._before.plus(*ray.get(self._cell.progress.remote(), timeout=CELL_SECONDS)))
-                done = [(reference, *ray.get(reference, timeout=CELL_SECONDS)) for reference in ready]
-            except (RayActorError, GetTimeoutError) as error:
-                self._bury(error)
-                self._open_cell()
-                queue, pending = chain(list(pending.values()), queue), {}
-                continue
-            except WorkersLost as error:
-                raise _stopped(error) from error
-            except ChunkTooLarge as error:
-                raise ChunkTooLarge(error.chunk) from error
-            for reference, result, progress in done:
-                del pending[reference]
-                self._deaths, self._finished = 0, self._finished.plus(*progress)
-                yield result
+        queue = _Queue(tasks)
+        while self._hand_out(queue):
+            yield from self._ready()
+            self._look_at_cells()
+            self._follow_cluster()
+            progress = reduce(Progress.plus, (place.progress for place in self._places))
+            on_progress(progress)
+            self._metrics.export(self._overview, *progress)
 
-    @property
-    def _in_flight(self) -> int:
+    def _start_cell(self, sizes: Sizes, number: int) -> Any:
+        cell = Cell.options(scheduling_strategy=self._where)
+        return cell.remote(self._config, self._run_prompt, self._force, sizes, self._plugins, number)
+
+    def _hand_out(self, queue: "_Queue") -> bool:
+        """Give each open cell as many tasks as it can have at once; whether any are left or under way."""
+        for place in self._places:
+            queue.again.extend(place.begin_again)
+            place.begin_again.clear()
+        for place in self._places:
+            while place.is_open and len(place.tasks) < self._in_flight(place) and queue.more():
+                place.give(queue.again.popleft())
+        return queue.more() or any(place.tasks for place in self._places)
+
+    def _in_flight(self, place: Place) -> int:
         wanted = self._config.compute.prompts_in_flight
-        return PROMPTS_PER_DIFFUSION_ACTOR * self._force.diffusion_actors if wanted == "auto" else wanted
+        if wanted == "auto":
+            return PROMPTS_PER_DIFFUSION_ACTOR * place.sizes.diffusion
+        return -(-wanted // len(self._places))
+
+    def _ready(self) -> Iterator[Any]:
+        """Wait a little for something to be done; yield the results that are there."""
+        places = {reference: place for place in self._places for reference in place.references}
+        if not ray.wait(list(places), timeout=POLL_SECONDS)[0]:
+            return
+        for reference in ray.wait(list(places), num_returns=len(places), timeout=0)[0]:
+            try:
+                yield from places[reference].take(reference)
+            except WorkersLost as error:
+                self._disband(places[reference], error)
+
+    def _disband(self, place: Place, error: WorkersLost) -> None:
+        """Go on without a cell that has no workers and gets none; without any cell the run cannot."""
+        place.hear_last(CLOSE_SECONDS)
+        if len(self._places) == 1:
+            raise stopped(error) from error
+        if place in self._places:
+            place.leave()
+            self._places.remove(place)
+            self._places[0].begin_again += place.begin_again
+
+    def _look_at_cells(self) -> None:
+        asked = [(place, place.ask()) for place in self._places if place.is_open]
+        for place, reference in asked:
+            place.hear(reference)
+        for place in self._places:
+            place.check_opening()
+
+    def _follow_cluster(self) -> None:
+        """Fit the actors to the nodes that are there now, and to the work that was measured."""
+        if time.monotonic() - self._followed < FOLLOW_SECONDS:
+            return
+        self._followed, nodes = time.monotonic(), cluster_nodes()
+        draining = frozenset(node.name for node in nodes if node.draining)
+        if draining - self._drained:
+            for place in self._places:
+                place.drain(draining - self._drained)
+        self._drained = draining
+        try:
+            force = settle(self._config, nodes, begun=True)
+        except RequestError:
+            return  # no room at all: what is left of the actors, and their replacements, wait for nodes
+        work = reduce(Work.plus, (place.work for place in self._places))
+        self._sizes = by_work(force, work, self._sizes)
+        for place, sizes in zip(self._places, shares(self._sizes, [p.sizes for p in self._places]), strict=True):
+            if force.colocated:
+                # A reward actor comes to a GPU after its diffusion actor: see `cell`.
+                sizes = sizes._replace(networks=max(1, min(sizes.networks, place.up.diffusion)))
+            place.resize(sizes)
 
 
-def _stopped(error: WorkersLost) -> RunStopped:
-    # Ray's copy of an error carries the stack of the other process in its text.
-    return RunStopped(str(getattr(error, "cause", error)))
+class _Queue:
+    """Tasks that no cell has. `again`: those that are next, taken back from cells that died before all others."""
 
+    def __init__(self, tasks: Iterable[Any]) -> None:
+        self._tasks, self.again = iter(tasks), deque[Any]()
 
-def _start_ray(config: RunConfig) -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    _init_ray(config)
-    if current_thread() is main_thread():
-        # Ray has put its own in its place, which ends the process.
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _init_ray(config: RunConfig) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray 2.60 warns of a coming change for actors without GPUs; 0 is the new behaviour.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "srsoup"}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(**options)
-        return
-    wanted = config.compute.diffusion_actors
-    cpus = max(os.cpu_count() or 1, 1 if wanted == "auto" else wanted)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
-
-
-def _workforce(config: RunConfig) -> Workforce:
-    """Settle the workers by the resources of the cluster.
-
-    Raises:
-        RequestError: more diffusion actors are asked for than there is room for.
-    """
-    resources = ray.cluster_resources()
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    wanted, reward_actors = config.compute.diffusion_actors, config.compute.reward_actors
-    n_diffusion = (gpus or cpus) if wanted == "auto" else wanted
-    _check_room(config, n_diffusion, gpus or cpus, "GPUs" if gpus else "CPUs")
-    # A reward actor gets a GPU where one is left over.
-    reward_gpus = 1 if gpus >= n_diffusion + reward_actors else 0
-    return Workforce(n_diffusion, 1 if gpus else 0, 0 if gpus else 1, reward_actors, reward_gpus)
-
-
-def _check_room(config: RunConfig, wanted: int, there: int, kind: str) -> None:
-    if wanted > there:
-        raise RequestError(
-            file=config.name,
-            key="compute.diffusion_actors",
-            value=wanted,
-            problem=f"the cluster has {there} {kind}, and each diffusion actor takes one",
-            allowed=f"1..{there}, or auto",
-            mend="ask for fewer, or join a larger cluster",
-        )
+    def more(self) -> bool:
+        """Whether there is a next task, which `again` then holds."""
+        if not self.again:
+            self.again.extend(islice(self._tasks, 1))
+        return bool(self.again)

@@ -14,6 +14,7 @@ class Limits:
     Attributes:
         call_seconds: for one call, from when its actor is free for it.
         start_seconds: for a new actor, until it has loaded and answers.
+        probe_seconds: for an answer to a probe, which an actor gives beside what it computes.
         failures: of one call that raised or was overdue.
         deaths: of actors by one call; more than `failures`, for bad luck kills a worker more often than a call.
         starts: of an actor that raised or were overdue in a row, after which the pool goes on without it.
@@ -23,6 +24,7 @@ class Limits:
 
     call_seconds: float
     start_seconds: float = 900.0
+    probe_seconds: float = 60.0
     failures: int = 3
     deaths: int = 5
     starts: int = 3
@@ -42,6 +44,14 @@ class Transport(Protocol[A]):
 
     async def start(self) -> Member[A]:
         """A new actor that has loaded and answers. May be cancelled: nothing of it may stay behind then."""
+        ...
+
+    async def probe(self, actor: A) -> None:
+        """Answers if the actor is alive and not wedged, whatever it is computing.
+
+        Raises:
+            WorkerDied: it is gone.
+        """
         ...
 
     def stop(self, actor: A) -> None:

@@ -1,6 +1,7 @@
 """The workers as plain classes: tests and the one-process run drive them without Ray."""
 
 import io
+import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from PIL import Image
 from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, Reversed
 from configs.errors import RequestError
 from configs.schema import ModelConfig, RunConfig
-from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
+from diffusion.base import Conditioning, DiffusionModel, Loading, Sampling, load_model
 from diffusion.source import Adapter, Source
 from rewards import registry
 from rewards.base import Reward, RewardError, checked_score
@@ -23,14 +24,16 @@ from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
 
 Pixels = NDArray[np.uint8]
+LOGICAL_GPUS = "SRSOUP_LOGICAL_GPUS"
 
 
 class DecodeReport(NamedTuple):
-    """Busy seconds of a decoded chunk, and the worker's peak memory in bytes."""
+    """Busy seconds of a decoded chunk, and the worker's peak memory and the size of the images in bytes."""
 
     seconds_lookahead: float
     seconds_decode: float
     peak_memory: int
+    pixel_bytes: int
 
 
 def set_threads(threads: int) -> None:
@@ -43,21 +46,32 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_for(gpus: float) -> str:
+    """Where an actor computes for which Ray keeps so much of a GPU.
+
+    Raises:
+        RuntimeError: torch sees no GPU on its node. With SRSOUP_LOGICAL_GPUS set GPUs are only numbers that Ray
+            counts, as where placement is tested, and all is computed on CPUs.
+    """
+    if not gpus or os.environ.get(LOGICAL_GPUS):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            "Ray counts a GPU on this node, and torch sees none; install a CUDA build of torch there, "
+            "or set compute.device=cpu"
+        )
+    return "cuda"
+
+
 def source_of(model: ModelConfig) -> Source:
     """The model that a configuration names."""
     adapters = (Adapter(part.name, part.weight, part.revision, part.file) for part in model.adapters)
     return Source(model.name, model.revision, tuple(adapters))
 
 
-def sampling_of(config: RunConfig) -> Sampling:
-    """How a configuration samples its model."""
-    model = config.model
-    return Sampling(
-        steps=config.steps,
-        guidance_scale=model.guidance_scale,
-        eta=Sampling.eta if model.eta is None else model.eta,
-        noise_level=Sampling.noise_level if model.noise_level is None else model.noise_level,
-        negative_prompt=model.negative_prompt,
+def loading_of(model: ModelConfig) -> Loading:
+    """How a configuration loads its model."""
+    return Loading(
         dtype=model.dtype,
         attention_slicing=model.attention_slicing,
         vae_slicing=model.vae_slicing,
@@ -80,56 +94,58 @@ class DiffusionWorker:
     Every chunk is padded to `chunk` rows, because a network's last bits depend on the batch size.
     """
 
-    def __init__(self, model: DiffusionModel, chunk: int) -> None:
-        self.model, self.chunk = model, chunk
+    def __init__(self, model: DiffusionModel) -> None:
+        self.model = model
 
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
         set_threads(config.compute.threads)
-        model = load_model(source_of(config.model), sampling_of(config), device)
-        return cls(model, config.chunk_size)
+        return cls(load_model(source_of(config.model), loading_of(config.model), device))
 
-    def encode(self, prompt: str) -> Encoded:
-        return Encoded(self.model.encode(prompt), self.model.latent_shape, tuple(self.model.timesteps))
+    def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        conditioning, timesteps = self.model.encode(prompt, sampling), self.model.timesteps(sampling)
+        return Encoded(conditioning, self.model.latent_shape, tuple(timesteps))
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
         start = time.perf_counter()
         mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
         return Reversed(mean.numpy(), sigma, time.perf_counter() - start)
 
-    def decode_candidates(self, x: Floats, step: int, conditioning: Conditioning) -> tuple[Pixels, DecodeReport]:
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+    ) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
         start = time.perf_counter()
-        with fitting(self.chunk):
-            x0 = self.model.look_ahead(as_tensor(pad(x, self.chunk)), step, conditioning)
+        with fitting(chunk):
+            x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
             middle = time.perf_counter()
             pixels = self.model.decode(x0)[: len(x)].numpy()
-        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory())
+        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes)
 
-    def decode(self, x: Floats) -> tuple[Pixels, DecodeReport]:
+    def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
         """Images uint8 (n, 3, h, w) of final latents, any number of them."""
         start = time.perf_counter()
-        parts = [x[i : i + self.chunk] for i in range(0, len(x), self.chunk)]
-        with fitting(self.chunk):
-            images = [self.model.decode(as_tensor(pad(part, self.chunk)))[: len(part)].numpy() for part in parts]
-        return np.concatenate(images), DecodeReport(0.0, time.perf_counter() - start, peak_memory())
+        parts = [x[i : i + chunk] for i in range(0, len(x), chunk)]
+        with fitting(chunk):
+            images = [self.model.decode(as_tensor(pad(part, chunk)))[: len(part)].numpy() for part in parts]
+        pixels = np.concatenate(images)
+        return pixels, DecodeReport(0.0, time.perf_counter() - start, peak_memory(), pixels.nbytes)
 
 
 class RewardWorker:
     """Holds the reward models. Asked by name, one reward and one chunk of one prompt at a time."""
 
-    def __init__(self, rewards: dict[str, Reward], chunk: int) -> None:
-        self.rewards, self.chunk = rewards, chunk
+    def __init__(self, rewards: dict[str, Reward]) -> None:
+        self.rewards = rewards
 
     @classmethod
-    def from_config(cls, config: RunConfig, device: str, plugins: Sequence[Plugin] = ()) -> Self:
-        """Load the rewards of a configuration.
+    def from_config(cls, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> Self:
+        """Load some of the rewards of a configuration.
 
         Raises:
             RequestError: a plugin does not run here, or a reward's weights or packages are not here.
         """
         set_threads(config.compute.threads)
-        names = (*config.rewards.guided, *config.rewards.held_out)
         try:
             registry.plug_in(plugins)
             rewards = {name: _created(name, config) for name in names}
@@ -137,18 +153,18 @@ class RewardWorker:
                 reward.setup(device)
         except RewardError as error:
             raise unloadable(config, error) from error
-        return cls(rewards, config.chunk_size)
+        return cls(rewards)
 
-    def score(self, name: str, pixels: Pixels, prompt: str) -> tuple[Doubles, float]:
+    def score(self, name: str, pixels: Pixels, prompt: str, chunk: int) -> tuple[Doubles, float]:
         """Scores float64 (n,) of images for one prompt, and the seconds they took.
 
         A reward whose last bits depend on the batch size sees whole chunks only.
         """
         start = time.perf_counter()
         reward = self.rewards[name]
-        size = self.chunk if reward.info.batch_sensitive else min(self.chunk, len(pixels))
+        size = chunk if reward.info.batch_sensitive else min(chunk, len(pixels))
         parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        with fitting(self.chunk):
+        with fitting(chunk):
             scores = [checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts]
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 

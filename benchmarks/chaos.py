@@ -6,7 +6,7 @@ each. On it the command line of a run; and while that is at work, by SIGKILL and
 - about every three seconds a diffusion or a reward actor is killed, eight in all: half of them whatever they do, also
   while they load, the others once they have loaded;
 - a node is killed, and some seconds later another one joins;
-- in about every other run the cell is killed;
+- in about every other run a cell is killed; there are one or two;
 - the driver is killed, and the same command is given again, until it ends by itself.
 
 A run is good if its last driver ended with status 0, all fronts are there, images, scores and steps are the bits of an
@@ -43,6 +43,7 @@ SMALL = ["steps=5", "queries=6", "soup.steps=2", "method=srsoup", "compute.promp
          "prompts.list=[snail, crab, owl, lobster, ant, bee]"]  # fmt: skip
 # Two of the three nodes are enough for them.
 WORKERS = ["compute.diffusion_actors=2", "compute.reward_actors=2"]
+CELLS = (1, 2)
 ACTOR_KILLS = 8
 # In a pattern for what an actor does.
 LOADED = r"(?!\.__init__)"
@@ -147,13 +148,14 @@ class Storm:
 def one_run(seed: int, arguments: Sequence[str], config: Path, undisturbed: Path, folder: Path) -> dict[str, Any]:
     """A disturbed run: what was done to it, and what came of it."""
     start, family, n_fronts = time.monotonic(), Family(new_mark()), len(finished_keys(undisturbed))
-    output = folder / "run"
+    output, cells = folder / "run", Random(f"{seed} cells").choice(CELLS)
+    whole = command(output, *arguments, f"compute.cells={cells}", config=config)
     folder.mkdir()
     os.environ |= family.mark  # for the nodes, and so for their workers
     with three_nodes(folder / "ray") as cluster:
         storm, before = Storm(cluster, family, seed, output, n_fronts), stored_bytes(cluster)
         try:
-            status = asyncio.run(storm.rage(command(output, *arguments, config=config)))
+            status = asyncio.run(storm.rage(whole))
         except TimeoutError:
             status = None
         wait_for(lambda: not family.orphans() and stored_bytes(cluster) <= before, GONE_SECONDS, 0.5)
@@ -170,7 +172,7 @@ def one_run(seed: int, arguments: Sequence[str], config: Path, undisturbed: Path
         "over before its driver and a node were killed": not (storm.kills["driver"] and storm.kills["node"]),
     }
     return {
-        "seed": seed, "seconds": round(time.monotonic() - start, 1), "kills": dict(sorted(storm.kills.items())),
+        "seed": seed, "cells": cells, "seconds": round(time.monotonic() - start, 1), "kills": dict(sorted(storm.kills.items())),
         "lives_of_the_driver": storm.lives, "exit_status": status, "fronts": fronts, "orphans": orphans,
         "leaked_bytes": leaked, "problems": [problem for problem, found in problems.items() if found],
     }  # fmt: skip

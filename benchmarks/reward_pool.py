@@ -32,7 +32,8 @@ def config() -> RunConfig:
 async def seconds(actors: int) -> float:
     """Of scoring all chunks on a pool of so many actors, once all have loaded and scored one."""
     limits = Limits(600.0)
-    pool = Pool(RayTransport(lambda: RewardActor.options(num_cpus=0).remote(config(), ())), actors, limits)
+    kind = RewardActor.options(num_cpus=0)
+    pool = Pool(RayTransport(lambda: kind.remote(config(), ["compressibility"], 0)), actors, limits)
     await pool.open()
     images = np.random.default_rng(0).integers(0, 256, (CHUNK, 3, 512, 512), dtype=np.uint8)
     pixels = ray.put(images)

@@ -53,7 +53,8 @@ def rows_of(task: PromptTask, images: Sequence[bytes]) -> dict[str, list[dict[st
          "reward": reward, "gradient_norm": 1.0 / (i + 3), "reward_mean": 0.3, "reward_std": 0.1}
         for step in range(5) for i in weights for reward in task.guided
     ]  # fmt: skip
-    costs = about | {"seed": task.seed, "queries": 800, "decodes": 358, "denoises": 30, "seconds_total": 1.0}
+    seconds = {"seconds_total": 1.0, "seconds_denoise": 0.2, "seconds_lookahead": 0.3, "seconds_decode": 0.3}
+    costs = about | seconds | {"seed": task.seed, "queries": 800, "decodes": 358, "denoises": 30, "attempts": 1}
     return {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}
 
 

@@ -20,20 +20,25 @@ from typing import Any
 
 import numpy as np
 
-from actors.cell import Progress, _Cell
+from actors.cell import _Cell
+from actors.monitor import CellMonitor
+from actors.placement import Post, Workforce
 from actors.pool import Pool
 from actors.protocol import Encoded, Reversed, Workers
-from actors.ray_workers import RayWorkers
 from actors.session import PROMPTS_PER_DIFFUSION_ACTOR
+from actors.sizing import Sizes
 from actors.transport import Limits, Member
 from actors.workers import DecodeReport
 from benchmarks.virtual_time import now, run
+from configs.schema import NodesConfig
+from diffusion.base import Sampling
 
 MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back
 REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward
 ACTORS_PER_REWARD_ACTOR = 2
 L, M, N = 6, 2, 30  # the paper's weights, rewards and candidates
-REPORT = DecodeReport(0.0, 0.0, 0)
+REWARDS = tuple(f"reward {m}" for m in range(M))
+REPORT = DecodeReport(0.0, 0.0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -82,16 +87,16 @@ class Remote:
 class SimulatedDiffusion(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.encode = Remote(lambda prompt: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
+        self.encode = Remote(lambda *_: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
         self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, Reversed(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
-        self.decode = Remote(lambda x: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
+        self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
 
 
 class SimulatedReward(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.score = Remote(lambda name, pixels, a, b, prompt: self.compute(b - a, (np.zeros(b - a), 0.0)))
+        self.score = Remote(lambda name, pixels, a, b, *_: self.compute(b - a, (np.zeros(b - a), 0.0)))
 
 
 class SimulatedTransport:
@@ -104,38 +109,43 @@ class SimulatedTransport:
         self.made.append(self._make())
         return Member(self.made[-1], f"node{len(self.made) // 8}")
 
-    def stop(self, actor: Any) -> None:
-        pass
+    async def probe(self, actor: Any) -> None: ...
+
+    def stop(self, actor: Any) -> None: ...
 
 
 class SimulatedCell(_Cell):
-    """The cell, on simulated actors."""
+    """The cell, on simulated actors: the rewards are networks on GPUs of their own."""
 
     def __init__(self, case: Case) -> None:
-        limits = Limits(call_seconds=600.0)
+        limits, none = Limits(call_seconds=600.0), Post(0, 0, NodesConfig())
         self.diffusion = SimulatedTransport(lambda: SimulatedDiffusion(case.seconds))
         self.rewards = SimulatedTransport(lambda: SimulatedReward(case.seconds * REWARD_SHARE))
+        n_rewards = max(case.actors // ACTORS_PER_REWARD_ACTOR, 1)
+        pools = Pool(self.diffusion, case.actors, limits), Pool(self.rewards, n_rewards, limits)
+        sizes = Sizes(case.actors, n_rewards, 0)
         self._run_prompt: Callable[..., Awaitable[Any]] = prompt
-        self._workers = RayWorkers(
-            Pool(self.diffusion, case.actors, limits),
-            Pool(self.rewards, max(case.actors // ACTORS_PER_REWARD_ACTOR, 1), limits),
-            limits,
-            put=lambda value: value,
+        self._colocated = False
+        force = Workforce(sizes, none, none, none, False, None, on_networks=REWARDS, on_plain=())
+        self._take_pools(
+            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)), force, limits, CellMonitor(), lambda value: value
         )
-        self._progress = Progress()
+
+
+def _nobody() -> SimulatedActor:
+    raise AssertionError("no plain reward actor is wanted")
 
 
 async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]) -> None:
     """What SRSoup asks for one prompt: a chunk for each exemplar while they are shared, then one for each weight; the
     one-hot weights ask one reward and the others all."""
-    encoded, x, chunk = await workers.encode(""), np.zeros((L, 1)), np.zeros((N, 1))
-    rewards = [f"reward {m}" for m in range(M)]
+    encoded, x, chunk = await workers.encode("", Sampling(steps, 1.0)), np.zeros((L, 1)), np.zeros((N, 1))
     for step in range(steps):
         await workers.reverse_step(encoded, x, step)
-        asked = [[reward] for reward in rewards] + ([] if step < steps * 2 // 5 else [rewards] * (L - M))
-        await asyncio.gather(*(workers.score_candidates(encoded, chunk, step, names, "") for names in asked))
+        asked = [[reward] for reward in REWARDS] + ([] if step < steps * 2 // 5 else [REWARDS] * (L - M))
+        await asyncio.gather(*(workers.score_candidates(encoded, chunk, step, names, "", N) for names in asked))
         count(1, N * len(asked))
-    await workers.finish(x, rewards, "")
+    await workers.finish(x, REWARDS, "", N)
 
 
 async def simulate(case: Case) -> dict[str, Any]:

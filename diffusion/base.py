@@ -21,21 +21,26 @@ class Reverse(NamedTuple):
     sigma: float
 
 
-class Conditioning(NamedTuple):
-    """What the denoiser is told of a prompt, on the CPU. Row 0 is the negative prompt, row 1 the prompt.
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded.
 
     Attributes:
-        embeds: a vector a token, shape (2, tokens, width).
-        pooled: a vector a prompt, shape (2, width); None in families without one.
+        dtype: torch dtype's name for the networks; the kernels are float32 always.
+        attention_slicing: attention one head after the other: less memory, more time. UNets only.
+        vae_slicing: images are decoded one by one: less memory, more time.
+        offload_text_encoders: they wait on the CPU, and are on the device while a prompt is encoded only.
     """
 
-    embeds: Tensor
-    pooled: Tensor | None = None
+    dtype: str = "float32"
+    attention_slicing: bool = False
+    vae_slicing: bool = False
+    offload_text_encoders: bool = False
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model is sampled.
+    """How a model that is loaded is sampled: each prompt may have it its own way.
 
     Attributes:
         steps: T >= 1, denoising steps.
@@ -43,10 +48,6 @@ class Sampling:
         eta: noise of the DDIM process, 0..1; not of a flow.
         noise_level: a >= 0, noise of a flow's SDE; not of DDIM.
         negative_prompt: stands for eps_0; None is the family's own (an empty prompt, or zeros in SDXL).
-        dtype: torch dtype's name for the networks; the kernels are float32 always.
-        attention_slicing: attention one head after the other: less memory, more time. UNets only.
-        vae_slicing: images are decoded one by one: less memory, more time.
-        offload_text_encoders: they wait on the CPU, and are on the device while a prompt is encoded only.
     """
 
     steps: int
@@ -54,10 +55,20 @@ class Sampling:
     eta: float = 1.0
     noise_level: float = 0.7
     negative_prompt: str | None = None
-    dtype: str = "float32"
-    attention_slicing: bool = False
-    vae_slicing: bool = False
-    offload_text_encoders: bool = False
+
+
+class Conditioning(NamedTuple):
+    """What the denoiser is told of a prompt, on the CPU. Row 0 is the negative prompt, row 1 the prompt.
+
+    Attributes:
+        sampling: how the prompt is sampled.
+        embeds: a vector a token, shape (2, tokens, width).
+        pooled: a vector a prompt, shape (2, width); None in families without one.
+    """
+
+    sampling: Sampling
+    embeds: Tensor
+    pooled: Tensor | None = None
 
 
 class DiffusionModel(Protocol):
@@ -68,13 +79,12 @@ class DiffusionModel(Protocol):
         """(C, H, W) of one sample's latents."""
         ...
 
-    @property
-    def timesteps(self) -> Sequence[int]:
+    def timesteps(self, sampling: Sampling) -> Sequence[int]:
         """The T timesteps, largest first: for the record, so a flow's are rounded to whole ones."""
         ...
 
-    def encode(self, prompt: str) -> Conditioning:
-        """Text conditioning of one prompt: to be handed back in the calls below."""
+    def encode(self, prompt: str, sampling: Sampling) -> Conditioning:
+        """Text conditioning of one prompt: to be handed back in the calls below, which sample it as it says."""
         ...
 
     def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> Reverse:
@@ -93,17 +103,17 @@ class DiffusionModel(Protocol):
         ...
 
 
-def load_model(source: Source, sampling: Sampling, device: str) -> DiffusionModel:
+def load_model(source: Source, loading: Loading, device: str) -> DiffusionModel:
     """Load a model with the class of its family; one of the hub is downloaded where it is not there yet.
 
     Raises:
         ModelError: there is no such model, or its pipeline is of a family that is not supported.
     """
-    model: DiffusionModel = _model_class(pipeline_class(metadata_folder(source)))(source, sampling, device)
+    model: DiffusionModel = _model_class(pipeline_class(metadata_folder(source)))(source, loading, device)
     return model
 
 
-def take_pipeline(pipe: Any, sampling: Sampling) -> DiffusionModel:
+def take_pipeline(pipe: Any, loading: Loading, steps: int) -> DiffusionModel:
     """A model from a diffusers pipeline that is loaded already, where it is: weights, adapters and device are its own.
 
     Of its settings the scheduler's betas (or shift), prediction type and spacing count. The VAE of an SDXL in float16
@@ -111,16 +121,17 @@ def take_pipeline(pipe: Any, sampling: Sampling) -> DiffusionModel:
 
     Args:
         pipe: of the class that a family names, not of one derived from it.
-        sampling: `dtype` is the denoiser's; what concerns memory is the pipeline's own affair.
+        loading: `dtype` is the denoiser's; what concerns memory is the pipeline's own affair.
+        steps: T, that it is to be sampled with.
 
     Raises:
         ModelError: its family is not supported, or its scheduler or denoiser is not what the family has.
     """
     name, family = type(pipe).__name__, pipeline_family(pipe)
     scheduler = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}
-    check_scheduler("the pipeline", name, scheduler, sampling.steps)
+    check_scheduler("the pipeline", name, scheduler, steps)
     check_denoiser("the pipeline", family, getattr(pipe, family.denoiser).config, pipe.vae.config)
-    model: DiffusionModel = _model_class(name)(pipe, sampling, str(pipe.device))
+    model: DiffusionModel = _model_class(name)(pipe, loading, str(pipe.device))
     return model
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from diffusion.adapters import adapted_layers
-from diffusion.base import Conditioning, Reverse, Sampling
+from diffusion.base import Conditioning, Loading, Reverse, Sampling
 from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, Kernel
 from diffusion.source import Adapter, Source, adapter_file, metadata_folder
@@ -28,19 +28,19 @@ class LatentDiffusion(ABC):
     # What its pipeline is loaded with, besides its files.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, source: Source | Any, sampling: Sampling, device: str = "cpu") -> None:
+    def __init__(self, source: Source | Any, loading: Loading, device: str = "cpu") -> None:
         """Load a model, or take a diffusers pipeline of the family as it is (`base.take_pipeline`)."""
-        self._sampling, self._device = sampling, torch.device(device)
-        self._dtype = getattr(torch, sampling.dtype)
+        self._loading, self._device = loading, torch.device(device)
+        self._dtype = getattr(torch, loading.dtype)
         self._pipe = self._load(source) if isinstance(source, Source) else source
         if self._vae_overflows(self._pipe.vae.config):
             self._pipe.vae.to(torch.float32)
         parts = (getattr(self._pipe, name) for name in self.ENCODERS)
         self._encoders = [part for part in parts if part is not None]
         for part in _modules(self._pipe):
-            if not (sampling.offload_text_encoders and part in self._encoders):
+            if not (loading.offload_text_encoders and part in self._encoders):
                 part.to(self._device)
-        self._kernel = self._make_kernel()
+        self._kernels = dict[Sampling, Kernel]()
         self._cut_prompts = set[str]()
 
     def _load(self, source: Source) -> Any:
@@ -57,14 +57,19 @@ class LatentDiffusion(ABC):
             **dict.fromkeys(absent_parts(metadata_folder(source))),
         )
         _load_adapters(pipe, source.adapters)
-        if self._sampling.attention_slicing:
+        if self._loading.attention_slicing:
             pipe.enable_attention_slicing()
-        if self._sampling.vae_slicing:
+        if self._loading.vae_slicing:
             pipe.vae.enable_slicing()
         return pipe
 
-    def _make_kernel(self) -> Kernel:
-        return DDIM.from_scheduler(self._pipe.scheduler.config, self._sampling.steps, self._sampling.eta)
+    def _kernel(self, sampling: Sampling) -> Kernel:
+        if sampling not in self._kernels:
+            self._kernels[sampling] = self._make_kernel(sampling)
+        return self._kernels[sampling]
+
+    def _make_kernel(self, sampling: Sampling) -> Kernel:
+        return DDIM.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.eta)
 
     def _vae_overflows(self, config: Any) -> bool:
         """Whether the decoder needs float32 though the networks are of fewer bits."""
@@ -75,8 +80,8 @@ class LatentDiffusion(ABC):
     def _denoiser(self) -> Any: ...
 
     @abstractmethod
-    def _encode(self, prompt: str) -> Conditioning:
-        """The pipeline's own encoding, on the device."""
+    def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
+        """`embeds` and `pooled` of `Conditioning`, by the pipeline's own encoding, on the device."""
 
     @abstractmethod
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
@@ -89,30 +94,30 @@ class LatentDiffusion(ABC):
         height, width = (size, size) if isinstance(size, int) else size
         return (config.in_channels, height, width)
 
-    @property
-    def timesteps(self) -> Sequence[int]:
-        return tuple(round(timestep) for timestep in self._kernel.timesteps)
+    def timesteps(self, sampling: Sampling) -> Sequence[int]:
+        return tuple(round(timestep) for timestep in self._kernel(sampling).timesteps)
 
     @torch.inference_mode()
-    def encode(self, prompt: str) -> Conditioning:
+    def encode(self, prompt: str, sampling: Sampling) -> Conditioning:
         """Embeddings of the negative prompt and of the prompt. A prompt that is cut is warned of once."""
         self._warn_if_cut(prompt)
         with self._encoders_on_device():
-            embeds, pooled = self._encode(prompt)
-        return Conditioning(embeds.cpu(), None if pooled is None else pooled.cpu())
+            embeds, pooled = self._encode(prompt, sampling.negative_prompt)
+        return Conditioning(sampling, embeds.cpu(), None if pooled is None else pooled.cpu())
 
     @torch.inference_mode()
     def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> Reverse:
-        x = x.to(self._device)
-        prediction = self._predict(x, self._kernel.timesteps[step], conditioning)
-        return Reverse(self._kernel.mean(x, prediction, step).cpu(), self._kernel.sigma(step))
+        x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
+        prediction = self._predict(x, kernel.timesteps[step], conditioning)
+        return Reverse(kernel.mean(x, prediction, step).cpu(), kernel.sigma(step))
 
     @torch.inference_mode()
     def look_ahead(self, x: Tensor, step: int, conditioning: Conditioning) -> Tensor:
-        x, timestep = x.to(self._device), self._kernel.look_ahead_timestep(step)
+        x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
+        timestep = kernel.look_ahead_timestep(step)
         if timestep is None:
             return x
-        return self._kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+        return kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
 
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:
@@ -126,7 +131,7 @@ class LatentDiffusion(ABC):
 
     def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
         """Guided prediction at one timestep, float32; the negative prompt is asked only where it counts."""
-        scale = self._sampling.guidance_scale
+        scale = conditioning.sampling.guidance_scale
         guided = scale != 1
 
         def rows(part: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class LatentDiffusion(ABC):
 
     @contextmanager
     def _encoders_on_device(self) -> Iterator[None]:
-        if not self._sampling.offload_text_encoders:
+        if not self._loading.offload_text_encoders:
             yield
             return
         try:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning
 from diffusion.latent_diffusion import LatentDiffusion
 
 
@@ -26,15 +25,15 @@ class StableDiffusion(LatentDiffusion):
     def _denoiser(self) -> Any:
         return self._pipe.unet
 
-    def _encode(self, prompt: str) -> Conditioning:
+    def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
         embeds, negative = self._pipe.encode_prompt(
             prompt,
             self._device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=True,
-            negative_prompt=self._sampling.negative_prompt,
+            negative_prompt=negative_prompt,
         )
-        return Conditioning(torch.cat([negative, embeds]))
+        return torch.cat([negative, embeds]), None
 
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         output: Tensor = self._pipe.unet(x, timestep, encoder_hidden_states=embeds, return_dict=False)[0]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning
+from diffusion.base import Sampling
 from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
 
@@ -18,24 +18,23 @@ class StableDiffusion3(LatentDiffusion):
     PIPELINE = "StableDiffusion3Pipeline"
     ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
-    def _make_kernel(self) -> Kernel:
-        sampling = self._sampling
+    def _make_kernel(self, sampling: Sampling) -> Kernel:
         return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level)
 
     @property
     def _denoiser(self) -> Any:
         return self._pipe.transformer
 
-    def _encode(self, prompt: str) -> Conditioning:
+    def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
         embeds, negative, pooled, negative_pooled = self._pipe.encode_prompt(
             prompt,
             prompt_2=None,
             prompt_3=None,
             device=self._device,
-            negative_prompt=self._sampling.negative_prompt,
+            negative_prompt=negative_prompt,
             max_sequence_length=T5_TOKENS,
         )
-        return Conditioning(torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled]))
+        return torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled])
 
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         output: Tensor = self._pipe.transformer(

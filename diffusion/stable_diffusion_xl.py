@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning
 from diffusion.latent_diffusion import LatentDiffusion
 
 
@@ -19,17 +18,17 @@ class StableDiffusionXL(LatentDiffusion):
 
     def _vae_overflows(self, config: Any) -> bool:
         """Its first VAE does in float16 and says so; the other families' say it too, by default, and do not."""
-        return self._sampling.dtype == "float16" and bool(config.force_upcast)
+        return self._loading.dtype == "float16" and bool(config.force_upcast)
 
     @property
     def _denoiser(self) -> Any:
         return self._pipe.unet
 
-    def _encode(self, prompt: str) -> Conditioning:
+    def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
         embeds, negative, pooled, negative_pooled = self._pipe.encode_prompt(
-            prompt, device=self._device, negative_prompt=self._sampling.negative_prompt
+            prompt, device=self._device, negative_prompt=negative_prompt
         )
-        return Conditioning(torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled]))
+        return torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled])
 
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         output: Tensor = self._pipe.unet(

@@ -82,14 +82,14 @@ def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
     axes_list = figures.pairs(comparison.guided)
 
     def front(rows: pd.DataFrame, axes: tuple[str, ...], stem: str, prompt: str) -> Plot:
-        name = stem if len(axes_list) == 1 else f"{stem}-{'-'.join(axes)}"
+        name = _file_name(stem if len(axes_list) == 1 else f"{stem}-{'-'.join(axes)}")
         figure = figures.draw(rows, axes, colours, unguided, names, small=stem != "front_mean")
         return Plot(figures.save(figure, out / name), prompt)
 
     def held_out(reward: str) -> Plot:
         weighted = f"weight of {comparison.guided[0]}" if len(comparison.guided) == 2 else "weights"
         figure = figures.draw_by_weight(comparison.points, reward, names[reward], weighted, colours, unguided)
-        return Plot(figures.save(figure, out / f"held_out_{reward}"), reward)
+        return Plot(figures.save(figure, out / _file_name(f"held_out_{reward}")), reward)
 
     means = mean_over_prompts(comparison.points, comparison.guided)
     by_prompt = dict(tuple(comparison.points.groupby("prompt_id")))
@@ -112,10 +112,14 @@ def _draw_overlaps(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> 
         if rows.empty or len(comparison.guided) == 1:
             continue
         weights = dict(zip(points["weight_index"], points["weights"], strict=True))
-        # A label may hold a path; in the name of a file it is letters and digits.
-        stem = f"overlap_{number}_" + re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-")
+        stem = _file_name(f"overlap_{number}_{label.lower()}")
         plots.append(Plot(figures.save(draw_overlap(rows, weights, comparison.guided), out / stem[:80]), label))
     return plots
+
+
+def _file_name(text: str) -> str:
+    """Letters, digits, _ and -: a label or a reward's name, which a run's files say, may hold a path or a dot."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
 
 
 def _with_unit(reward: str, unit: str) -> str:

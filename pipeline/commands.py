@@ -12,9 +12,11 @@ from rich.console import Console
 from configs.errors import RequestError
 from configs.load import load_config, origin
 from configs.sweep import is_sweep, load_sweep
+from pipeline.redaction import redacted
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
+    from pipeline.summary import Summary
 
 # One error, one message: a traceback of ours would bury it.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -32,7 +34,13 @@ Local = Annotated[
     bool, typer.Option("--local", help="Run in this one process, without Ray: for a debugger. Same bits.")
 ]
 
-
+AllowOpen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-open-cluster",
+        help="Also run on a cluster of RAY_ADDRESS that asks nobody for a token: its network has to keep others out.",
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
@@ -47,7 +55,7 @@ def request_errors() -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error
 
 
@@ -84,6 +92,7 @@ def run(
     overrides: Overrides = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Make the front of every prompt. The same command again goes on where it stopped.
 
@@ -92,7 +101,7 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
-        _run([plan], local, f"srsoup report {plan.folder}")
+        _run([plan], local, allow_open_cluster, f"srsoup report {plan.folder}")
 
 
 @app.command()
@@ -102,6 +111,7 @@ def sweep(
     over: Over = None,
     local: Local = False,
     plugin: Plugins = None,
+    allow_open_cluster: AllowOpen = False,
 ) -> None:
     """Run a configuration once for each point of a product of values; one folder a point, models loaded once.
 
@@ -110,16 +120,18 @@ def sweep(
     """
     with request_errors():
         plans = planned_sweep(config, overrides, over, plugin, fetch=True)
-        _run(plans, local, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
+        _run(plans, local, allow_open_cluster, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
 
 
-def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
+def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
     from pipeline.plan import expected_cost
     from pipeline.progress import Reporter
+    from pipeline.summary import Summary
 
+    summary = Summary()
     steps = candidates = prompts = 0
     for plan in plans:
         found = len(plan.tasks) - len(plan.open_tasks)
@@ -131,9 +143,16 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
             candidates += cost.decodes - len(task.weights)
         prompts += len({task.prompt.prompt_id for task in plan.open_tasks})
     try:
-        outcomes = execute(plans, local=local, reporter=Reporter(prompts, steps, candidates))
+        outcomes = execute(
+            plans,
+            local=local,
+            reporter=Reporter(prompts, steps, candidates),
+            summary=summary,
+            allow_open_cluster=allow_open_cluster,
+        )
     except RunStopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        _print_summary(summary)
+        print(redacted(f"stopped: {stop}"), file=sys.stderr)
         print("what is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(1) from stop
     for plan, outcome in zip(plans, outcomes, strict=True):
@@ -142,10 +161,17 @@ def _run(plans: "Sequence[Plan]", local: bool, after: str) -> None:
         print(f"{outcome.found + outcome.done} of {len(plan.tasks)} fronts in {plan.folder}")
         if outcome.failures:
             print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
+    _print_summary(summary)
     status = max(outcome.exit_status for outcome in outcomes)
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+def _print_summary(summary: "Summary") -> None:
+    """Of a driver that had something to do."""
+    if summary.log_file:
+        print(*summary.lines(), f"log       {summary.log_file}", sep="\n")
 
 
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo.", metavar="RUN")]

@@ -2,36 +2,57 @@
 
 import asyncio
 import json
+import logging
 import signal
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby, takewhile
 from threading import Event, current_thread, main_thread
 
+from actors.cluster import prepare as prepare_cluster
+from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.lock import FolderInUse, lock_of
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import remove_leftovers
-from pipeline.tally import Outcome, Tally, write_record
+from pipeline.run_log import run_log
+from pipeline.summary import Summary
+from pipeline.tally import Outcome, Tally, write_record, written
 from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+
+log = logging.getLogger(__name__)
 
 Results = Generator[PromptResult | PromptFailure, None, None]
 
 
-def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[Outcome, ...]:
+def execute(
+    plans: Sequence[Plan],
+    *,
+    local: bool,
+    reporter: Reporter,
+    summary: Summary | None = None,
+    allow_open_cluster: bool = False,
+) -> tuple[Outcome, ...]:
     """Run every task of the plans that is not finished yet, one outcome a plan.
 
     Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on. Plans
     whose workers are the same (`configs.schema.RunConfig.workers`) share them: their models are loaded once.
 
+    Args:
+        summary: is told what comes of it.
+        allow_open_cluster: also on a cluster that asks nobody for a token.
+
     Raises:
-        RequestError: a folder cannot be written, or another driver is at work in it.
+        RequestError: a folder cannot be written, or another driver is at work in it, or the cluster is refused.
         RunStopped: the run cannot go on, for want of workers or of room on the disk, or was told to end by a
             SIGTERM; what is finished is kept.
     """
+    if not local and any(plan.open_tasks for plan in plans):
+        prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
         for plan in plans:
             if plan.open_tasks:
@@ -39,39 +60,74 @@ def execute(plans: Sequence[Plan], *, local: bool, reporter: Reporter) -> tuple[
         # What another driver finished since the plan was made is seen only now that it is out.
         tallies = [Tally(replace(plan), reporter) for plan in plans]
         if begun := [tally for tally in tallies if tally.plan.open_tasks]:
+            summary = summary or Summary()
+            stack.enter_context(_logging(begun, reporter, summary))
             for tally in begun:
                 tally.begin()
             stack.enter_context(reporter)
             told_to_end = stack.enter_context(_ending_on_sigterm(reporter))
             for _, sharing in groupby(sorted(begun, key=_workers), key=_workers):
-                _execute_sharing(list(sharing), local, reporter, told_to_end)
+                _execute_sharing(list(sharing), local, reporter, summary, told_to_end)
             for tally in begun:
                 tally.end()
     return tuple(tally.outcome for tally in tallies)
 
 
+@contextmanager
+def _logging(tallies: Sequence[Tally], reporter: Reporter, summary: Summary) -> Iterator[None]:
+    """Log what happens, and the summary at the end, however that comes.
+
+    Raises:
+        RunStopped: the log cannot be written.
+    """
+    with ExitStack() as stack:
+        folders = [tally.plan.folder for tally in tallies]
+        with written(folders[0]):
+            summary.log_file = stack.enter_context(run_log(folders, reporter.note))
+        for plan in (tally.plan for tally in tallies):
+            left, fronts = len(plan.open_tasks), len(plan.tasks)
+            log.info("%s: %d of %d fronts to make, chunks of %d", plan.folder, left, fronts, plan.chunk)
+        wanted = {task.key for tally in tallies for task in tally.plan.tasks}
+        left_open = {task.key for tally in tallies for task in tally.plan.open_tasks}
+        summary.overview.fronts.update(wanted=len(wanted), done=len(wanted - left_open))
+        try:
+            yield
+        finally:
+            summary.ready, summary.candidates = reporter.loaded, reporter.counted[1]
+            for line in (*summary.details(), *summary.lines()):
+                log.info("%s", line)
+
+
 def _workers(tally: Tally) -> str:
-    return json.dumps([tally.plan.worker_config.workers, tally.plan.plugin_digests], sort_keys=True)
+    return json.dumps([tally.plan.config.workers, tally.plan.plugin_digests], sort_keys=True)
 
 
-def _execute_sharing(tallies: Sequence[Tally], local: bool, reporter: Reporter, told_to_end: Event) -> None:
+def _execute_sharing(
+    tallies: Sequence[Tally], local: bool, reporter: Reporter, summary: Summary, told_to_end: Event
+) -> None:
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
 
-    Where memory does not suffice for a chunk that was not given by hand, the rest goes on with half of it.
+    Where memory does not suffice for a chunk that was not given by hand, the rest of all plans with chunks of that
+    size or more goes on with half of theirs, on workers that are started anew.
     """
-    run = _run_here if local else _run_on_ray
+    run = _run_here if local else partial(_run_on_ray, overview=summary.overview)
     while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
         try:
             until_told = takewhile(lambda _: not told_to_end.is_set(), tasks.values())
             with closing(run(tallies[0].plan, until_told, reporter)) as results:
                 for result in results:
+                    summary.enter(tasks[result.key], result)
                     for tally in tallies:
                         if tally.enter(result):
                             reporter.prompt_done()
         except ChunkTooLarge as error:
-            for tally in tallies:
+            too_large = [tally for tally in tallies if tally.tasks and tally.plan.chunk >= error.chunk]
+            for tally in too_large:
                 tally.halve_chunk(error)
-            reporter.note(f"{error}: from here on {tallies[0].plan.chunk} at once")
+            sizes = sorted({tally.plan.chunk for tally in too_large})
+            text = f"{error}: from here on {' or '.join(map(str, sizes))} at once"
+            log.warning("%s", text)
+            reporter.note(text)
         if told_to_end.is_set() and any(tally.tasks for tally in tallies):
             raise RunStopped("told to end by SIGTERM, with prompts left to do")
 
@@ -88,7 +144,9 @@ def _ending_on_sigterm(reporter: Reporter) -> Iterator[Event]:
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, before)
         told.set()
-        reporter.note("told to end: the prompts under way are finished, no other is begun")
+        text = "told to end: the prompts under way are finished, no other is begun"
+        log.warning("%s", text)
+        reporter.note(text)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -97,12 +155,12 @@ def _ending_on_sigterm(reporter: Reporter) -> Iterator[Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
+def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, overview: Overview) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.session import RaySession
 
     before = reporter.counted
-    with RaySession(plan.worker_config, attempt_prompt, plan.plugins) as session:
+    with RaySession(plan.config, attempt_prompt, plan.plugins, overview) as session:
         reporter.started()
         yield from session.results(
             tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
@@ -112,7 +170,7 @@ def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> 
 def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     from pipeline.local import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.worker_config, plan.plugins)
+    workers = LocalWorkers.from_config(plan.config, plan.plugins)
     reporter.started()
     try:
         for task in tasks:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.workers import DiffusionWorker, RewardWorker, sampling_of, set_threads
+from actors.workers import DiffusionWorker, RewardWorker, loading_of, set_threads
 from configs.errors import RequestError
 from configs.load import checked_config
 from configs.schema import RunConfig
@@ -151,11 +151,10 @@ def _workers(pipe: Any, config: RunConfig, rewards: Mapping[str, Reward]) -> Ite
     device = str(pipe.device)
     try:
         set_threads(config.compute.threads)
-        model = take_pipeline(pipe, sampling_of(config))
+        model = take_pipeline(pipe, loading_of(config.model), config.steps)
         for reward in rewards.values():
             reward.setup(device)
-        chunk = config.chunk_size
-        yield LocalWorkers(DiffusionWorker(model, chunk), RewardWorker(dict(rewards), chunk))
+        yield LocalWorkers(DiffusionWorker(model), RewardWorker(dict(rewards)))
     finally:
         for reward in rewards.values():
             reward.close()

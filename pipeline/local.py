@@ -13,6 +13,7 @@ from actors.workers import (
     stack_scores,
 )
 from configs.schema import RunConfig
+from diffusion.base import Sampling
 from rewards.plugin import Plugin
 
 
@@ -25,36 +26,37 @@ class LocalWorkers:
     @classmethod
     def from_config(cls, config: RunConfig, plugins: Sequence[Plugin] = ()) -> "LocalWorkers":
         device = default_device()
-        rewards = RewardWorker.from_config(config, device, plugins)
+        names = (*config.rewards.guided, *config.rewards.held_out)
+        rewards = RewardWorker.from_config(config, names, device, plugins)
         return cls(DiffusionWorker.from_config(config, device), rewards)
 
-    async def encode(self, prompt: str) -> Encoded:
-        return self._diffusion.encode(prompt)
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+        return self._diffusion.encode(prompt, sampling)
 
     async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
         return self._diffusion.reverse_step(x, step, encoded.conditioning)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
-        pixels, report = self._diffusion.decode_candidates(x, step, encoded.conditioning)
-        return self._score(pixels, report, rewards, prompt)
+        pixels, report = self._diffusion.decode_candidates(x, step, encoded.conditioning, chunk)
+        return self._score(pixels, report, rewards, prompt, chunk)
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str) -> Scored:
-        return self._score(*self._diffusion.decode(x), rewards, prompt)
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
+        return self._score(*self._diffusion.decode(x, chunk), rewards, prompt, chunk)
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
-        pixels, report = self._diffusion.decode(x)
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
+        pixels, report = self._diffusion.decode(x, chunk)
         height, width = pixels.shape[2:]
-        return Finished(png_files(pixels), width, height, self._score(pixels, report, rewards, prompt))
+        return Finished(png_files(pixels), width, height, self._score(pixels, report, rewards, prompt, chunk))
 
-    def _score(self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str) -> Scored:
-        answers = [self._rewards.score(name, pixels, prompt) for name in rewards]
+    def _score(self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
+        answers = [self._rewards.score(name, pixels, prompt, chunk) for name in rewards]
         return Scored(
             stack_scores([scores for scores, _ in answers]),
             report.seconds_lookahead,
             report.seconds_decode,
-            sum(seconds for _, seconds in answers),
+            {name: seconds for name, (_, seconds) in zip(rewards, answers, strict=True)},
             report.peak_memory,
         )
 

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from configs.errors import RequestError
-from configs.schema import RunConfig
+from configs.schema import DECIDES_BITS, ComputeConfig, RunConfig
+from diffusion.base import Sampling
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
@@ -36,7 +37,7 @@ _FREE: dict[str, Any] = {
     "rewards": {"judge": _ASKING},
     "output": True,
     "report": True,
-    "compute": {"diffusion_actors", "reward_actors", "prompts_in_flight", "call_seconds"},
+    "compute": set(ComputeConfig.model_fields) - DECIDES_BITS,
     "model": {"offload_text_encoders"},
 }
 # What is in a task's key by itself, or names the run.
@@ -87,12 +88,6 @@ class Plan:
     def chunk(self) -> int:
         """Candidates in one unit of work."""
         return self.tasks[0].chunk
-
-    @property
-    def worker_config(self) -> RunConfig:
-        """The configuration with the chunk settled, for who computes."""
-        compute = self.config.compute.model_copy(update={"chunk": self.chunk})
-        return self.config.model_copy(update={"compute": compute})
 
     @property
     def n_prompts(self) -> int:
@@ -209,8 +204,21 @@ def prompt_task(
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
+        sampling=_sampling(config),
         chunk=config.chunk_size,
         samples=_samples(config) if method == "best_of" else len(config.weights),
+    )
+
+
+def _sampling(config: RunConfig) -> Sampling:
+    """How a configuration samples its model."""
+    model = config.model
+    return Sampling(
+        steps=config.steps,
+        guidance_scale=model.guidance_scale,
+        eta=Sampling.eta if model.eta is None else model.eta,
+        noise_level=Sampling.noise_level if model.noise_level is None else model.noise_level,
+        negative_prompt=model.negative_prompt,
     )
 
 

@@ -15,6 +15,9 @@ class Reporter:
     """Counts prompts, denoising steps and candidates; tells candidates a second and the time left.
 
     The time left is that of the candidates left at the rate of this call so far.
+
+    Attributes:
+        loaded: when the workers first were, on the monotonic clock.
     """
 
     def __init__(self, prompts: int, steps: int, candidates: int, stream: TextIO | None = None) -> None:
@@ -22,6 +25,7 @@ class Reporter:
         self._prompts = self._steps = self._candidates = 0
         self._stream, self._start = stream or sys.stderr, time.monotonic()
         self._told = float("-inf")
+        self.loaded: float | None = None
         self._bar = (
             Progress(
                 TextColumn("[bold]{task.description}"),
@@ -50,8 +54,10 @@ class Reporter:
 
     def started(self) -> None:
         """The workers are loaded: time counts from here, if it has not begun to."""
+        now = time.monotonic()
+        self.loaded = self.loaded or now
         if not self._candidates:
-            self._start = time.monotonic()
+            self._start = now
         self._tell()
 
     @property

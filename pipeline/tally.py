@@ -61,12 +61,12 @@ class Tally:
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
         costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
-        with _written(self.plan.folder):
+        with written(self.plan.folder):
             write_aim(self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs))
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
-        with _written(self.plan.folder):
+        with written(self.plan.folder):
             self._compact(at_least=WORTH_MERGING)
 
     def _compact(self, at_least: int) -> None:
@@ -87,7 +87,7 @@ class Tally:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
         if result.key not in self._open:
             return False
-        with _written(self.plan.folder):
+        with written(self.plan.folder):
             _write(self.plan.folder, result)
             self._single += 1
             if self._single >= FULL_KEYS:
@@ -120,7 +120,7 @@ class Tally:
 
 
 @contextmanager
-def _written(folder: Path) -> Iterator[None]:
+def written(folder: Path) -> Iterator[None]:
     """Work on the files of a run, which cannot go on without them."""
     try:
         yield

@@ -3,7 +3,8 @@
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from actors.protocol import ChunkTooLarge, Encoded, Finished, Scored, WorkError, Workers, WorkersLost
 from configs.schema import UNGUIDED
+from diffusion.base import Sampling
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
@@ -19,6 +21,7 @@ from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_ungui
 from pipeline.guidance.simplex import as_weights
 from pipeline.prompts import Prompt
 from pipeline.records import Row
+from pipeline.redaction import redacted
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class PromptTask:
         seed: the prompt's own.
         weights: L rows on the simplex; `unguided` draws one sample for each row instead.
         guided, held_out: names of the M guiding rewards, in the order of the weights, and of the others.
+        sampling: how the model is sampled.
         chunk: candidates in one unit of work.
         samples: that `unguided` draws, one for each weight, or that `best_of` chooses from.
     """
@@ -43,6 +47,7 @@ class PromptTask:
     guidance: Guidance
     guided: tuple[str, ...]
     held_out: tuple[str, ...]
+    sampling: Sampling
     chunk: int
     samples: int
 
@@ -54,13 +59,16 @@ class Meter:
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("denoise", "lookahead", "decode", "reward"), 0.0)
     )
+    seconds_by_reward: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     peak_memory: int = 0
     retries: int = 0
 
     def add(self, scored: Scored) -> None:
         self.seconds["lookahead"] += scored.seconds_lookahead
         self.seconds["decode"] += scored.seconds_decode
-        self.seconds["reward"] += scored.seconds_reward
+        for name, seconds in scored.seconds_by_reward.items():
+            self.seconds["reward"] += seconds
+            self.seconds_by_reward[name] += seconds
         self.peak_memory = max(self.peak_memory, scored.peak_memory)
         self.retries += scored.retries
 
@@ -71,10 +79,13 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PromptResult:
-    """The rows of a finished prompt, by table."""
+    """The rows of a finished prompt, by table; the seconds of each reward, which make up one column of its costs; and
+    what the model warned of."""
 
     key: str
     tables: dict[str, list[Row]]
+    seconds_by_reward: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,13 +133,16 @@ class BoundPorts:
 
     async def score_finals(self, x_BCHW: Tensor) -> Tensor:
         """Every guiding reward of one chunk of final latents: float64 (B, M)."""
-        scored = await self.workers.score_finals(x_BCHW.numpy(), self.task.guided, self.task.prompt.text)
+        task = self.task
+        scored = await self.workers.score_finals(x_BCHW.numpy(), task.guided, task.prompt.text, task.chunk)
         self.meter.add(scored)
         self.on_progress(0, len(x_BCHW))
         return torch.from_numpy(scored.scores.copy())
 
     async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
-        scored = await self.workers.score_candidates(self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text)
+        scored = await self.workers.score_candidates(
+            self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text, self.task.chunk
+        )
         self.meter.add(scored)
         self.on_progress(0, len(x_nCHW))
         return torch.from_numpy(scored.scores.copy())
@@ -151,8 +165,9 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             "prompt_id": task.prompt.prompt_id,
             "prompt": task.prompt.text,
             "error_class": type(cause).__name__,
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            # What other people's code says may hold a header or an address with a password.
+            "message": redacted(str(error)),
+            "traceback": redacted("".join(traceback.format_exception(error))),
             "attempts": error.attempts if isinstance(error, WorkError) else 1,
         }
         return PromptFailure(task.key, row)
@@ -165,7 +180,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         Exception: whatever a worker still raises after its retries; the prompt then leaves no rows.
     """
     start, meter, ledger = time.perf_counter(), Meter(), Ledger()
-    encoded = await workers.encode(task.prompt.text)
+    encoded = await workers.encode(task.prompt.text, task.sampling)
     meter.retries += encoded.retries
     ports = BoundPorts(workers, encoded, task, meter, on_progress)
     seeds: tuple[int, ...] = (task.seed,) * len(task.weights)
@@ -188,7 +203,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         ports.give_up()
     ledger.decodes += len(trajectory.x_LCHW)
     rewards = (*task.guided, *task.held_out)
-    finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text)
+    finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text, task.chunk)
     meter.add(finished.scored)
     tables = {
         "samples": _sample_rows(task, seeds, finished),
@@ -196,7 +211,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         "steps": _step_rows(task, trajectory),
         "costs": [_cost_row(task, ledger, meter, time.perf_counter() - start)],
     }
-    return PromptResult(task.key, tables)
+    return PromptResult(task.key, tables, dict(meter.seconds_by_reward), encoded.warnings)
 
 
 def _sample_rows(task: PromptTask, seeds: Sequence[int], finished: Finished) -> list[Row]:

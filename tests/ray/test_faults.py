@@ -95,6 +95,13 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
         assert re.search(message, failure["message"]), failure["message"]
     assert set(read_table(output, "costs").to_pandas().prompt) == {"snail", "crab"}
     assert "5 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    # Who was made to go: three that hung, and five and more that were killed or struck out.
+    assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actors$", done.stdout, re.M)
+    assert (lost := re.search(r"^faults .* (\d+) actors lost", done.stdout, re.M)) and int(lost[1]) >= 8
+    log = (output / "driver.log").read_text()
+    assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
+    assert log.count("is let go: no answer within 8 s") == 3 and log.count("is let go") == int(lost[1])
+    assert "a call failed (reward faulty): RuntimeError: no words for this" in log
     alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")
 
@@ -116,6 +123,21 @@ def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("out of memory with 4 candidates at once: from here on 2 at once") == 1
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["chunk"] == 2
+    assert "Z WARNING out of memory with 4 candidates at once" in (tmp_path / "run" / "driver.log").read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_the_log_tells_of_a_killed_cell_and_of_the_next(tmp_path: Path) -> None:
+    mark, arguments = new_mark(), command(tmp_path / "run", *SMALL)
+    driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 100)
+    actors(mark, "Cell")[0].kill()
+    _, errors = driver.communicate(timeout=200)
+    assert driver.returncode == 0, errors
+    log = (tmp_path / "run" / "driver.log").read_text()
+    assert re.search(r"WARNING cell \d+: lost: .*INFO    cell \d+: starts its workers", log, re.S)
 
 
 @pytest.mark.ray

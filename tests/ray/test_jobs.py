@@ -1,69 +1,35 @@
 """The run as others end and start it: `ray job submit` on a cluster with a token, and SIGTERM."""
 
-import os
-import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.records import finished_keys
+from tests.ray.conftest import BIN, Head
 from tests.ray.runs import ROOT, command, run, same_bits
 
 SMALL = ["steps=3", "queries=4", "soup.steps=1", "method=srsoup"]
-BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A head of this machine's own, as `ray start` makes it; what it takes to speak to it."""
-    environment = os.environ | {
-        "PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex,
-        "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"http://127.0.0.1:{(port := free_port())}",
-    }  # fmt: skip
-    # The packed working directory is all that a job may need.
-    environment.pop("PYTHONPATH", None)
-    # Sockets of Ray have short paths, and tmp_path has not.
-    folder = Path("/tmp") / f"srsoup-{uuid.uuid4().hex[:8]}"
-    arguments = ["start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={port}", "--num-cpus=2",
-                 f"--temp-dir={folder}", "--node-ip-address=127.0.0.1"]  # fmt: skip
-    without_address = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
-    with (tmp_path / "head.log").open("w") as log:
-        ray = subprocess.Popen([BIN / "ray", *arguments], env=without_address, stdout=log, stderr=log, cwd=tmp_path)
-        try:
-            wait_for_port(port, ray)
-            yield environment
-        finally:
-            ray.terminate()
-            ray.wait(60)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as one:
-            if not one.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.2)
-    raise AssertionError("the head did not come up")
+def head(start_head: Head) -> dict[str, str]:
+    environment = start_head("--num-cpus=2")
+    return environment | {"RAY_ADDRESS": environment["DASHBOARD"]}
 
 
 def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     whole = [BIN / "ray", "job", "submit", "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
-    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    deadline = time.monotonic() + 90
+    while True:
+        done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+        # The head's port answers before its agent does, much before on a busy machine.
+        if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
 
 
 @pytest.mark.ray

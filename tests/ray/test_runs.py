@@ -1,5 +1,6 @@
 """Whole runs from the command line: every row once, and the same bits everywhere."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,24 @@ def test_a_run_has_every_row_once_and_counts_its_costs(undisturbed: Path) -> Non
     assert set(costs[costs.method == "unguided"].queries) == {0}
 
 
+def test_the_files_of_a_run_are_named_by_keys_alone(undisturbed: Path) -> None:
+    parts = [path for path in undisturbed.rglob("*") if path.is_file()]
+    assert {path.name for path in parts if path.parent == undisturbed} == {".lock", "config.yaml", "driver.yaml"}
+    assert len(parts) == 3 + 4 * 8
+    assert all(re.fullmatch(r"\w+/[0-9a-f]{64}\.parquet", str(path.relative_to(undisturbed))) for path in parts
+               if path.parent != undisturbed)  # fmt: skip
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("actors", [1, 2])
 def test_ray_gives_the_bits_of_one_process(undisturbed: Path, tmp_path: Path, actors: int) -> None:
-    assert same_bits(run(tmp_path / "run", *SMALL, f"compute.diffusion_actors={actors}"), undisturbed)
+    output = run(tmp_path / "run", *SMALL, f"compute.diffusion_actors={actors}")
+    assert same_bits(output, undisturbed)
+    log = (output / "driver.log").read_text()
+    assert log.count(": diffusion actor ") == log.count(" is up\n") - log.count("rewards actor ") == actors
+    # What an actor warned of has come to the driver, once, though the prompt has two fronts.
+    assert log.count("cut off the end of a long prompt") == 1 and LONG not in log
 
 
 def test_a_finished_run_is_left_alone(undisturbed: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from actors.protocol import Encoded, Finished, Floats, Reversed, Scored
 from actors.workers import png_files
+from diffusion.base import Sampling
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import Guidance, Trajectory, run_guided
@@ -139,7 +140,7 @@ class FakeWorkers:
     def __init__(self, steps: int, wrong_for: str | None = None) -> None:
         self.steps, self.wrong_for = steps, wrong_for
 
-    async def encode(self, prompt: str) -> Encoded:
+    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
         if prompt == self.wrong_for:
             raise ValueError(f"no words for {prompt}")
         return Encoded(np.float32(len(prompt)), (3, 4, 4), tuple(range(self.steps))[::-1])
@@ -148,12 +149,14 @@ class FakeWorkers:
         return Reversed((0.9 * x + 0.01 * encoded.conditioning).astype(np.float32), 0.5, 0.0)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str
+        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> Scored:
         await asyncio.sleep(0)
-        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(len(rewards))], 1), 0, 0, 0, 1)
+        return self._scored(x, len(rewards))
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         pixels = (x * 40 + 128).clip(0, 255).astype(np.uint8)
-        scored = await self.score_candidates(await self.encode(prompt), x, 0, rewards, prompt)
-        return Finished(png_files(pixels), 4, 4, scored)
+        return Finished(png_files(pixels), 4, 4, self._scored(x, len(rewards)))
+
+    def _scored(self, x: Floats, n_rewards: int) -> Scored:
+        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(n_rewards)], 1), 0, 0, {}, 1)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffusion.adapters import check_adapter
-from diffusion.base import Sampling, load_model
+from diffusion.base import Loading, Sampling, load_model
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 from diffusion.folder import attention_width, pipeline_class
@@ -33,9 +33,12 @@ def check(path: Path, folder: Path) -> None:
 def test_two_adapters_are_the_weights_plus_both_deltas(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     files = [tiny.save_lora(family, tmp_path / f"{i}.safetensors", seed=i) for i in range(2)]
     adapters = tuple(Adapter(str(file), weight) for file, weight in zip(files, (0.8, -0.3), strict=True))
-    model = load_model(Source(str(folders[family]), adapters=adapters), SAMPLING, "cpu")
-    merged = load_model(Source(str(folders[family])), SAMPLING, "cpu")
-    told, x = model.encode("a fox"), torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
+    model = load_model(Source(str(folders[family]), adapters=adapters), Loading(), "cpu")
+    merged = load_model(Source(str(folders[family])), Loading(), "cpu")
+    told, x = (
+        model.encode("a fox", SAMPLING),
+        torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0)),
+    )
     plain = merged.reverse_step(x, 0, told).mean
     for file, adapter in zip(files, adapters, strict=True):
         weights = load_file(file)
@@ -60,8 +63,8 @@ def test_kohyas_layout_reaches_the_unet_and_the_text_encoder(folders: dict[str, 
     path = tmp_path / "kohya.safetensors"
     save_file(weights, path)
     check(path, folders["sd"])
-    model = load_model(Source(str(folders["sd"]), adapters=(Adapter(str(path), 0.5),)), SAMPLING, "cpu")
-    merged = load_model(Source(str(folders["sd"])), SAMPLING, "cpu")
+    model = load_model(Source(str(folders["sd"]), adapters=(Adapter(str(path), 0.5),)), Loading(), "cpu")
+    merged = load_model(Source(str(folders["sd"])), Loading(), "cpu")
     for layer, module in (
         (f"lora_unet_{attention}", merged._denoiser.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k),
         *((f"lora_te_text_model_encoder_layers_0_self_attn_{part}_proj", linear)
@@ -69,7 +72,7 @@ def test_kohyas_layout_reaches_the_unet_and_the_text_encoder(folders: dict[str, 
           for name, linear in merged._encoders[0].named_modules() if name.endswith(f"layers.0.self_attn.{part}_proj")),
     ):  # fmt: skip
         module.weight.data += 0.5 * 0.5 * weights[f"{layer}.lora_up.weight"] @ weights[f"{layer}.lora_down.weight"]
-    told, expected = model.encode("a fox"), merged.encode("a fox")
+    told, expected = model.encode("a fox", SAMPLING), merged.encode("a fox", SAMPLING)
     np.testing.assert_allclose(told.embeds, expected.embeds, rtol=1e-4, atol=1e-5)
     x = torch.randn(2, *model.latent_shape, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(
@@ -135,7 +138,7 @@ def test_layers_that_have_no_place_in_the_model_are_not_passed_over(folders: dic
     weights = load_file(path)
     save_file(weights | {name.replace("blocks.0", "blocks.7"): weights[name].clone() for name in weights}, path)
     with pytest.raises(ValueError, match="1 of its 2 layers"):
-        load_model(Source(str(folders["sd"]), adapters=(Adapter(str(path)),)), SAMPLING, "cpu")
+        load_model(Source(str(folders["sd"]), adapters=(Adapter(str(path)),)), Loading(), "cpu")
 
 
 def test_adapters_are_in_the_revision_by_their_contents(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from actors.protocol import Floats
 from actors.workers import DecodeReport, DiffusionWorker, Pixels, fitting
+from diffusion.base import Conditioning
 from pipeline.commands import app
 from pipeline.records import read_table
 from rewards.colorfulness import Colorfulness
@@ -91,11 +92,13 @@ def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
 class SmallMemory(DiffusionWorker):
     """A worker on a device that holds three candidates."""
 
-    def decode_candidates(self, x: Floats, step: int, conditioning: Tensor) -> tuple[Pixels, DecodeReport]:
-        with fitting(self.chunk):
-            if self.chunk > 3:
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+    ) -> tuple[Pixels, DecodeReport]:
+        with fitting(chunk):
+            if chunk > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().decode_candidates(x, step, conditioning)
+        return super().decode_candidates(x, step, conditioning, chunk)
 
 
 EIGHT = ["queries=8", "prompts.list=[snail]"]
@@ -130,3 +133,30 @@ def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
     stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == 1 and f"stopped: out of memory with {chunk}" in stopped.output
     assert mend in stopped.output
+
+
+class SmallMemoryUnlessUnguided(DiffusionWorker):
+    """A worker on a device that holds eight rows: of a guided prediction, two a candidate."""
+
+    def decode_candidates(
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+    ) -> tuple[Pixels, DecodeReport]:
+        with fitting(chunk):
+            if chunk * (1 if conditioning.sampling.guidance_scale == 1 else 2) > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().decode_candidates(x, step, conditioning, chunk)
+
+
+def test_the_chunk_is_halved_for_those_points_of_a_sweep_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for one that is finished, nor for one whose chunk is smaller."""
+    monkeypatch.setattr("pipeline.local.DiffusionWorker", SmallMemoryUnlessUnguided)
+    over = ["--over", "model.guidance_scale=1.0,5.0", "--over", "queries=8,2"]
+    command = ["sweep", DEMO, *SMALL, "prompts.list=[snail]", *over, "--local", f"output={tmp_path}"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("out of memory with 8 candidates at once: from here on 4 at once") == 1
+    records = [yaml.safe_load(record.read_text()) for record in tmp_path.glob("*/config.yaml")]
+    chunks = {(r["config"]["model"]["guidance_scale"], r["config"]["queries"]): r["chunk"] for r in records}
+    assert chunks == {(1.0, 8): 8, (1.0, 2): 2, (5.0, 8): 4, (5.0, 2): 2}

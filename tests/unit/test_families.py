@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
+from diffusion.base import Conditioning, DiffusionModel, Loading, Sampling, load_model
 from diffusion.source import Source
 from tests.unit import reference, tiny
 
 STEPS, SCALE = 5, 5.0
+SAMPLING = Sampling(STEPS, SCALE)
 PROMPT = "a red fox"
 LONG = "abc" * 30 + "q" * 300
 VARIANTS = [
@@ -50,7 +51,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 
 def load(folder: Path, **options: Any) -> DiffusionModel:
-    return load_model(Source(str(folder)), Sampling(**{"steps": STEPS, "guidance_scale": SCALE} | options), "cpu")
+    return load_model(Source(str(folder)), Loading(**options), "cpu")
 
 
 def noise(model: DiffusionModel, seed: int, n: int = 2) -> Tensor:
@@ -125,8 +126,8 @@ def test_every_reverse_step_and_look_ahead_equals_the_equations(
     folder = folders(family, scheduler)
     model, pipe = load(folder), tiny.pipeline(family, folder)
     pipe.scheduler.set_timesteps(STEPS)
-    equations, told = Equations(family, pipe.scheduler, scheduler), model.encode(PROMPT)
-    assert list(model.timesteps) == [round(t) for t in equations.timesteps]
+    equations, told = Equations(family, pipe.scheduler, scheduler), model.encode(PROMPT, SAMPLING)
+    assert list(model.timesteps(SAMPLING)) == [round(t) for t in equations.timesteps]
     x = noise(model, 0)
     for i, t in enumerate(equations.timesteps):
         mean, sigma = model.reverse_step(x, i, told)
@@ -152,9 +153,9 @@ def test_the_whole_way_is_that_of_the_pipeline(
 ) -> None:
     """The pipeline's own call from the same x_T, with the noise of its own generator; a flow's has none."""
     folder = folders(family, scheduler)
-    level = {"noise_level": 0.0} if family == "sd3" else {"eta": float(noisy)}
-    model, pipe = load(folder, **level), tiny.pipeline(family, folder)
-    told, x = model.encode(PROMPT), noise(model, 0, n=1)
+    sampling = Sampling(STEPS, SCALE, noise_level=0.0) if family == "sd3" else Sampling(STEPS, SCALE, float(noisy))
+    model, pipe = load(folder), tiny.pipeline(family, folder)
+    told, x = model.encode(PROMPT, sampling), noise(model, 0, n=1)
     options = {} if family == "sd3" else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
     own = {
         kind: pipe(
@@ -176,12 +177,12 @@ def test_the_whole_way_is_that_of_the_pipeline(
 @pytest.mark.parametrize("negative", [None, "ugly", ""])
 @pytest.mark.parametrize("prompt", [PROMPT, "", LONG])
 def test_encode_is_the_pipelines_own(folders: Folders, family: str, prompt: str, negative: str | None) -> None:
-    model, pipe = load(folders(family), negative_prompt=negative), tiny.pipeline(family, folders(family))
+    model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
     more = {"sd": {"num_images_per_prompt": 1, "do_classifier_free_guidance": True, "device": "cpu"},
             "sdxl": {}, "sd3": {"prompt_2": None, "prompt_3": None}}  # fmt: skip
     with torch.inference_mode():
         own = pipe.encode_prompt(prompt, negative_prompt=negative, **more[family])
-    told = model.encode(prompt)
+    told = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
     assert torch.equal(told.embeds, torch.cat([own[1], own[0]]))
     if family == "sd":
         assert told.pooled is None
@@ -190,8 +191,9 @@ def test_encode_is_the_pipelines_own(folders: Folders, family: str, prompt: str,
 
 
 def test_sdxl_has_zeros_for_no_negative_prompt_and_not_for_an_empty_one(folders: Folders) -> None:
-    assert not load(folders("sdxl")).encode(PROMPT).embeds[0].any()
-    assert load(folders("sdxl"), negative_prompt="").encode(PROMPT).embeds[0].any()
+    model = load(folders("sdxl"))
+    assert not model.encode(PROMPT, SAMPLING).embeds[0].any()
+    assert model.encode(PROMPT, Sampling(STEPS, SCALE, negative_prompt="")).embeds[0].any()
 
 
 @pytest.mark.parametrize(
@@ -208,14 +210,14 @@ def test_a_prompt_that_is_cut_is_warned_of_once_with_the_cut_text(
     model = load(folders(family))
     with caplog.at_level(logging.WARNING):
         for prompt in (PROMPT, LONG, LONG, "a" * 75):
-            model.encode(prompt)
+            model.encode(prompt, SAMPLING)
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.startswith(who) and cut[:150] in warning
 
 
 def test_t5_reads_what_clip_does_not(folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        load(folders("sd3")).encode("ab" * 60)
+        load(folders("sd3")).encode("ab" * 60, SAMPLING)
     assert caplog.records[0].getMessage().startswith("tokenizer, tokenizer_2 cut")
 
 
@@ -235,7 +237,7 @@ def test_decode_is_the_pipelines_own(folders: Folders, family: str) -> None:
 
 def test_a_vae_with_a_mean_and_deviation_a_channel_decodes_as_the_pipeline_does(folders: Folders) -> None:
     folder = folders("sdxl", latents_mean=[0.5, -1.0, 0.2, 2.0], latents_std=[3.0, 1.0, 2.0, 0.5])
-    model, pipe = load(folder, eta=0.0), tiny.pipeline("sdxl", folder)
+    model, pipe = load(folder), tiny.pipeline("sdxl", folder)
     x = noise(model, 4, n=1)
     options = {"latents": x.clone(), "num_inference_steps": STEPS, "guidance_scale": SCALE}
     latents, image = (pipe(PROMPT, output_type=kind, **options).images for kind in ("latent", "pil"))
@@ -261,8 +263,8 @@ def test_the_sdxl_vae_decodes_in_half_precision_only_where_it_can(folders: Folde
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_networks_in_half_precision_leave_the_kernel_in_float32(folders: Folders, family: str, dtype: str) -> None:
     full, half = load(folders(family)), load(folders(family), dtype=dtype)
-    x, told = noise(full, 6), half.encode(PROMPT)
-    expected = full.reverse_step(x, 0, full.encode(PROMPT))
+    x, told = noise(full, 6), half.encode(PROMPT, SAMPLING)
+    expected = full.reverse_step(x, 0, full.encode(PROMPT, SAMPLING))
     mean, sigma = half.reverse_step(x, 0, told)
     assert mean.dtype == torch.float32 and sigma == expected.sigma
     assert told.embeds.dtype == getattr(torch, dtype)
@@ -278,9 +280,9 @@ def test_networks_in_half_precision_leave_the_kernel_in_float32(folders: Folders
 def test_guidance_asks_for_the_negative_prompt_only_where_it_counts(
     folders: Folders, family: str, scale: float
 ) -> None:
-    model, pipe = load(folders(family), guidance_scale=scale), tiny.pipeline(family, folders(family))
-    told, x = model.encode(PROMPT), noise(model, 7)
-    t = float(model._kernel.timesteps[0]) if family == "sd3" else model.timesteps[0]
+    model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
+    told, x = model.encode(PROMPT, Sampling(STEPS, scale)), noise(model, 7)
+    t = float(model._kernel(SAMPLING).timesteps[0]) if family == "sd3" else model.timesteps(SAMPLING)[0]
     assert_near(model._predict(x, t, told), predicted(family, pipe, x, t, told, scale))
     if scale == 1:
         without = told._replace(embeds=torch.cat([torch.full_like(told.embeds[:1], torch.nan), told.embeds[1:]]))
@@ -294,8 +296,8 @@ def test_memory_options_change_no_more_than_the_last_bits(folders: Folders, fami
     assert sliced._pipe.vae.use_slicing
     if family != "sd3":
         assert {type(p).__name__ for p in sliced._pipe.unet.attn_processors.values()} == {"SlicedAttnProcessor"}
-    x, told = noise(model, 8), model.encode(PROMPT)
-    assert torch.equal(sliced.encode(PROMPT).embeds, told.embeds)
+    x, told = noise(model, 8), model.encode(PROMPT, SAMPLING)
+    assert torch.equal(sliced.encode(PROMPT, SAMPLING).embeds, told.embeds)
     expected = model.reverse_step(x, 0, told).mean
     assert_near(sliced.reverse_step(x, 0, told).mean, expected.numpy())
     assert (sliced.decode(x).int() - model.decode(x).int()).abs().max() <= 1
@@ -321,12 +323,12 @@ def test_text_encoders_are_on_the_device_while_a_prompt_is_encoded_only(
 ) -> None:
     """On the device `cpu:0`, which is the CPU by another name, so that the two ends can be told apart."""
     source = Source(str(folders(family)))
-    model = load_model(source, Sampling(STEPS, SCALE, offload_text_encoders=True), "cpu:0")
+    model = load_model(source, Loading(offload_text_encoders=True), "cpu:0")
     encoders = [type(encoder).__name__ for encoder in model._encoders]
     assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3}[family]
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
     moves.clear()
-    model.encode(PROMPT)
+    model.encode(PROMPT, SAMPLING)
     ours = [move for move in moves if move[0] in encoders and move[1] in ("cpu:0", "cpu")]
     assert ours == [(name, "cpu:0") for name in encoders] + [(name, "cpu") for name in encoders]
 
@@ -335,7 +337,7 @@ def test_sd3_without_t5_has_zeros_for_it(folders: Folders, tmp_path: Path) -> No
     pipe = tiny.pipeline("sd3", folders("sd3"))
     pipe.register_modules(text_encoder_3=None, tokenizer_3=None)
     pipe.save_pretrained(tmp_path)
-    told = load(tmp_path).encode(PROMPT)
+    told = load(tmp_path).encode(PROMPT, SAMPLING)
     assert told.embeds.shape == (2, 77 + 256, 32)
     assert not told.embeds[:, 77:].any() and told.embeds[:, :77].any()
 
@@ -349,7 +351,7 @@ def test_what_only_checks_or_reads_images_is_not_loaded(folders: Folders, tmp_pa
         "feature_extractor": ["transformers", "CLIPImageProcessor"],
     }
     index.write_text(json.dumps(json.loads(index.read_text()) | checkers))
-    assert load(tmp_path / "model").encode(PROMPT).embeds.isfinite().all()
+    assert load(tmp_path / "model").encode(PROMPT, SAMPLING).embeds.isfinite().all()
 
 
 def test_a_unet_of_two_sizes_has_latents_of_them(folders: Folders, tmp_path: Path) -> None:

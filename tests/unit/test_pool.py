@@ -22,7 +22,7 @@ class FakeActor:
 
     def __init__(self, name: int) -> None:
         self.name, self.turn, self.death = name, asyncio.Lock(), asyncio.Event()
-        self.preempted, self.computed = False, list[Any]()
+        self.preempted, self.wedged, self.computed = False, False, list[Any]()
 
     async def compute(self, work: Callable[["FakeActor"], Awaitable[Any]]) -> Any:
         alive, death = asyncio.create_task(self._in_turn(work)), asyncio.create_task(self.death.wait())
@@ -54,6 +54,12 @@ class FakeTransport:
             raise self.failure
         self.made.append(FakeActor(len(self.made)))
         return Member(self.made[-1], f"node{self.made[-1].name // 2}")
+
+    async def probe(self, actor: FakeActor) -> None:
+        if actor.wedged:
+            await asyncio.Event().wait()
+        if actor.death.is_set():
+            raise WorkerDied(f"actor {actor.name} died", actor.preempted)
 
     def stop(self, actor: FakeActor) -> None:
         self.stopped.append(actor.name)
@@ -108,7 +114,7 @@ async def test_calls_are_spread_and_never_more_than_two_are_with_an_actor(pool: 
     tasks = [asyncio.create_task(ask(pool, takes(1.0))) for _ in range(12)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [len(seat.calls) for seat in pool._crew._seats] == [2, 2, 2, 2]
+    assert [len(seat.calls) for seat in pool._crew.staff.seats] == [2, 2, 2, 2]
     await asyncio.gather(*tasks)
 
 
@@ -171,7 +177,7 @@ async def test_a_call_that_kills_every_worker_fails_alone(pool: Pool, transport:
     assert isinstance(caught.value.__cause__, WorkerDied) and caught.value.attempts == 5
     await bystanders
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 5 and len(pool._crew._seats) == 2
+    assert len(transport.stopped) == 5 and len(pool._crew.staff.seats) == 2
 
 
 @on_pool(1)
@@ -198,7 +204,7 @@ async def test_a_call_that_hangs_fails_within_three_deadlines_and_its_actors_are
     assert isinstance(caught.value.__cause__, WorkerOverdue) and caught.value.attempts == 3
     assert now() - start <= 3 * LIMITS.call_seconds + 3 * LOAD + 200
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 3 and len(pool._crew._seats) == 2
+    assert len(transport.stopped) == 3 and len(pool._crew.staff.seats) == 2
 
 
 @on_pool(1)
@@ -320,7 +326,7 @@ async def test_the_pool_goes_on_with_the_actors_it_has_and_stops_with_the_last(
     transport.made[0].death.set()
     assert set(await names(pool, 4)) == {1}
     await asyncio.sleep(100)
-    assert len(pool._crew._seats) == 1 and transport.starts == 2 + 3
+    assert len(pool._crew.staff.seats) == 1 and transport.starts == 2 + 3
     transport.made[1].death.set()
     with pytest.raises(WorkersLost, match="no weights"):
         await names(pool, 4)
@@ -333,7 +339,7 @@ async def test_nothing_is_lost_when_actors_die_all_the_time(pool: Pool, transpor
     async def chaos() -> None:
         while True:
             await asyncio.sleep(3.0)
-            alive = [seat.actor for seat in pool._crew._seats]
+            alive = [seat.actor for seat in pool._crew.staff.seats]
             if alive:
                 alive[int(now()) % len(alive)].death.set()
 
@@ -349,3 +355,145 @@ async def test_sixty_four_actors_are_kept_busy(pool: Pool, transport: FakeTransp
     start = now()
     await names(pool, 64 * 50, seconds=0.18)
     assert now() - start == pytest.approx(50 * 0.18)
+
+
+class Notes:
+    """A watch that writes all down."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, event: str) -> Callable[..., None]:
+        return lambda *facts: self.told.append((event, *facts))
+
+
+def test_a_watch_is_told_who_comes_and_goes_and_what_each_computed() -> None:
+    notes, transport = Notes(), FakeTransport(fails=1)
+
+    async def deadly(actor: FakeActor) -> None:
+        await asyncio.sleep(2.0)
+        actor.death.set()
+        await asyncio.sleep(1)
+
+    async def whole() -> None:
+        pool = Pool(transport, 1, Limits(call_seconds=60.0, deaths=1), notes)
+        await pool.open()
+        await pool.call("decode", 3, lambda actor, *_: actor.compute(takes(5.0)))
+        with pytest.raises(WorkError):
+            await ask(pool, deadly, "score")
+        await ask(pool, takes(1.0), "score")
+        pool.close()
+
+    run(whole())
+    told = [note for note in notes.told if note[0] != "waiting"]
+    assert told == [
+        ("start_failed", "no weights"),
+        ("joined", 0, "node0"),
+        ("computed", 0, "decode", 3, 5.0),
+        ("left", 0, "actor 0 died"),
+        ("failed", "score", "WorkerDied: actor 0 died"),
+        ("joined", 1, "node0"),
+        ("computed", 1, "score", 1, 1.0),
+    ]
+    assert {n for event, n, *_ in notes.told if event == "waiting"} == {0, 1}
+
+
+@on_pool(1, limits=Limits(call_seconds=1e6))
+async def test_a_wedged_actor_answers_no_probe_and_is_replaced_long_before_its_call_is_overdue(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    start = now()
+
+    async def wedging(actor: FakeActor) -> int:
+        if actor.name == 0:
+            actor.wedged = True
+            await asyncio.sleep(1e9)
+        return actor.name
+
+    answer = await ask(pool, wedging)
+    assert (answer.parts[0].value, answer.retries) == (1, 1) and transport.stopped == [0]
+    assert now() - start <= LIMITS.probe_seconds * 4 / 3 + LOAD
+
+
+@on_pool(2)
+async def test_an_idle_actor_that_died_is_replaced_before_it_is_called(pool: Pool, transport: FakeTransport) -> None:
+    transport.made[0].death.set()
+    await asyncio.sleep(LIMITS.probe_seconds / 3 + LOAD + 1)
+    answers = await asyncio.gather(*(ask(pool, takes(1.0)) for _ in range(2)))
+    assert [answer.retries for answer in answers] == [0, 0] and pool.size == 2
+
+
+@on_pool(2)
+async def test_actors_that_compute_for_long_answer_probes_and_stay(pool: Pool, transport: FakeTransport) -> None:
+    assert sorted(await names(pool, 2, seconds=LIMITS.call_seconds - 1)) == [0, 1] and transport.stopped == []
+
+
+@on_pool(1)
+async def test_more_actors_come_when_more_are_wanted(pool: Pool, transport: FakeTransport) -> None:
+    pool.resize(3)
+    start = now()
+    assert set(await names(pool, 12, seconds=LOAD)) == {0, 1, 2}
+    assert now() - start < 12 * LOAD / 2
+
+
+@on_pool(3)
+async def test_actors_that_are_too_many_finish_their_calls_and_go(pool: Pool, transport: FakeTransport) -> None:
+    tasks = [asyncio.create_task(ask(pool, takes(5.0))) for _ in range(8)]
+    await asyncio.sleep(1)
+    pool.resize(1)
+    assert pool.size == 1 and transport.stopped == []
+    answers = await asyncio.gather(*tasks)
+    assert sum(answer.retries for answer in answers) == 0 and len(transport.stopped) == 2
+    assert len(set(await names(pool, 4))) == 1
+
+
+@on_pool(4)
+async def test_the_actors_of_a_drained_node_finish_and_others_come_elsewhere(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    tasks = [asyncio.create_task(ask(pool, takes(5.0))) for _ in range(8)]
+    await asyncio.sleep(1)
+    pool.drain({"node0"})
+    assert sorted(await names(pool, 2)) == [2, 3], "actors 0 and 1 are given nothing any more"
+    assert sum(answer.retries for answer in await asyncio.gather(*tasks)) == 0
+    assert sorted(transport.stopped) == [0, 1]
+    await asyncio.sleep(LOAD)
+    assert pool.size == 4 and set(await names(pool, 8)) == {2, 3, 4, 5}
+
+
+@on_pool(1)
+async def test_a_drained_actor_that_dies_is_not_replaced_twice(pool: Pool, transport: FakeTransport) -> None:
+    asked = asyncio.create_task(ask(pool, takes(50.0)))
+    await asyncio.sleep(1)
+    pool.drain({"node0"})
+    transport.made[0].preempted = True
+    transport.made[0].death.set()
+    answer = await asked
+    assert (answer.parts[0].value, answer.retries) == (1, 0) and pool.size == 1 and transport.starts == 2
+
+
+@on_pool(2)
+async def test_starts_that_wait_for_a_node_are_dropped_when_fewer_are_wanted(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    transport.made[1].death.set()
+    await asyncio.sleep(LIMITS.probe_seconds / 3 + 1)
+    pool.resize(1)
+    await asyncio.sleep(LOAD * 2)
+    assert pool.size == 1 and len(transport.made) == 2 and transport.starts == 3
+    pool.resize(2)
+    await asyncio.sleep(LOAD + 1)
+    assert pool.size == 2
+
+
+@on_pool(1)
+async def test_a_pool_that_gave_an_actor_up_tries_again_when_it_is_resized(
+    pool: Pool, transport: FakeTransport
+) -> None:
+    transport.fails = 3
+    pool.resize(2)
+    await asyncio.sleep(100)
+    assert pool.size == 1
+    pool.resize(2)
+    await asyncio.sleep(LOAD + 1)
+    assert pool.size == 2

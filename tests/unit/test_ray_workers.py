@@ -10,13 +10,15 @@ from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
 
 from actors.pool import Pool
 from actors.protocol import Encoded, Reversed, WorkError
-from actors.ray_workers import RayWorkers, answered
+from actors.ray_workers import RayWorkers, answered, together
 from actors.transport import Limits, Member
 from actors.workers import DecodeReport
 from benchmarks.virtual_time import run
+from diffusion.base import Sampling
 
 X = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
-REPORT = DecodeReport(1.0, 2.0, 3)
+REPORT = DecodeReport(1.0, 2.0, 3, 4)
+SAMPLING = Sampling(steps=2, guidance_scale=5.0)
 
 
 def raised(cause: Exception) -> RayTaskError:
@@ -58,11 +60,11 @@ class Actor:
     """Diffusion and reward actor in one."""
 
     def __init__(self, **methods: Method) -> None:
-        self.encode = methods.get("encode") or Method(lambda prompt: Encoded("text", (1, 2, 2), (1, 0)))
+        self.encode = methods.get("encode") or Method(lambda *_: Encoded("text", (1, 2, 2), (1, 0)))
         self.reverse_step = methods.get("reverse_step") or Method(lambda x, step, text: Reversed(x, 0.5, 1.0))
         self.decode_candidates = Method(lambda *_: ("pixels", REPORT), returns=2)
         self.score = methods.get("score") or Method(
-            lambda name, pixels, start, stop, prompt: (np.arange(start, stop, dtype=np.float64), 1.0)
+            lambda name, pixels, start, stop, *_: (np.arange(start, stop, dtype=np.float64), 1.0)
         )
 
 
@@ -75,15 +77,17 @@ class OneActor:
     async def start(self) -> Member[Actor]:
         return Member(self.actor, "node")
 
+    async def probe(self, actor: Actor) -> None: ...
+
     def stop(self, actor: Actor) -> None:
         self.stops += 1
 
 
 async def workers_of(actor: Actor) -> RayWorkers:
     limits = Limits(call_seconds=60.0)
-    workers = RayWorkers(Pool(OneActor(actor), 1, limits), Pool(OneActor(actor), 1, limits), limits)
-    await workers.open()
-    return workers
+    diffusion, rewards = Pool(OneActor(actor), 1, limits), Pool(OneActor(actor), 1, limits)
+    await together([diffusion.open(), rewards.open()])
+    return RayWorkers(diffusion, dict.fromkeys("rs", rewards), limits)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +102,7 @@ def test_retries_of_encode_and_reverse_step_are_counted() -> None:
 
     async def main() -> tuple[Encoded, Reversed]:
         workers = await workers_of(Actor(encode=encode, reverse_step=reverse_step))
-        encoded = await workers.encode("snail")
+        encoded = await workers.encode("snail", SAMPLING)
         return encoded, await workers.reverse_step(encoded, X, 0)
 
     encoded, step = run(main())
@@ -113,7 +117,7 @@ def test_lost_pixels_are_decoded_again() -> None:
 
     async def main() -> Any:
         workers = await workers_of(actor)
-        return await workers.score_candidates(await workers.encode("snail"), X, 0, ["r"], "snail")
+        return await workers.score_candidates(await workers.encode("snail", SAMPLING), X, 0, ["r"], "snail", 2)
 
     scored = run(main())
     assert scored.scores.tolist() == [[3.0], [4.0]] and scored.retries == 2
@@ -125,25 +129,25 @@ def test_pixels_that_are_lost_again_and_again_fail_the_prompt() -> None:
 
     async def main() -> Any:
         workers = await workers_of(actor)
-        return await workers.score_candidates(await workers.encode("snail"), X, 0, ["r"], "snail")
+        return await workers.score_candidates(await workers.encode("snail", SAMPLING), X, 0, ["r"], "snail", 2)
 
     with pytest.raises(WorkError, match="lost 5 times"):
         run(main())
 
 
 def test_scores_of_halves_are_joined_row_by_row() -> None:
-    def only_one(name: str, pixels: str, start: int, stop: int, prompt: str) -> Any:
+    def only_one(name: str, pixels: str, start: int, stop: int, prompt: str, chunk: int) -> Any:
         if stop - start > 1:
             raise raised(MemoryError())
         return np.array([10.0 + start]), 1.0
 
     async def main() -> Any:
         workers = await workers_of(Actor(score=Method(only_one)))
-        return await workers.score_candidates(await workers.encode("snail"), X, 0, ["r", "s"], "snail")
+        return await workers.score_candidates(await workers.encode("snail", SAMPLING), X, 0, ["r", "s"], "snail", 2)
 
     scored = run(main())
     assert scored.scores.tolist() == [[10.0, 10.0], [11.0, 11.0]]
-    assert scored.retries == 4 and scored.seconds_reward == 4.0
+    assert scored.retries == 4 and scored.seconds_by_reward == {"r": 2.0, "s": 2.0}
 
 
 def test_a_workers_own_error_arrives_with_its_stack() -> None:

@@ -77,6 +77,17 @@ def test_any_number_of_rewards(synthetic_run: Write, guided: list[str]) -> None:
     assert ("2: (0.5, 0.25, 0.25)" in (out / "index.html").read_text(encoding="utf-8")) == (len(guided) == 3)
 
 
+def test_a_rewards_name_neither_leaves_the_folder_nor_hides_anothers_figure(synthetic_run: Write) -> None:
+    held_out = ["hpsv2", "hpsv2.1", "../../escaped", '"><script>']
+    run = synthetic_run(prompts=["x"], weights=2, held_out=held_out)
+    before = set(run.parent.rglob("*"))
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    made = {path for path in set(run.parent.rglob("*")) - before if path.is_file()}
+    assert made and all(path.parent == run / "report" for path in made)
+    assert {"held_out_hpsv2.png", "held_out_hpsv2-1.png", "held_out_-escaped.png"} <= {path.name for path in made}
+    assert "<script" not in page
+
+
 @pytest.mark.parametrize(("guided", "lines"), [(["a", "b"], {"-", "--"}), (["a", "b", "c"], {"None"})])
 def test_only_two_rewards_have_a_front_line(synthetic_run: Write, guided: list[str], lines: set[str]) -> None:
     points = load_runs([synthetic_run(guided=guided, prompts=["x"], weights=4)]).points

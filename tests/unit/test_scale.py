@@ -46,7 +46,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int, failed: int = 0) ->
 
     def killed(*arguments: Any) -> Iterator[Any]:
         for i, result in enumerate(itertools.islice(computed(*arguments), after)):
-            row = {"key": result.key, "error_class": "ValueError", "message": "no words"}
+            row = {"key": result.key, "error_class": "ValueError", "message": "no words", "attempts": 1}
             yield PromptFailure(result.key, row) if i < failed else result
         raise KeyboardInterrupt
 

@@ -7,6 +7,7 @@ import yaml
 
 from configs.load import load_config
 from configs.sweep import load_sweep
+from diffusion.base import load_model
 from pipeline.driver import execute
 from pipeline.local import LocalWorkers
 from pipeline.plan import Plan, make_plan
@@ -54,3 +55,26 @@ def test_a_task_of_two_points_runs_once_and_is_in_both(tmp_path: Path) -> None:
     assert [outcome.done for outcome in execute(points, local=True, reporter=Reporter(2, 4, 4))] == [1, 1]
     first, second = (read_table(plan.folder, "samples") for plan in points)
     assert first.num_rows == 2 and first.equals(second)
+
+
+def test_the_models_are_loaded_once_whatever_a_call_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each point has the bits of a run of it alone, though it was computed after others on the same workers."""
+    path, loaded = write(tmp_path), []
+    swept = [
+        "queries=3", "steps=3", "soup.steps=0", "method=best_of", "seed=4", "model.guidance_scale=1.0", "model.eta=0.5",
+        "model.negative_prompt=a snail", "guidance.noise=antithetic",
+    ]  # fmt: skip
+    blocks = [{key: [yaml.safe_load(value)]} for key, _, value in (text.partition("=") for text in swept)]
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sweep": blocks}))
+    monkeypatch.setattr("actors.workers.load_model", lambda *told: loaded.append(told) or load_model(*told))
+    points = plans(path)
+    assert [outcome.done for outcome in execute(points, local=True, reporter=Reporter(9, 0, 0))] == [1] * len(swept)
+    assert len(loaded) == 1
+    images = set()
+    for text, point in zip(swept, points, strict=True):
+        alone = make_plan(load_config(path, [text, f"output={tmp_path / point.folder.name}"], swept=True), str)
+        execute([alone], local=True, reporter=Reporter(1, 0, 0))
+        for table in ("samples", "scores", "steps"):
+            assert read_table(alone.folder, table).equals(read_table(point.folder, table)), (text, table)
+        images.add(read_table(point.folder, "samples").to_pandas().image[0]["bytes"])
+    assert len(images) == len(swept), "two points have the same image, so one of them was sampled as the other"

@@ -1,0 +1,97 @@
+"""The metrics as Prometheus reads them."""
+
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import ray
+
+from actors.metrics import METRICS, ExportingMonitor, RunMetrics
+from actors.overview import Overview
+
+
+class Sample(NamedTuple):
+    """A line of the text format."""
+
+    name: str
+    tags: dict[str, str]
+    value: float
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where Ray serves the metrics of its one node."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    often = {"metrics_report_interval_ms": 500}
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, _system_config=often)
+    try:
+        (node,) = ray.nodes()
+        yield f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    finally:
+        ray.shutdown()
+
+
+def scraped(endpoint: str) -> list[Sample]:
+    try:
+        text = urllib.request.urlopen(endpoint, timeout=10).read().decode()
+    except OSError:
+        return []  # the agent of the node is not up yet
+    found = re.findall(r"^ray_(srsoup_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
+    return [Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', tags)), float(value)) for name, tags, value in found]
+
+
+def names_of(sample: Sample) -> set[str]:
+    return {sample.name, sample.name.removesuffix("_count")}
+
+
+def ours(sample: Sample) -> Sample:
+    """Without the tags that Ray adds."""
+    return sample._replace(tags={tag: value for tag, value in sample.tags.items() if re.fullmatch("[a-z]+", tag)})
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> None:
+    monitor, overview = ExportingMonitor("snails", 3), Overview()
+    watch = monitor.watch("diffusion", "GPU")
+    watch.joined(0, "node")
+    watch.joined(1, "node")
+    for seconds in (2.0, 5.0):
+        watch.computed(0, "decode", 16, seconds)
+    watch.failed("decode", "WorkerDied: it died")
+    watch.left(1, "it died")
+    watch.start_failed("no weights")
+    watch.waiting(4)
+    monitor.decoded(3_000)
+    overview.fronts.update(wanted=9, done=2, failed=1)
+    monitor.report()
+    RunMetrics("snails").export(overview, steps=40, candidates=640)
+
+    deadline = time.monotonic() + 90
+    samples: list[Sample] = []
+    while time.monotonic() < deadline and not set(METRICS) <= {name for s in samples for name in names_of(s)}:
+        time.sleep(0.5)
+        samples = scraped(endpoint)
+
+    pool = {"run": "snails", "cell": "3", "role": "diffusion"}
+    for expected in (
+        Sample("srsoup_waiting_calls", pool, 4),
+        Sample("srsoup_actors", pool | {"device": "GPU"}, 1),
+        Sample("srsoup_actor_busy_seconds_total", pool | {"device": "GPU", "actor": "0"}, 7),
+        Sample("srsoup_work_seconds_total", pool | {"kind": "decode"}, 7),
+        Sample("srsoup_rows_total", pool | {"kind": "decode"}, 32),
+        Sample("srsoup_call_seconds_count", pool | {"kind": "decode"}, 2),
+        Sample("srsoup_call_seconds_bucket", pool | {"kind": "decode", "le": "3.0"}, 1),
+        Sample("srsoup_failed_calls_total", pool | {"kind": "decode", "error": "WorkerDied"}, 1),
+        Sample("srsoup_lost_actors_total", pool, 1),
+        Sample("srsoup_failed_starts_total", pool, 1),
+        Sample("srsoup_pixel_bytes_total", {"run": "snails", "cell": "3"}, 3_000),
+        Sample("srsoup_steps_total", {"run": "snails"}, 40),
+        Sample("srsoup_candidates_total", {"run": "snails"}, 640),
+        Sample("srsoup_fronts", {"run": "snails", "state": "wanted"}, 9),
+        Sample("srsoup_lost_cells", {"run": "snails"}, 0),
+    ):
+        assert expected in [ours(sample) for sample in samples]
