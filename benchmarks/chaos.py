@@ -172,9 +172,10 @@ def one_run(seed: int, arguments: Sequence[str], config: Path, undisturbed: Path
         "over before its driver and a node were killed": not (storm.kills["driver"] and storm.kills["node"]),
     }
     return {
-        "seed": seed, "cells": cells, "seconds": round(time.monotonic() - start, 1), "kills": dict(sorted(storm.kills.items())),
-        "lives_of_the_driver": storm.lives, "exit_status": status, "fronts": fronts, "orphans": orphans,
-        "leaked_bytes": leaked, "problems": [problem for problem, found in problems.items() if found],
+        "seed": seed, "cells": cells, "seconds": round(time.monotonic() - start, 1),
+        "kills": dict(sorted(storm.kills.items())), "lives_of_the_driver": storm.lives, "exit_status": status,
+        "fronts": fronts, "orphans": orphans, "leaked_bytes": leaked,
+        "problems": [problem for problem, found in problems.items() if found],
     }  # fmt: skip
 
 
