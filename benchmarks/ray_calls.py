@@ -30,13 +30,18 @@ LATENTS, PIXELS = (30, 4, 64, 64), (30, 3, 512, 512)
 Call = Callable[[], Awaitable[Any]]
 
 
-@ray.remote(num_cpus=0)
+# As ours are: a probe passes by the calls.
+@ray.remote(num_cpus=0, concurrency_groups={"probe": 1})
 class Idle:
     def __init__(self) -> None:
         self.pixels = np.zeros(PIXELS, np.uint8)
 
     def node(self) -> str:
         return ray.get_runtime_context().get_node_id()
+
+    @ray.method(concurrency_group="probe")
+    def probe(self) -> None:
+        pass
 
     def nothing(self) -> None:
         pass
@@ -103,7 +108,7 @@ async def figures() -> list[dict[str, Any]]:
 
 def main() -> None:
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(address="local", num_cpus=os.cpu_count(), **options)
+    ray.init(address="local", num_cpus=ACTORS, **options)
     load = os.getloadavg()[0]
     print(json.dumps({"cores": os.cpu_count(), "load_before": load, "figures": asyncio.run(figures())}, indent=2))
     ray.shutdown()
