@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from configs.compute import DECIDES_BITS, ComputeConfig
 from configs.errors import RequestError
 from configs.remote import Place, RemotePath
-from configs.schema import DECIDES_BITS, ComputeConfig, RunConfig
+from configs.schema import RunConfig
 from diffusion.base import Sampling
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
