@@ -15,6 +15,7 @@ from actors.cluster import prepare as prepare_cluster
 from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
+from pipeline.attempt import attempt_prompt
 from pipeline.lock import FolderInUse, Hold, lock_of
 from pipeline.plan import Plan, folder_error
 from pipeline.progress import Reporter
@@ -23,7 +24,7 @@ from pipeline.run_log import run_log
 from pipeline.store import remove_leftovers, store_of
 from pipeline.summary import Summary
 from pipeline.tally import Outcome, Tally, write_record, written
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from configs.errors import RequestError
 from configs.remote import Place, RemotePath
 from configs.schema import RunConfig
 from diffusion.base import Sampling
+from pipeline.expected import queries_of
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
@@ -93,47 +93,6 @@ class Plan:
     @property
     def n_prompts(self) -> int:
         return len({task.prompt.prompt_id for task in self.tasks})
-
-
-@dataclass(frozen=True)
-class ExpectedCost:
-    """What one prompt of one method should cost; what it did cost is counted by the ledger.
-
-    Attributes:
-        steps: denoising steps that are told to the progress bar, of batches one after the other.
-    """
-
-    queries: int
-    decodes: int
-    steps: int
-
-
-def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
-    """Queries and decodes of a task, with hidden exemplars where the weights lack a one-hot.
-
-    For weights that hold all M one-hots: queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)) + L
-    (Table 4). Steps with sigma = 0 ask nothing and are not foreseen here.
-    """
-    n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
-    if task.method == "unguided":
-        return ExpectedCost(0, n_weights, steps)
-    if task.method == "best_of":
-        batches = math.ceil(task.samples / task.chunk)
-        return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
-    k = task.guidance.soup_steps
-    shared = k if task.guidance.first == "soup" else 0
-    return ExpectedCost(
-        queries=_queries(n, task.weights, shared, steps - k),
-        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + n_weights,
-        steps=steps,
-    )
-
-
-def _queries(candidates: int, weights: Sequence[Sequence[float]], shared: int, alone: int) -> int:
-    """N (M `shared` + A `alone`): soup steps ask each reward for its exemplar, weighted-sum steps each of the A
-    rewards with a weight above 0."""
-    asked = sum(w > 0 for row in weights for w in row)
-    return candidates * (len(weights[0]) * shared + asked * alone)
 
 
 def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (), *, fetch: bool = False) -> Plan:
@@ -228,7 +187,7 @@ def _samples(config: RunConfig) -> int:
     if config.best_of.samples != "auto":
         return config.best_of.samples
     shared = min(config.soup.steps, config.steps)
-    queries = _queries(config.queries, config.weights, shared, config.steps - shared)
+    queries = queries_of(config.queries, config.weights, shared, config.steps - shared)
     return max(len(config.weights), queries // len(config.rewards.guided))
 
 

@@ -15,12 +15,13 @@ from actors.monitor import CellReport
 from actors.workload import Calls, PoolTotals
 from configs.load import load_config
 from pipeline import driver
+from pipeline.attempt import attempt_prompt
 from pipeline.commands import app
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Reporter
 from pipeline.run_log import LOG, run_log
 from pipeline.summary import Summary
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 from tests.unit.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
