@@ -116,8 +116,9 @@ class Summary:
 
 
 def _busy(role: str, pool: PoolTotals) -> str:
-    actors = pool.actors or pool.joined
-    return f"{role} {pool.busy_share:.0%} of {actors} {pool.device} actor{'s' if actors != 1 else ''}"
+    count = pool.actors or pool.joined
+    actors = f"{count} {pool.device} actor{'s' if count != 1 else ''}"
+    return f"{role} {pool.busy_share:.0%} of {actors}{'' if pool.actors else ', gone'}"
 
 
 def _name(task: PromptTask) -> str:
