@@ -107,8 +107,10 @@ async def figures() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(address="local", num_cpus=ACTORS, **options)
+    # Or Ray warns, between the lines of JSON, that there are many for so few cores.
+    many = {"worker_maximum_startup_concurrency": ACTORS}
+    options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "_system_config": many}
+    ray.init(address="local", num_cpus=os.cpu_count(), **options)
     load = os.getloadavg()[0]
     print(json.dumps({"cores": os.cpu_count(), "load_before": load, "figures": asyncio.run(figures())}, indent=2))
     ray.shutdown()
