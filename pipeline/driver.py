@@ -16,8 +16,9 @@ from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from pipeline.attempt import attempt_prompt
+from pipeline.held_run import folder_error
 from pipeline.lock import FolderInUse, Hold, lock_of
-from pipeline.plan import Plan, folder_error
+from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import holds
 from pipeline.run_log import run_log
@@ -191,7 +192,7 @@ def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
             if not holds(folder, "config.yaml"):
                 write_record(plan)
         except OSError as error:
-            raise folder_error(plan, str(error), "command line") from error
+            raise folder_error(folder, str(error), "command line") from error
         except FolderInUse as error:
             raise RequestError(
                 file="command line", key="output", value=str(folder), problem=str(error),
