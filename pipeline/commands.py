@@ -129,7 +129,7 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
-    from pipeline.plan import expected_cost
+    from pipeline.expected import expected_cost
     from pipeline.progress import Reporter
     from pipeline.summary import Summary
 

@@ -15,15 +15,17 @@ from actors.cluster import prepare as prepare_cluster
 from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
+from pipeline.attempt import attempt_prompt
+from pipeline.held_run import folder_error
 from pipeline.lock import FolderInUse, Hold, lock_of
-from pipeline.plan import Plan, folder_error
+from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import holds
 from pipeline.run_log import run_log
 from pipeline.store import remove_leftovers, store_of
 from pipeline.summary import Summary
 from pipeline.tally import Outcome, Tally, write_record, written
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +192,7 @@ def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
             if not holds(folder, "config.yaml"):
                 write_record(plan)
         except OSError as error:
-            raise folder_error(plan, str(error), "command line") from error
+            raise folder_error(folder, str(error), "command line") from error
         except FolderInUse as error:
             raise RequestError(
                 file="command line", key="output", value=str(folder), problem=str(error),

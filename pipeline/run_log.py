@@ -11,6 +11,7 @@ from pathlib import Path
 from actors.protocol import RunStopped
 from configs.remote import Place, RemotePath
 from pipeline.records import holds, read_file, write_whole
+from pipeline.redaction import redacted
 
 LOG = "driver.log"
 # Our rooms, whose modules log under their own names.
@@ -30,8 +31,8 @@ class _LogFile(logging.FileHandler):
         self.setFormatter(form)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, however many the message has."""
-        return " ".join(super().format(record).splitlines())
+        """One line, however many the message has; what other people's code says in it may hold a secret."""
+        return redacted(" ".join(super().format(record).splitlines()))
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._failed:

@@ -12,8 +12,9 @@ import yaml
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.remote import Place
 from pipeline.compact import FULL_KEYS, CannotExchange, compact
+from pipeline.expected import expected_cost
 from pipeline.lock import Hold
-from pipeline.plan import Plan, expected_cost
+from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.records import DamagedPart, remove_part, write_part, write_whole
 from pipeline.status import write_aim

@@ -1,18 +1,17 @@
-"""Whole runs on Ray with something broken in them: a faulty reward, killed workers, a killed cell, no worker at all."""
+"""Whole runs on Ray with something broken in them: a faulty reward, a worker that hangs, no worker at all.
+
+Killed workers, cells, nodes and drivers: `test_chaos.py`.
+"""
 
 import os
 import re
-import signal
 import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
+from benchmarks.processes import actors, new_mark, wait_for
 from pipeline.records import read_table
 from tests.ray.runs import ROOT, command, run, same_bits
 
@@ -96,12 +95,12 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
         assert re.search(message, failure["message"]), failure["message"]
     assert set(read_table(output, "costs").to_pandas().prompt) == {"snail", "crab"}
     assert "5 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
-    # Who was made to go: three that hung, and five and more that were killed or struck out.
-    assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actors$", done.stdout, re.M)
+    assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actor", done.stdout, re.M)
+    # Three that hung, and five or more that were killed or struck out.
     assert (lost := re.search(r"^faults .* (\d+) actors lost", done.stdout, re.M)) and int(lost[1]) >= 8
     log = (output / "driver.log").read_text()
     assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
-    assert log.count("is let go: no answer within 8 s") == 3 and log.count("is let go") == int(lost[1])
+    assert log.count("is let go: no answer within 8 s") >= 3 and log.count("is let go") == int(lost[1])
     assert "a call failed (reward faulty): RuntimeError: no words for this" in log
     alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")
@@ -129,26 +128,14 @@ def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
 
 @pytest.mark.ray
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
-def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same(tmp_path: Path) -> None:
-    undisturbed = run(tmp_path / "local", *SMALL, "--local")
-    arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=2", "compute.reward_actors=2")
-    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    killed: list[str] = []
-
-    def chaos() -> None:
-        for kind in ("DiffusionActor", "RewardActor", "Cell", "DiffusionActor", "RewardActor"):
-            time.sleep(3)
-            if send_to_one(driver.pid, kind, signal.SIGKILL):
-                killed.append(kind)
-
-    thread = threading.Thread(target=chaos)
-    thread.start()
-    _, errors = driver.communicate(timeout=300)
-    thread.join()
+def test_the_log_tells_of_a_killed_cell_and_of_the_next(tmp_path: Path) -> None:
+    mark, arguments = new_mark(), command(tmp_path / "run", *SMALL)
+    driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 100)
+    actors(mark, "Cell")[0].kill()
+    _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
-    assert {"DiffusionActor", "RewardActor", "Cell"} <= set(killed), killed
-    assert same_bits(tmp_path / "run", undisturbed)
     log = (tmp_path / "run" / "driver.log").read_text()
     assert re.search(r"WARNING cell \d+: lost: .*INFO    cell \d+: starts its workers", log, re.S)
 
@@ -158,45 +145,12 @@ def test_killed_workers_and_a_killed_cell_are_replaced_and_the_bits_are_the_same
 def test_a_worker_that_is_alive_but_never_answers_is_replaced(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "local", *SMALL, "--local")
     arguments = command(tmp_path / "run", *SMALL, "compute.diffusion_actors=1", f"compute.call_seconds={CALL_SECONDS}")
-    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert send_to_one(driver.pid, r"DiffusionActor\.decode", signal.SIGSTOP)
+    mark = new_mark()
+    driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 100)
+    actors(mark, "DiffusionActor")[0].suspend()
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
     assert same_bits(tmp_path / "run", undisturbed)
     assert read_table(tmp_path / "run", "costs").to_pandas().attempts.max() > 1
-
-
-def send_to_one(driver: int, kind: str, sign: signal.Signals) -> bool:
-    """Signal one of the actors of a driver, once there is one; false if the driver ended first."""
-    while psutil.pid_exists(driver):
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or ())
-            if re.match(rf"ray::_?{kind}\b", line) and driver_of(process) == driver:
-                os.kill(process.pid, sign)
-                return True
-        time.sleep(0.1)
-    return False
-
-
-def driver_of(process: psutil.Process) -> int | None:
-    """The process that started this one's raylet."""
-    try:
-        parents = process.parents()
-    except psutil.Error:
-        return None
-    return parents[1].pid if len(parents) > 1 else None
-
-
-@pytest.mark.ray
-@pytest.mark.chaos
-@pytest.mark.timeout(600)
-def test_a_node_dies_and_another_joins_and_the_bits_are_the_same(tmp_path: Path) -> None:
-    longer = ["steps=6", "queries=8", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab, owl, lobster]"]
-    undisturbed = run(tmp_path / "local", *longer, "--local")
-    output = tmp_path / "run"
-    driver = command(output, *longer, "compute.diffusion_actors=2", "compute.reward_actors=2")
-    script = str(Path(__file__).parent / "dying_node.py")
-    done = subprocess.run([sys.executable, script, str(output), *driver], cwd=ROOT, capture_output=True, text=True,
-                          timeout=400)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert same_bits(output, undisturbed)

@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import actors, marked, new_mark, title, wait_for
 from pipeline.records import finished_keys, read_table
 from tests.ray.runs import ROOT, command, run, same_bits
 
@@ -21,25 +20,11 @@ class Driver:
     """A driver with a mark in its environment, which every process that it starts inherits."""
 
     def __init__(self, output: Path, *arguments: str) -> None:
-        self.mark = f"SRSOUP_TEST={uuid.uuid4()}"
-        name, value = self.mark.split("=")
+        self.mark = new_mark()
         self.process = subprocess.Popen(
-            command(output, *PROMPTS, *arguments), cwd=ROOT, env={**os.environ, name: value},
+            command(output, *PROMPTS, *arguments), cwd=ROOT, env={**os.environ, **self.mark},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-
-    def family(self) -> Iterator[tuple[int, str]]:
-        """Pid and command line of every process that carries the mark."""
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if self.mark.encode() in (entry / "environ").read_bytes():
-                        yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                except OSError:
-                    continue
-
-    def runs(self, part_of_a_command: str) -> bool:
-        return any(part_of_a_command in line for _, line in self.family())
 
     def kill_when(self, reached: Callable[["Driver"], bool]) -> None:
         """SIGKILL the driver alone at that moment, then see that its family follows it."""
@@ -51,15 +36,9 @@ class Driver:
         wait_for(lambda: not self.left_behind(), 30)
         assert self.left_behind() == []
 
-    def left_behind(self) -> list[tuple[int, str]]:
+    def left_behind(self) -> list[str]:
         # Ray's two agents of a node try to tell a head that is gone, and end themselves a minute later.
-        return [member for member in self.family() if "Agent" not in member[1]]
-
-
-def wait_for(reached: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached() and time.monotonic() < deadline:
-        time.sleep(0.01)
+        return [line for line in map(title, marked(self.mark)) if line and "Agent" not in line]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +68,7 @@ def test_a_driver_killed_in_each_phase_goes_on_to_the_same_bits_and_leaves_no_pr
         return len(list((output / table).glob("*.parquet")))
 
     phases: dict[str, Callable[[Driver], bool]] = {
-        "models load": lambda driver: driver.runs("ray::") and driver.runs("DiffusionActor"),
+        "models load": lambda driver: any(actors(driver.mark, "DiffusionActor")),
         "the first parts are being written": lambda driver: parts("samples") == 1,
         "the second prompt runs": lambda driver: parts("costs") == 2,
     }

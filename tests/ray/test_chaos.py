@@ -1,0 +1,65 @@
+"""`benchmarks/chaos.py`: one run in which actors, the cell, a node and the driver are killed, and what it finds."""
+
+import json
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from tests.ray.runs import ROOT
+
+# One in which the cell is killed too.
+SEED = 2
+
+# A driver that leaves an actor with a process and an object behind, and what is seen of them.
+LITTERING = """
+import json, os, subprocess, sys
+from pathlib import Path
+from benchmarks.processes import Family, new_mark
+from benchmarks.three_nodes import closed_to_others, stored_bytes, three_nodes
+
+DRIVER = '''
+import subprocess
+import ray
+
+class Left:
+    def __init__(self):
+        self.kept, self.child = ray.put(bytes(1_000_000)), subprocess.Popen(["sleep", "60"])
+    def ready(self):
+        pass
+
+ray.init(logging_level="ERROR")
+left = ray.remote(Left).options(num_cpus=0, lifetime="detached", name="left").remote()
+ray.get(left.ready.remote())
+'''
+family = Family(new_mark())
+os.environ |= closed_to_others() | family.mark
+with three_nodes(Path(sys.argv[1])) as cluster:
+    clean = family.orphans(), stored_bytes(cluster)
+    subprocess.run([sys.executable, "-c", DRIVER], env={**os.environ, "RAY_ADDRESS": cluster.address}, check=True)
+    print(json.dumps([*clean, sorted(family.orphans()), stored_bytes(cluster)]))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+@pytest.mark.timeout(1000)
+def test_all_kinds_of_kills_leave_the_same_bits_no_process_and_no_object() -> None:
+    arguments = [sys.executable, "-m", "benchmarks.chaos", "--runs", "1", "--seed", str(SEED)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kills = json.loads(done.stdout.splitlines()[-1])["kills"]
+    assert {kind.split(".")[0] for kind in kills} == {"DiffusionActor", "RewardActor", "Cell", "node", "driver"}
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+def test_an_actor_and_an_object_that_are_left_behind_would_be_found() -> None:
+    with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
+        whole = [sys.executable, "-c", LITTERING, folder]
+        done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    orphans, stored, orphans_then, stored_then = json.loads(done.stdout.splitlines()[-1])
+    assert (orphans, stored) == ([], 0)
+    assert orphans_then == ["ray::Left", "sleep 60"] and stored_then >= 1_000_000
