@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.load import load_config
+from configs.remote import place_of
 from pipeline.commands import app
 from pipeline.reward_commands import rewards, score
 
@@ -31,15 +32,25 @@ app.command()(score)
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; several are compared.", metavar="RUN...")],
-    out: Annotated[Path | None, typer.Option(help="Where to write; by default report/ in the first run.")] = None,
+    runs: Annotated[
+        list[str], typer.Argument(help="Folders of runs, or their URIs; several are compared.", metavar="RUN...")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write; by default report/ in the first run, or report-NAME here if that is a URI."),
+    ] = None,
 ) -> None:
     """Write the tables, the figures and one HTML page of one or more runs."""
     from evaluation.errors import ReportError
-    from evaluation.report import write_report
+    from evaluation.report import report_folder, write_report
 
     try:
-        page = write_report(runs, out or runs[0] / "report")
+        places = [place_of(run) for run in runs]
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from error
+    try:
+        page = write_report(places, out or report_folder(places[0]))
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

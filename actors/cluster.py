@@ -104,7 +104,7 @@ def _init_ray(config: RunConfig) -> None:
         except (AuthenticationError, ConnectionError) as error:
             raise _wrong_address(
                 os.environ["RAY_ADDRESS"],
-                "the cluster does not let us in, or is gone: " + str(error).partition("\n")[0],
+                "the cluster does not let us in, or is gone: " + str(error).partition("\n")[0].partition(". ")[0],
                 "a cluster with the token of RAY_AUTH_TOKEN (or of the file RAY_AUTH_TOKEN_PATH)",
                 "set RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that the head was started with",
             ) from error

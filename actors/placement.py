@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from actors.sizing import Sizes
+from configs.compute import NodesConfig
 from configs.errors import RequestError
-from configs.schema import NodesConfig, RunConfig
+from configs.schema import RunConfig
 from rewards import registry
 
 # Of the GPUs, for networks, until the work of both kinds has been measured.

@@ -15,7 +15,8 @@ from PIL import Image
 
 from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, Reversed
 from configs.errors import RequestError
-from configs.schema import ModelConfig, RunConfig
+from configs.model import ModelConfig
+from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Loading, Sampling, load_model
 from diffusion.source import Adapter, Source
 from rewards import registry

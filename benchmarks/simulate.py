@@ -30,7 +30,7 @@ from actors.sizing import Sizes
 from actors.transport import Limits, Member
 from actors.workers import DecodeReport
 from benchmarks.virtual_time import now, run
-from configs.schema import NodesConfig
+from configs.compute import NodesConfig
 from diffusion.base import Sampling
 
 MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back

@@ -7,52 +7,25 @@ import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from configs.compute import ComputeConfig
+from configs.judge import JudgeConfig
+from configs.model import ModelConfig
+from configs.part import Names, Part, Row, as_tuple
+from configs.remote import Place, place_of
 from configs.weights import RULES, weights_by_rule
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
 UNGUIDED = frozenset({"best_of", "unguided"})
 WEIGHT_TOLERANCE = 1e-6
-JUDGE_TEMPLATE = (
-    "This image was made for the text below. How well does it show the text, and how good does it look? "
-    "Answer with one number from 0 (not at all) to 10 (perfectly), and nothing else.\n\nText: {prompt}"
-)
 LARGEST_CHUNK = 64
-# Of `compute`.
-DECIDES_BITS = frozenset({"chunk", "threads"})
 # What the workers are told with each call, of those parts of a configuration that they are made from.
 _OF_A_CALL: dict[str, Any] = {
     "model": {"guidance_scale", "negative_prompt", "eta", "noise_level"},
     "compute": {"chunk"},
 }
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-# YAML has lists where a frozen model holds tuples; strict mode alone would refuse them.
-Names = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
-Row = Annotated[tuple[float, ...], BeforeValidator(_tuple)]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-def _check_hub_name(key: str, name: str, revision: str | None) -> None:
-    if revision is not None and not HUB_NAME.fullmatch(name):
-        raise ValueError(
-            f"{key}: {name!r} has a revision, but is no owner/name on the hub; "
-            "name it so, or leave revision out for a local one"
-        )
-
-
-class Part(BaseModel):
-    """Frozen, strict (no "3" for 3), and closed (an unknown key is an error)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
 class SoupConfig(Part):
@@ -121,88 +94,6 @@ class PromptsConfig(Part):
         return self
 
 
-class AdapterConfig(Part):
-    """A LoRA on top of the model."""
-
-    name: str = Field(description="a .safetensors file, or, with revision, owner/name on the hub")
-    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local file")
-    file: str = Field("pytorch_lora_weights.safetensors", description="which file of the hub's repository")
-    weight: float = Field(1.0, description="its factor")
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        _check_hub_name("model.adapters", self.name, self.revision)
-        return self
-
-
-class ModelConfig(Part):
-    """The pretrained model and how it is sampled."""
-
-    name: str = Field(
-        "mini",
-        description='"mini", the embedded model, a local folder in diffusers layout, or, with revision, owner/name on '
-        "the hub",
-    )
-    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local model")
-    adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(_tuple)] = Field((), description="LoRAs on top")
-    guidance_scale: float = Field(5.0, ge=0, description="of classifier-free guidance; 1 is off")
-    negative_prompt: str | None = Field(
-        None, description="what guidance leads away from; null is the model's own: nothing"
-    )
-    eta: float | None = Field(
-        None, ge=0, le=1, description="noise of DDIM: 0 is deterministic and cannot be guided; null is 1"
-    )
-    noise_level: float | None = Field(
-        None, ge=0, description="noise of a flow (Stable Diffusion 3): 0 cannot be guided; null is 0.7"
-    )
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    attention_slicing: bool = Field(False, description="attention in slices: less memory, more time; UNets only")
-    vae_slicing: bool = Field(False, description="images decoded one by one: less memory, more time")
-    offload_text_encoders: bool = Field(
-        False, description="text encoders leave the GPU after each prompt is encoded: less memory, some seconds"
-    )
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        _check_hub_name("model.name", self.name, self.revision)
-        return self
-
-
-class JudgeConfig(Part):
-    """How the reward vlm_judge asks a model behind an OpenAI-compatible endpoint. Ceilings are of one reward actor."""
-
-    url: str = Field(description="of the API, such as http://127.0.0.1:8000/v1; without user, key or query")
-    model: str = Field(min_length=1, description="the name that the server knows")
-    key_variable: str = Field("OPENAI_API_KEY", description="environment variable that holds the key; never the key")
-    template: str = Field(JUDGE_TEMPLATE, description='the question; "{prompt}" in it becomes the prompt')
-    low: float = Field(0.0, description="lowest answer")
-    high: float = Field(10.0, description="highest answer")
-    requests_per_minute: float = Field(60.0, gt=0)
-    concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
-    timeout: float = Field(60.0, gt=0, description="seconds of one request")
-    retries: int = Field(4, ge=0, le=20, description="of one request")
-    back_off: float = Field(1.0, ge=0, description="seconds before the first retry, doubled each time, at most 30")
-    deadline: float = Field(600.0, gt=0, description="seconds for one chunk of images")
-    max_requests: int | None = Field(None, ge=1, description="ceiling; null is none")
-    max_cost: float | None = Field(None, gt=0, description="ceiling, in the currency of the prices; null is none")
-    input_price: float = Field(0.0, ge=0, description="of a million tokens")
-    output_price: float = Field(0.0, ge=0, description="of a million tokens")
-    cache: str | None = Field(None, description="folder of the answers; null is srsoup/judge in the user's cache")
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ValueError("rewards.judge.url: this is no plain address; give http(s)://HOST[:PORT]/PATH and no more")
-        if self.low >= self.high:
-            raise ValueError(f"rewards.judge.low: {self.low:g} is not below high, {self.high:g}; set it lower")
-        if "{prompt}" not in self.template:
-            raise ValueError('rewards.judge.template: the question has no "{prompt}"; put it where the prompt goes')
-        if self.max_cost is not None and not self.input_price and not self.output_price:
-            raise ValueError("rewards.judge.max_cost: there are no prices; set input_price and output_price")
-        return self
-
-
 class RewardsConfig(Part):
     """The rewards by name, in the order of the weights. Higher is better, of every one."""
 
@@ -237,66 +128,14 @@ class ReportConfig(Part):
     )
 
 
-class NodesConfig(Part):
-    """Which nodes of a cluster an actor may be on."""
-
-    labels: dict[str, str] = Field({}, description="Ray node label: value, or !value, in(a,b), !in(a,b)")
-    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        {}, description="custom Ray resource: how much of it each actor takes"
-    )
-
-    @model_validator(mode="after")
-    def _custom(self) -> Self:
-        if ours := sorted({"CPU", "GPU", "memory"} & set(self.resources)):
-            raise ValueError(
-                f"compute: {', '.join(ours)} is no custom resource; name custom ones, "
-                "and set threads, diffusion_actors and gpu_share for the others"
-            )
-        return self
-
-
-class ComputeConfig(Part):
-    """Where the work is done. Of these only `chunk` and `threads` decide bits."""
-
-    chunk: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto",
-        description="a whole number >= 1, of candidates in one unit of work; auto splits N evenly into at most 64",
-    )
-    threads: int = Field(1, ge=1, description="CPU threads of an actor")
-    device: Literal["auto", "gpu", "cpu"] = Field(
-        "auto", description="where the diffusion model and rewards that are networks compute; auto: GPUs, if any"
-    )
-    placement: Literal["auto", "separate", "colocated"] = Field(
-        "auto",
-        description="separate: rewards that are networks have GPUs of their own. colocated: each GPU holds both. "
-        "auto: separate, or colocated where there is one GPU",
-    )
-    gpu_share: float = Field(0.25, gt=0, lt=1, description="of a GPU, for the reward actor on it, colocated")
-    cells: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        1, description="a whole number >= 1; auto: one for every 32 diffusion and reward actors that hold a model"
-    )
-    diffusion_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="a whole number >= 1; auto: one a GPU, or one a CPU core where there is no GPU"
-    )
-    reward_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="a whole number >= 1, on GPUs and on CPUs each; auto: by the work that was measured"
-    )
-    diffusion_nodes: NodesConfig = NodesConfig()
-    reward_nodes: NodesConfig = NodesConfig()
-    prompts_in_flight: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
-        "auto", description="a whole number >= 1; auto: two a diffusion actor"
-    )
-    call_seconds: float = Field(
-        600.0, gt=0, description="a worker that computes one call for longer hangs, and is replaced"
-    )
-
-
 class RunConfig(Part):
     """A run, whole."""
 
     name: str = Field(description="of the run: lower-case letters, digits, _ and -")
-    output: str | None = Field(None, description="the run's folder; null is runs/<name>")
-    method: Method | Annotated[tuple[Method, ...], BeforeValidator(_tuple)] = "srsoup"
+    output: str | None = Field(
+        None, description="the run's folder: a path, or a URI such as s3://bucket/folder; null is runs/<name>"
+    )
+    method: Method | Annotated[tuple[Method, ...], BeforeValidator(as_tuple)] = "srsoup"
     seed: int = Field(0, ge=0, lt=2**63)
     seeds: int = Field(1, ge=1, description="fronts a prompt, each from a seed of its own")
     steps: int = Field(50, ge=1, le=1000, description="T, denoising steps")
@@ -304,7 +143,7 @@ class RunConfig(Part):
     soup: SoupConfig = SoupConfig()
     guidance: GuidanceConfig = GuidanceConfig()
     best_of: BestOfConfig = BestOfConfig()
-    weights: Annotated[tuple[Row, ...], BeforeValidator(_tuple)] = Field(
+    weights: Annotated[tuple[Row, ...], BeforeValidator(as_tuple)] = Field(
         description=f"L rows of M entries, or a rule: {RULES}"
     )
     prompts: PromptsConfig
@@ -332,6 +171,13 @@ class RunConfig(Part):
                 "this is no plain name; use lower-case letters, digits, _ and - only, with a letter or digit first"
             )
         return name
+
+    @field_validator("output")
+    @classmethod
+    def _a_place(cls, output: str | None) -> str | None:
+        if output:
+            place_of(output)
+        return output
 
     @field_validator("method")
     @classmethod
@@ -407,8 +253,8 @@ class RunConfig(Part):
         return self.model_dump(mode="json", include={"model", "rewards", "compute"}, exclude=_OF_A_CALL)
 
     @property
-    def output_folder(self) -> Path:
-        return Path(self.output) if self.output else Path("runs") / self.name
+    def output_folder(self) -> Place:
+        return place_of(self.output) if self.output else Path("runs") / self.name
 
     @property
     def chunk_size(self) -> int:

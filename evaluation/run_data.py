@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from evaluation.errors import ReportError
-from pipeline.records import failed_keys, finished_keys, read_table
+from pipeline.records import DamagedPart, Place, failed_keys, finished_keys, read_file, read_table
 
 UNGUIDED = "unguided"
 
@@ -25,7 +25,7 @@ class RunData:
     comparison of runs that share one, the folder is added.
     """
 
-    path: Path
+    path: Place
     name: str
     document: Mapping[str, Any]
     guided: tuple[str, ...]
@@ -96,7 +96,7 @@ class Comparison:
         return next((str(units[reward]) for units in stated if units.get(reward)), "")
 
 
-def load_run(path: Path) -> RunData:
+def load_run(path: Place) -> RunData:
     """Read one run's folder.
 
     Raises:
@@ -120,7 +120,7 @@ def load_run(path: Path) -> RunData:
     return RunData(path, name, document, guided, held_out, points, costs, steps, tables["failures"])
 
 
-def load_runs(paths: Sequence[Path]) -> Comparison:
+def load_runs(paths: Sequence[Place]) -> Comparison:
     """Read runs that are guided by the same rewards, and give each (run, method) its label.
 
     Raises:
@@ -128,7 +128,9 @@ def load_runs(paths: Sequence[Path]) -> Comparison:
     """
     if not paths:
         raise ReportError("no run was named: give at least one run's folder, for example runs/demo.")
-    runs = [load_run(path) for path in dict.fromkeys(Path(path).resolve() for path in paths)]
+    # One folder by two names is one run.
+    places = (path.resolve() if isinstance(path, Path) else path for path in paths)
+    runs = [load_run(path) for path in dict.fromkeys(places)]
     first = runs[0]
     for run in runs[1:]:
         if set(run.guided) != set(first.guided):
@@ -148,15 +150,21 @@ def load_runs(paths: Sequence[Path]) -> Comparison:
     return Comparison(tuple(runs), first.guided, tuple(held_out), labels, points, costs, steps, failures)
 
 
-def _read_document(path: Path) -> Mapping[str, Any]:
+def _read_document(path: Place) -> Mapping[str, Any]:
     file = path / "config.yaml"
-    if not file.is_file():
-        raise ReportError(f"{path}: no run in this folder (no config.yaml). Name a folder that `srsoup run` wrote.")
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        record = read_file(path, file.name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ReportError(
+            f"{path}: no run in this folder (no config.yaml). Name a folder that `srsoup run` wrote."
+        ) from error
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error}). Check the path, and your right to read it.") from error
+    try:
+        document = yaml.safe_load(record)
         document["config"]["rewards"]["guided"][0]
         document["config"]["name"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, IndexError) as error:
         raise ReportError(
             f"{file}: not the configuration of a run ({type(error).__name__}: {error}). Restore the file, "
             "or run again into a new folder."
@@ -164,22 +172,21 @@ def _read_document(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _tables(path: Path) -> Mapping[str, pd.DataFrame]:
+def _tables(path: Place) -> Mapping[str, pd.DataFrame]:
     """The tables of one moment: keys are looked up once, so that a run can be read while it goes on."""
-    done = finished_keys(path)
-    keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
     try:
+        done = finished_keys(path)
+        keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
         return {
             table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict") for table, wanted in keys.items()
         }
+    except DamagedPart as error:
+        raise ReportError(str(error)) from error
     except (OSError, pa.ArrowException) as error:
-        raise ReportError(
-            f"{path}: a part does not read ({error}). Remove the part named and run again: its prompts are "
-            "then computed anew."
-        ) from error
+        raise ReportError(f"{path}: cannot be read ({error}). Check the path, and your right to read it.") from error
 
 
-def _join(path: Path, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
+def _join(path: Place, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
     samples, scores, costs = tables["samples"], tables["scores"], tables["costs"]
     wide = scores.pivot(index=["key", "weight_index"], columns="reward", values="value").reset_index()
     points = samples.merge(wide, on=["key", "weight_index"], how="left", validate="one_to_one")

@@ -1,5 +1,6 @@
 """The command line of a run. Imports what costs time only when a command needs it."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from configs.errors import RequestError
 from configs.load import load_config, origin
+from configs.remote import Place, place_of
 from configs.sweep import is_sweep, load_sweep
 from pipeline.redaction import redacted
 
@@ -101,7 +103,7 @@ def run(
     """
     with request_errors():
         plan = planned(config, overrides, plugin, fetch=True)
-        _run([plan], local, allow_open_cluster, f"srsoup report {plan.folder}")
+        _run([plan], local, allow_open_cluster, f"srsoup report {shlex.quote(str(plan.folder))}")
 
 
 @app.command()
@@ -120,14 +122,14 @@ def sweep(
     """
     with request_errors():
         plans = planned_sweep(config, overrides, over, plugin, fetch=True)
-        _run(plans, local, allow_open_cluster, "srsoup report " + " ".join(str(plan.folder) for plan in plans))
+        _run(plans, local, allow_open_cluster, "srsoup report " + shlex.join(str(plan.folder) for plan in plans))
 
 
 def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: str) -> None:
     """Execute plans, tell how they ended, and end with the exit status."""
     from actors.protocol import RunStopped
     from pipeline.driver import execute
-    from pipeline.plan import expected_cost
+    from pipeline.expected import expected_cost
     from pipeline.progress import Reporter
     from pipeline.summary import Summary
 
@@ -174,7 +176,17 @@ def _print_summary(summary: "Summary") -> None:
         print(*summary.lines(), f"log       {summary.log_file}", sep="\n")
 
 
-RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo.", metavar="RUN")]
+RunFolder = Annotated[str, typer.Argument(help="A run's folder, such as runs/demo or s3://bucket/demo.", metavar="RUN")]
+
+
+@contextmanager
+def reading(run: str) -> Iterator[Place]:
+    """The folder of a run that a command was given; what is wrong with it becomes a message and exit status 2."""
+    try:
+        yield place_of(run)
+    except (ValueError, OSError) as error:
+        print(redacted(f"error: {error}"), file=sys.stderr)
+        raise typer.Exit(2) from error
 
 
 @app.command()
@@ -182,11 +194,8 @@ def status(run: RunFolder) -> None:
     """Tell how far a run is, whether its driver lives or not. Exit status 2 if there is none in the folder."""
     from pipeline.status import read_status
 
-    try:
-        lines = read_status(run).lines()
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
+    with reading(run) as folder:
+        lines = read_status(folder).lines()
     print(*lines, sep="\n")
 
 
@@ -198,17 +207,18 @@ def compact_run(run: RunFolder) -> None:
     """
     from pipeline.compact import CannotExchange, compact
     from pipeline.lock import FolderInUse, lock_of
-    from pipeline.records import remove_leftovers
+    from pipeline.records import holds
+    from pipeline.store import remove_leftovers
 
-    try:
-        if not (run / "config.yaml").is_file():
+    with reading(run) as folder:
+        if not holds(folder, "config.yaml"):
             raise FileNotFoundError(f"no run in {run}: it holds no config.yaml")
-        with lock_of(run):
-            remove_leftovers(run)
-            print(f"{compact(run):,} files less in {run}")
-    except (CannotExchange, FolderInUse, OSError) as error:
-        print(f"error: {run}: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
+        try:
+            with lock_of(folder):
+                remove_leftovers(folder)
+                print(f"{compact(folder):,} files less in {run}")
+        except (CannotExchange, FolderInUse) as error:
+            raise OSError(f"{run}: {error}") from error
 
 
 @app.command()

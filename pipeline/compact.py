@@ -4,6 +4,10 @@ A table's folder is never changed piece by piece. A second folder is made beside
 links to those that stay, and the two change places in one step of the file system. So a reader that lists the
 folder finds each row once at every moment, a crash leaves the folder as it was before or as it is after, and
 what is left over of the other one is removed by the next driver.
+
+An object store has no such step. Objects come and go one by one, so between the merged part's coming and the last
+single one's going a reader that knows nothing of us would find rows twice, or, in the other order, not at all. Parts
+stay single there; a copy of the run on a disk can be merged.
 """
 
 import ctypes
@@ -17,8 +21,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.records import FINISHED, KEYS, MERGED, STAGING, flush, located_in, read_rows, readable_parts
+from configs.remote import Place, RemotePath
+from pipeline.records import FINISHED, KEYS, MERGED, located_in, read_rows, readable_parts
 from pipeline.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.store import STAGING, flush
 
 # A part with as many keys, or as many bytes, is left as it is from then on.
 FULL_KEYS = 1024
@@ -34,7 +40,7 @@ class CannotExchange(Exception):
     """This file system, or this machine, cannot let two folders change places in one step."""
 
 
-def compact(run: Path, at_least: int = 2) -> int:
+def compact(run: Place, at_least: int = 2) -> int:
     """Merge the small parts of every table, where there are enough of them. Only for who alone writes to the run.
 
     Rows of unfinished keys, and merged parts that do not read, go: their prompts will be computed again.
@@ -47,8 +53,13 @@ def compact(run: Path, at_least: int = 2) -> int:
 
     Raises:
         CannotExchange: nothing was changed.
+        DamagedPart: a part that was to be merged does not read.
         OSError: the disk is full, or cannot be written; the table's folder is as it was.
     """
+    if isinstance(run, RemotePath):
+        raise CannotExchange(
+            "on an object store no two folders change places in one step; copy the run to a disk first"
+        )
     tables = {table: readable_parts(run, table) for table in FINISHED}
     finished = set.intersection(*(set(located_in(parts)) for parts in tables.values()))
     return sum(_compact_table(run, table, parts, finished, at_least) for table, parts in tables.items())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.schema import ModelConfig
+from configs.model import ModelConfig
 from pipeline.hub_sizes import FILES, MODELS
 from rewards import registry
 from rewards.hub import LOCAL_FOLDER, WeightFile, in_package

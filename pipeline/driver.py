@@ -15,14 +15,16 @@ from actors.cluster import prepare as prepare_cluster
 from actors.overview import Overview
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
-from pipeline.lock import FolderInUse, lock_of
-from pipeline.plan import Plan
+from pipeline.attempt import attempt_prompt
+from pipeline.lock import FolderInUse, Hold, lock_of
+from pipeline.plan import Plan, folder_error
 from pipeline.progress import Reporter
-from pipeline.records import remove_leftovers
+from pipeline.records import holds
 from pipeline.run_log import run_log
+from pipeline.store import remove_leftovers, store_of
 from pipeline.summary import Summary
 from pipeline.tally import Outcome, Tally, write_record, written
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +56,9 @@ def execute(
     if not local and any(plan.open_tasks for plan in plans):
         prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
-        for plan in plans:
-            if plan.open_tasks:
-                stack.enter_context(_folder_of_our_own(plan))
+        hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if plan.open_tasks}
         # What another driver finished since the plan was made is seen only now that it is out.
-        tallies = [Tally(replace(plan), reporter) for plan in plans]
+        tallies = [Tally(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
         if begun := [tally for tally in tallies if tally.plan.open_tasks]:
             summary = summary or Summary()
             stack.enter_context(_logging(begun, reporter, summary))
@@ -180,27 +180,22 @@ def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Re
 
 
 @contextmanager
-def _folder_of_our_own(plan: Plan) -> Iterator[None]:
+def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
     """Make the run's folder with its record, and keep other drivers out of it while we work."""
     folder = plan.folder
     with ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock_of(folder))
+            store_of(folder).make(folder)
+            hold = stack.enter_context(lock_of(folder))
             remove_leftovers(folder)
-            if not (folder / "config.yaml").is_file():
+            if not holds(folder, "config.yaml"):
                 write_record(plan)
-        except (FolderInUse, OSError) as error:
-            raise _folder_error(plan, str(error)) from error
-        yield
-
-
-def _folder_error(plan: Plan, problem: str) -> RequestError:
-    return RequestError(
-        file="command line",
-        key="output",
-        value=str(plan.folder),
-        problem=problem,
-        allowed="a folder that you can write and that no other run is using",
-        mend="set output=... to another place, or wait for the other run",
-    )
+        except OSError as error:
+            raise folder_error(plan, str(error), "command line") from error
+        except FolderInUse as error:
+            raise RequestError(
+                file="command line", key="output", value=str(folder), problem=str(error),
+                allowed="a folder that no other run is using",
+                mend="set output=... to another place, or wait for the other run",
+            ) from error  # fmt: skip
+        yield hold

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from configs.schema import RunConfig
 from pipeline.downloads import size_text
+from pipeline.expected import expected_cost
 from pipeline.hub_sizes import MODELS
-from pipeline.plan import Plan, expected_cost
+from pipeline.plan import Plan
 
 PAPERS_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PAPERS_GPU = "RTX 6000 Ada"

@@ -1,4 +1,4 @@
-"""Who alone writes to a run's folder: a lock that the system frees when its holder ends, however it ends."""
+"""Who alone writes to a run's folder. On a disk: a lock that the system frees when its holder ends, however it ends."""
 
 import fcntl
 import os
@@ -6,27 +6,45 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
+
+from configs.remote import Place, RemotePath
+from pipeline.lease import FolderInUse, Lease
 
 # A look at the lock holds it for an instant, which must not turn a driver away.
 PATIENCE_SECONDS = 0.5
 
+__all__ = ["FolderInUse", "Hold", "is_held", "lock_of"]
 
-class FolderInUse(Exception):
-    """Somebody else writes to the folder."""
+
+class Hold(Protocol):
+    """A folder that is ours."""
+
+    def check(self) -> None:
+        """Raise `pipeline.lease.FolderLost`, an OSError, if it is not ours any more."""
+
+
+class _Flock:
+    def check(self) -> None:
+        """A lock of the system's is not lost while we live."""
 
 
 @contextmanager
-def lock_of(folder: Path) -> Iterator[None]:
+def lock_of(folder: Place) -> Iterator[Hold]:
     """Keep other writers out.
 
     Raises:
         FolderInUse: another process holds the lock.
         OSError: the folder cannot be written.
     """
+    if isinstance(folder, RemotePath):
+        with Lease(folder) as lease:
+            yield lease
+        return
     lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         _take(lock)
-        yield
+        yield _Flock()
     finally:
         os.close(lock)
 
@@ -42,8 +60,14 @@ def _take(lock: int) -> None:
             time.sleep(0.01)
 
 
-def is_held(folder: Path) -> bool:
+def is_held(folder: Place) -> bool:
     """Whether somebody writes to the folder now."""
+    if isinstance(folder, RemotePath):
+        return Lease(folder).holder() is not None
+    return _is_locked(folder)
+
+
+def _is_locked(folder: Path) -> bool:
     try:
         lock = os.open(folder / ".lock", os.O_RDONLY)
     except FileNotFoundError:

@@ -2,26 +2,27 @@
 
 import hashlib
 import json
-import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from configs.compute import DECIDES_BITS, ComputeConfig
 from configs.errors import RequestError
-from configs.schema import DECIDES_BITS, ComputeConfig, RunConfig
+from configs.remote import Place, RemotePath
+from configs.schema import RunConfig
 from diffusion.base import Sampling
+from pipeline.expected import queries_of
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
 from pipeline.model_check import Origin, checked_model
 from pipeline.plugins import plug_in
 from pipeline.prompts import Prompt, read_prompts
-from pipeline.records import finished_keys
+from pipeline.records import finished_keys, holds, read_file
+from pipeline.store import store_of
 from pipeline.task import PromptTask
 from rewards import registry
 from rewards.base import RewardError
@@ -68,7 +69,7 @@ class Plan:
         return _digests(self.plugins)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         return self.config.output_folder
 
     @cached_property
@@ -92,47 +93,6 @@ class Plan:
     @property
     def n_prompts(self) -> int:
         return len({task.prompt.prompt_id for task in self.tasks})
-
-
-@dataclass(frozen=True)
-class ExpectedCost:
-    """What one prompt of one method should cost; what it did cost is counted by the ledger.
-
-    Attributes:
-        steps: denoising steps that are told to the progress bar, of batches one after the other.
-    """
-
-    queries: int
-    decodes: int
-    steps: int
-
-
-def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
-    """Queries and decodes of a task, with hidden exemplars where the weights lack a one-hot.
-
-    For weights that hold all M one-hots: queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)) + L
-    (Table 4). Steps with sigma = 0 ask nothing and are not foreseen here.
-    """
-    n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
-    if task.method == "unguided":
-        return ExpectedCost(0, n_weights, steps)
-    if task.method == "best_of":
-        batches = math.ceil(task.samples / task.chunk)
-        return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
-    k = task.guidance.soup_steps
-    shared = k if task.guidance.first == "soup" else 0
-    return ExpectedCost(
-        queries=_queries(n, task.weights, shared, steps - k),
-        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + n_weights,
-        steps=steps,
-    )
-
-
-def _queries(candidates: int, weights: Sequence[Sequence[float]], shared: int, alone: int) -> int:
-    """N (M `shared` + A `alone`): soup steps ask each reward for its exemplar, weighted-sum steps each of the A
-    rewards with a weight above 0."""
-    asked = sum(w > 0 for row in weights for w in row)
-    return candidates * (len(weights[0]) * shared + asked * alone)
 
 
 def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (), *, fetch: bool = False) -> Plan:
@@ -227,7 +187,7 @@ def _samples(config: RunConfig) -> int:
     if config.best_of.samples != "auto":
         return config.best_of.samples
     shared = min(config.soup.steps, config.steps)
-    queries = _queries(config.queries, config.weights, shared, config.steps - shared)
+    queries = queries_of(config.queries, config.weights, shared, config.steps - shared)
     return max(len(config.weights), queries // len(config.rewards.guided))
 
 
@@ -272,26 +232,30 @@ def _check_reference_point(config: RunConfig, origin: Origin) -> None:
 
 def _check_folder(plan: Plan, origin: Origin) -> int:
     """The chunk of the run that the folder holds, which memory may have made smaller; else the plan's."""
-    folder = plan.folder
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise RequestError(
-            file=origin("output"),
-            key="output",
-            value=str(folder),
-            problem=f"{there} " + ("cannot be written" if there.is_dir() else "is no folder"),
-            allowed="a folder that you can write, or one that can be made",
-            mend="set output=... to another place",
-        )
-    record = folder / "config.yaml"
-    if not record.is_file():
+    try:
+        if trouble := store_of(plan.folder).trouble(plan.folder):
+            raise OSError(trouble)
+        record = read_file(plan.folder, "config.yaml") if holds(plan.folder, "config.yaml") else None
+    except OSError as error:
+        raise folder_error(plan, str(error), origin("output")) from error
+    if record is None:
         return plan.chunk
-    held = yaml.safe_load(record.read_text(encoding="utf-8"))
+    held = yaml.safe_load(record)
     _check_same(plan, held, origin)
     chunk: int = held.get("chunk", plan.chunk)
     return chunk
+
+
+def folder_error(plan: Plan, problem: str, file: str) -> RequestError:
+    """That a run cannot be written where it was asked for; `file` asked for it."""
+    allowed, mend = "a folder that you can write, or one that can be made", "set output=... to another place"
+    if isinstance(plan.folder, RemotePath):
+        allowed = "a bucket that is there, and that your credentials may write"
+        mend = (
+            "check bucket and endpoint_override of the URI, and the credentials in the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+    return RequestError(file=file, key="output", value=str(plan.folder), problem=problem, allowed=allowed, mend=mend)
 
 
 def _check_same(plan: Plan, record: Any, origin: Origin) -> None:

@@ -9,7 +9,8 @@ from rich.table import Table
 from diffusion.source import EMBEDDED
 from pipeline.downloads import Download, model_downloads, reward_downloads, size_text
 from pipeline.expectations import gpu_hours, gpu_memory
-from pipeline.plan import Plan, expected_cost
+from pipeline.expected import expected_cost
+from pipeline.plan import Plan
 
 # Seconds of one CPU core for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
 # Measured on configs/demo.yaml with both of two cores busy: 198 s for 10,560 candidates.

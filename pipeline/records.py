@@ -5,30 +5,32 @@ that key in each of `samples/`, `scores/`, `steps/` and `costs/`. The part in `c
 key is finished if and only if its rows are in all four, in parts whose footers read. A rerun writes the same
 names, so no row can come twice. A prompt that failed leaves its part in `failures/` until it succeeds.
 
+The folder is on a disk or on an object store (`pipeline.store`). There every part that is listed is whole, so its
+footer is not asked for, and parts stay single.
+
 `pipeline.compact` merges the parts of many keys into one, whose footer names them.
 
 Readers see rows of finished keys only, so a run can be read while it goes on.
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from configs.remote import Place as Place  # for readers, who know of no room but this one
+from configs.remote import place_of as place_of
 from pipeline.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.store import store_of
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Place)
 # How the name of a merged part begins, and the entry of its footer with its keys.
 MERGED, KEYS = "merged-", b"srsoup.keys"
-# Folders in which merged parts are made.
-STAGING = ".compact-"
 # How often a reader looks for parts that are merged away under it; one merge takes longer than many looks.
 LOOKS = 10
 
@@ -38,106 +40,94 @@ FINISHED = ("samples", "scores", "steps", "costs")
 Row = dict[str, Any]
 
 
-def write_part(run: Path, table: str, key: str, rows: Sequence[Row]) -> None:
+class DamagedPart(OSError):
+    """A part whose rows cannot be read, though its footer can."""
+
+
+def write_part(run: Place, table: str, key: str, rows: Sequence[Row]) -> None:
     """Write the rows of one key as one part, whole or not at all.
 
-    The part goes to a temporary file in the same folder, is flushed to the disk, takes its final name by a
-    rename, and the folder is flushed too: after a crash there is the whole part or none.
+    On a disk the part goes to a temporary file in the same folder, is flushed, takes its final name by a rename, and
+    the folder is flushed too; on an object store it is one put. After a crash there is the whole part or none.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; no part is left behind.
     """
-    folder = run / table
-    folder.mkdir(parents=True, exist_ok=True)
     data = pa.Table.from_pylist(list(rows), schema=SCHEMAS[table])
     if table == "samples":
         data = data.replace_schema_metadata(IMAGE_FEATURE)
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd")
-    write_whole(folder / f"{key}.parquet", sink.getvalue().to_pybytes())
+    write_whole(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Give `path` this content in one step: temporary file, fsync, rename, fsync of the folder."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    flush(path.parent)
+def write_whole(place: Place, content: bytes) -> None:
+    """Give a file this content in one step, which a crash cannot part."""
+    store_of(place).write(place, content)
 
 
-def flush(path: Path) -> None:
-    """Have a file's content, or the names in a folder, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def read_file(run: Place, name: str) -> bytes:
+    """A file of a run that is no part, such as `config.yaml`; FileNotFoundError if it is not there."""
+    return store_of(run).read(run / name)
 
 
-def remove_leftovers(run: Path) -> None:
-    """Remove the temporary files of a writer that was killed. Only for who alone writes to the run."""
-    for leftover in (*run.glob(".part-*"), *run.glob("*/.part-*")):
-        leftover.unlink(missing_ok=True)
-    for folder in run.glob(f"{STAGING}*"):
-        shutil.rmtree(folder)
+def holds(run: Place, name: str) -> bool:
+    """Whether a run has such a file."""
+    return store_of(run).holds(run / name)
 
 
-def remove_part(run: Path, table: str, key: str) -> None:
+def remove_part(run: Place, table: str, key: str) -> None:
     """Remove the part of one key, if there is one; it stays removed after a crash."""
-    part = run / table / f"{key}.parquet"
-    if part.is_file():
-        part.unlink(missing_ok=True)
-        flush(part.parent)
+    store_of(run).remove(run / table / f"{key}.parquet")
 
 
-def finished_keys(run: Path) -> set[str]:
+def finished_keys(run: Place) -> set[str]:
     """Keys whose rows are there in every table, in parts with a footer that reads. A broken part makes its keys
     unfinished."""
-    return set.intersection(*(set(locate(run, table)) for table in FINISHED))
+    return set.intersection(*store_of(run).each(lambda table: set(locate(run, table)), FINISHED))
 
 
-def failed_keys(run: Path) -> set[str]:
+def failed_keys(run: Place) -> set[str]:
     """Keys with a part in `failures/`, whose parts stay single."""
-    return {part.stem for part in (run / "failures").glob("*.parquet")}
+    return {part.stem for part in store_of(run).parts(run / "failures")}
 
 
-def locate(run: Path, table: str) -> dict[str, Path]:
+def locate(run: Place, table: str) -> dict[str, Place]:
     """The part that holds the rows of each key of a table."""
     return located_in(readable_parts(run, table))
 
 
-def located_in(parts: Mapping[Path, Sequence[str]]) -> dict[str, Path]:
+def located_in(parts: Mapping[P, Sequence[str]]) -> dict[str, P]:
     """Key -> part. A part of a key's own, which is younger, goes before a merged one."""
     return {key: part for part in sorted(parts, key=is_merged, reverse=True) for key in parts[part]}
 
 
-def readable_parts(run: Path, table: str) -> dict[Path, tuple[str, ...]]:
+def readable_parts(run: P, table: str) -> dict[P, tuple[str, ...]]:
     """The parts of a table whose footers read, in the order of their names, each with its keys."""
     return _unmoved(lambda: _readable_parts(run / table))
 
 
-def _readable_parts(folder: Path) -> dict[Path, tuple[str, ...]]:
-    parts = {}
-    for part in sorted(folder.glob("*.parquet")):
-        try:
-            footer = pq.read_metadata(part)
-        except FileNotFoundError:
-            raise
-        except (OSError, pa.ArrowInvalid):
-            continue
-        parts[part] = tuple(json.loads(footer.metadata[KEYS])) if is_merged(part) else (part.stem,)
-    return parts
+def _readable_parts(folder: Place) -> dict[Any, tuple[str, ...]]:
+    store = store_of(folder)
+    keys: dict[Any, tuple[str, ...] | None] = {part: (part.stem,) for part in store.parts(folder)}
+    # Of a store on which every file is whole, only merged parts have to be opened, which are few.
+    opened = [part for part in keys if is_merged(part) or not store.whole]
+    keys.update(zip(opened, store.each(_keys_of, opened), strict=True))
+    return {part: its_keys for part, its_keys in keys.items() if its_keys is not None}
 
 
-def is_merged(part: Path) -> bool:
+def _keys_of(part: Place) -> tuple[str, ...] | None:
+    """What the footer of a part says that it holds; None if it does not read."""
+    try:
+        footer = pq.read_metadata(store_of(part).source(part))
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return tuple(json.loads(footer.metadata[KEYS])) if is_merged(part) else (part.stem,)
+
+
+def is_merged(part: Place) -> bool:
     """Whether a part holds several keys, which its footer names; else its name is its key."""
     return part.name.startswith(MERGED)
 
@@ -152,16 +142,37 @@ def _unmoved(read: Callable[[], T]) -> T:
     return read()
 
 
-def read_rows(part: Path, table: str, keys: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of some keys of one part, key by key, with one row group in memory at a time."""
-    with pq.ParquetFile(part) as file:
+def read_rows(part: Place, table: str, keys: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of some keys of one part, key by key, with one row group in memory at a time.
+
+    Raises:
+        DamagedPart: they do not read.
+    """
+    for group in _row_groups(part):
+        rows = _conformed(group, SCHEMAS[table])
+        start = 0
+        for of_one in rows["key"].value_counts().to_pylist():
+            if of_one["values"] in keys:
+                yield of_one["values"], rows.slice(start, of_one["counts"])
+            start += of_one["counts"]
+
+
+def _row_groups(part: Place) -> Iterator[pa.Table]:
+    with _opened(part) as file:
         for group in range(file.num_row_groups):
-            rows = _conformed(file.read_row_group(group), SCHEMAS[table])
-            start = 0
-            for of_one in rows["key"].value_counts().to_pylist():
-                if of_one["values"] in keys:
-                    yield of_one["values"], rows.slice(start, of_one["counts"])
-                start += of_one["counts"]
+            yield file.read_row_group(group)
+
+
+@contextmanager
+def _opened(part: Place) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(store_of(part).source(part)) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowInvalid) as error:
+        mend = "remove it and run again: its prompts are then computed anew"
+        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {mend}") from error
 
 
 def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -174,18 +185,18 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def read_table(run: Path, table: str, keys: Iterable[str] | None = None) -> pa.Table:
+def read_table(run: Place, table: str, keys: Iterable[str] | None = None) -> pa.Table:
     """All rows of a table of a run, in the order of the keys' names; of finished keys only.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, on a disk or by its URI (`configs.remote.place_of`).
         table: one of `SCHEMAS`.
         keys: read these only; by default the finished keys (for `failures`: all that failed).
 
     Raises:
         FileNotFoundError: there is no run in this folder, or no part for one of the keys.
     """
-    if not (run / "config.yaml").is_file():
+    if not holds(run, "config.yaml"):
         raise FileNotFoundError(f"no run in {run}: it holds no config.yaml")
     if keys is None:
         keys = failed_keys(run) if table == "failures" else finished_keys(run)
@@ -194,27 +205,36 @@ def read_table(run: Path, table: str, keys: Iterable[str] | None = None) -> pa.T
     return pa.concat_tables([SCHEMAS[table].empty_table(), *(rows[key] for key in wanted if key in rows)])
 
 
-def read_column(run: Path, table: str, column: str) -> dict[str, Any]:
-    """Key -> value in a table with one row a key, finished or not: much faster than all rows."""
+def read_columns(run: Place, table: str, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Key -> values in a table with one row a key, finished or not: much faster than all rows."""
 
-    def read() -> dict[str, Any]:
-        found = dict[str, Any]()
-        for part in sorted(readable_parts(run, table), key=is_merged, reverse=True):
-            with pq.ParquetFile(part) as file:
-                keys, values = file.read(columns=["key", column]).columns
-            found.update(zip(keys.to_pylist(), values.to_pylist(), strict=True))
+    def of_part(part: Place) -> dict[str, tuple[Any, ...]]:
+        with _opened(part) as file:
+            rows = file.read(columns=["key", *columns])
+        values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
+        return dict(zip(rows["key"].to_pylist(), values, strict=True))
+
+    def read() -> dict[str, tuple[Any, ...]]:
+        found = dict[str, tuple[Any, ...]]()
+        parts = sorted(readable_parts(run, table), key=is_merged, reverse=True)
+        for rows in store_of(run).each(of_part, parts):
+            found.update(rows)
         return found
 
     return _unmoved(read)
 
 
-def _rows_of(run: Path, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
-    located, by_part = locate(run, table), defaultdict[Path, list[str]](list)
+def _rows_of(run: Place, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
+    located, by_part = locate(run, table), defaultdict[Place, list[str]](list)
     for key in keys:
         if key not in located:
             raise FileNotFoundError(f"{run / table}: no part that reads holds {key}")
         by_part[located[key]].append(key)
+
+    def of_part(part: Place) -> dict[str, pa.Table]:
+        return dict(read_rows(part, table, frozenset(by_part[part])))
+
     rows = dict[str, pa.Table]()
-    for part, its_keys in by_part.items():
-        rows.update(read_rows(part, table, frozenset(its_keys)))
+    for of_one in store_of(run).each(of_part, by_part):
+        rows.update(of_one)
     return rows

@@ -13,7 +13,8 @@ _A_PLACE = re.compile(r"_(PATH|FILE|DIR|URL)$", re.IGNORECASE)
 SHORTEST = 6
 
 _NAME = (
-    r"[\w-]*(?:token|secret|password|passwd|signature|credential|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization)"
+    r"[\w-]*(?:token|secret|password|passwd|signature|credential|(?:api|secret)[_-]?key|access[_-]?key(?:[_-]?id)?|"
+    r"authorization)"
 )
 _QUOTE = r"""\\?["']?"""
 # What is found by its shape: the group `kept` stays.

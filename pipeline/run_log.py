@@ -9,6 +9,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from actors.protocol import RunStopped
+from configs.remote import Place, RemotePath
+from pipeline.records import holds, read_file, write_whole
+from pipeline.redaction import redacted
 
 LOG = "driver.log"
 # Our rooms, whose modules log under their own names.
@@ -28,8 +31,8 @@ class _LogFile(logging.FileHandler):
         self.setFormatter(form)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, however many the message has."""
-        return " ".join(super().format(record).splitlines())
+        """One line, however many the message has; what other people's code says in it may hold a secret."""
+        return redacted(" ".join(super().format(record).splitlines()))
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._failed:
@@ -42,13 +45,28 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def log_file(folder: Path) -> Path:
-    """Where the drivers of a run log."""
-    return folder / LOG
+def log_file(folder: Place) -> Path:
+    """Where the drivers of a run log: in its folder, or, as no line can be added to an object, in the current one."""
+    return folder / LOG if isinstance(folder, Path) else Path(f"driver-{folder.name}.log")
 
 
 @contextmanager
-def run_log(folders: Sequence[Path], on_error: Callable[[str], None]) -> Iterator[Path]:
+def _put_at_the_end(folder: RemotePath) -> Iterator[None]:
+    """Add what is logged meanwhile to the log in a run's folder on an object store, once, when it ends.
+
+    Where the store is gone by then the log stays where it is, on this machine.
+    """
+    path, before = log_file(folder), read_file(folder, LOG) if holds(folder, LOG) else b""
+    start = path.stat().st_size if path.is_file() else 0
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            write_whole(folder / LOG, before + path.read_bytes()[start:])
+
+
+@contextmanager
+def run_log(folders: Sequence[Place], on_error: Callable[[str], None]) -> Iterator[Path]:
     """Log to the first of the folders that a driver works on; the others say where.
 
     Args:
@@ -59,6 +77,9 @@ def run_log(folders: Sequence[Path], on_error: Callable[[str], None]) -> Iterato
     """
     path = log_file(folders[0])
     with ExitStack() as stack:
+        for folder in folders:
+            if isinstance(folder, RemotePath):
+                stack.enter_context(_put_at_the_end(folder))
         for folder in folders[1:]:
             with closing(_LogFile(log_file(folder), on_error)) as other:
                 text = f"this run is made together with others; their log is {path}"

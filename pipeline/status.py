@@ -6,14 +6,15 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
+from configs.remote import Place
 from pipeline.lock import is_held
 from pipeline.progress import clock
-from pipeline.records import failed_keys, finished_keys, read_column, write_whole
+from pipeline.records import failed_keys, finished_keys, holds, read_columns, read_file, write_whole
+from pipeline.store import store_of
 
 AIM = "driver.yaml"
 
@@ -48,7 +49,8 @@ class Status:
         prompts: with all their fronts done.
         done, failed: fronts. One that failed is tried again by the next driver.
         decodes: for the fronts that are done.
-        seconds: from when the last driver began until now, or until it last finished something.
+        seconds: from when the last driver began until now, or until it last finished something; never below 0, though
+            a clock was set back.
     """
 
     aim: Aim
@@ -97,29 +99,30 @@ class _Done(NamedTuple):
     fronts_of: Counter[str]
 
 
-def _done(run: Path) -> _Done:
+def _done(run: Place) -> _Done:
     """What the costs of the finished fronts say."""
     keys = finished_keys(run)
-    decodes, prompts = (read_column(run, "costs", column) for column in ("decodes", "prompt_id"))
-    return _Done(keys, sum(decodes[key] for key in keys), Counter(prompts[key] for key in keys))
+    costs = read_columns(run, "costs", ("decodes", "prompt_id"))
+    return _Done(keys, sum(costs[key][0] for key in keys), Counter(costs[key][1] for key in keys))
 
 
-def write_aim(run: Path, prompts: int, fronts: int, decodes: int) -> None:
+def write_aim(run: Place, prompts: int, fronts: int, decodes: int) -> None:
     """Say in a run's folder what is to be done from now on."""
     done = _done(run)
     aim = Aim(time.time(), socket.gethostname(), os.getpid(), prompts, fronts, decodes, len(done.keys), done.decodes)
     write_whole(run / AIM, yaml.safe_dump(asdict(aim), sort_keys=False).encode())
 
 
-def read_status(run: Path) -> Status:
+def read_status(run: Place) -> Status:
     """Read how far a run is.
 
     Raises:
         FileNotFoundError: no driver has begun in this folder.
+        OSError: it cannot be read.
     """
-    if not (run / AIM).is_file():
+    if not holds(run, AIM):
         raise FileNotFoundError(f"no run in {run}: it holds no {AIM}, which every driver writes at its start")
-    aim, alive, done = Aim(**yaml.safe_load((run / AIM).read_text(encoding="utf-8"))), is_held(run), _done(run)
+    aim, alive, done = Aim(**yaml.safe_load(read_file(run, AIM))), is_held(run), _done(run)
     of_a_prompt = aim.fronts // aim.prompts
     return Status(
         aim,
@@ -128,9 +131,11 @@ def read_status(run: Path) -> Status:
         done=len(done.keys),
         failed=len(failed_keys(run) - done.keys),
         decodes=done.decodes,
-        seconds=(time.time() if alive else _last_finished(run, aim.began)) - aim.began,
+        seconds=_seconds(run, aim, alive),
     )
 
 
-def _last_finished(run: Path, began: float) -> float:
-    return max((part.stat().st_mtime for part in (run / "costs").glob("*.parquet")), default=began)
+def _seconds(run: Place, aim: Aim, alive: bool) -> float:
+    """The last driver's time, of which a clock that was set back hides no more than what came after the last part."""
+    last = store_of(run / "costs").last_change(run / "costs") or aim.began
+    return max(last - aim.began, time.time() - aim.began if alive else 0.0, 0.0)

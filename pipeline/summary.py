@@ -116,7 +116,9 @@ class Summary:
 
 
 def _busy(role: str, pool: PoolTotals) -> str:
-    return f"{role} {pool.busy_share:.0%} of {pool.joined} {pool.device} actor{'s' if pool.joined != 1 else ''}"
+    count = pool.actors or pool.joined
+    actors = f"{count} {pool.device} actor{'s' if count != 1 else ''}"
+    return f"{role} {pool.busy_share:.0%} of {actors}{'' if pool.actors else ', gone'}"
 
 
 def _name(task: PromptTask) -> str:

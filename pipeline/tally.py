@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import yaml
 
 from actors.protocol import ChunkTooLarge, RunStopped
+from configs.remote import Place
 from pipeline.compact import FULL_KEYS, CannotExchange, compact
-from pipeline.plan import Plan, expected_cost
+from pipeline.expected import expected_cost
+from pipeline.lock import Hold
+from pipeline.plan import Plan
 from pipeline.progress import Reporter
-from pipeline.records import remove_part, write_part, write_whole
+from pipeline.records import DamagedPart, remove_part, write_part, write_whole
 from pipeline.status import write_aim
 from pipeline.task import PromptFailure, PromptResult, PromptTask
 from rewards.registry import create
@@ -44,10 +46,15 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """What has come of one plan in this call."""
+    """What has come of one plan in this call.
+
+    Attributes:
+        hold: on the plan's folder; None where there is nothing to do in it.
+    """
 
     plan: Plan
     reporter: Reporter
+    hold: Hold | None
     done: int = 0
     failures: list[PromptFailure] = field(default_factory=list)
 
@@ -61,12 +68,12 @@ class Tally:
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
         costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
-        with written(self.plan.folder):
+        with written(self.plan.folder, self.hold):
             write_aim(self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs))
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
-        with written(self.plan.folder):
+        with written(self.plan.folder, self.hold):
             self._compact(at_least=WORTH_MERGING)
 
     def _compact(self, at_least: int) -> None:
@@ -87,7 +94,7 @@ class Tally:
         """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
         if result.key not in self._open:
             return False
-        with written(self.plan.folder):
+        with written(self.plan.folder, self.hold):
             _write(self.plan.folder, result)
             self._single += 1
             if self._single >= FULL_KEYS:
@@ -120,22 +127,26 @@ class Tally:
 
 
 @contextmanager
-def written(folder: Path) -> Iterator[None]:
-    """Work on the files of a run, which cannot go on without them."""
+def written(folder: Place, hold: Hold | None = None) -> Iterator[None]:
+    """Work on the files of a run, which cannot go on without them, while the folder is ours."""
     try:
+        if hold:
+            hold.check()
         yield
+    except DamagedPart as error:
+        raise RunStopped(str(error)) from error
     except OSError as error:
         raise RunStopped(f"{folder} cannot be written: {error}") from error
 
 
-def _write(folder: Path, result: PromptResult | PromptFailure) -> None:
+def _write(folder: Place, result: PromptResult | PromptFailure) -> None:
     if isinstance(result, PromptFailure):
         write_part(folder, "failures", result.key, [result.row])
     else:
         _write_finished(folder, result)
 
 
-def _write_finished(folder: Path, result: PromptResult) -> None:
+def _write_finished(folder: Place, result: PromptResult) -> None:
     """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
     the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
     for table in ("samples", "scores", "steps"):

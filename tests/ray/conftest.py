@@ -39,6 +39,8 @@ class _Head:
 
     def __enter__(self) -> dict[str, str]:
         arguments = ["start", "--head", "--block", f"--port={self.port}", f"--dashboard-port={self.dashboard}",
+                     # Its own: the agent of another head here may hold the usual one, and then takes no job.
+                     f"--dashboard-agent-listen-port={free_port()}",
                      f"--temp-dir={self.folder}", "--node-ip-address=127.0.0.1", *self.options]  # fmt: skip
         with self.log.open("w") as log:
             self.ray = subprocess.Popen([BIN / "ray", *arguments], env=self.environment, stdout=log, stderr=log,

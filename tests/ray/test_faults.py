@@ -95,12 +95,12 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
         assert re.search(message, failure["message"]), failure["message"]
     assert set(read_table(output, "costs").to_pandas().prompt) == {"snail", "crab"}
     assert "5 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
-    # Who was made to go: three that hung, and five and more that were killed or struck out.
-    assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actors$", done.stdout, re.M)
+    assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actor", done.stdout, re.M)
+    # Three that hung, and five or more that were killed or struck out.
     assert (lost := re.search(r"^faults .* (\d+) actors lost", done.stdout, re.M)) and int(lost[1]) >= 8
     log = (output / "driver.log").read_text()
     assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
-    assert log.count("is let go: no answer within 8 s") == 3 and log.count("is let go") == int(lost[1])
+    assert log.count("is let go: no answer within 8 s") >= 3 and log.count("is let go") == int(lost[1])
     assert "a call failed (reward faulty): RuntimeError: no words for this" in log
     alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from configs.schema import JudgeConfig
+from configs.judge import JudgeConfig
 
 KEY = "sk-very-secret-0123456789"
 

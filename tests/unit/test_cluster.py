@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
 from ray.core.generated import gcs_service_pb2 as messages
+from typer.testing import CliRunner
 
 from actors import cluster
 from actors.cluster import Openness, is_loopback, look_at, prepare, why_refused
 from configs.errors import RequestError
+from pipeline.commands import app
 
+ROOT = Path(__file__).parents[2]
 VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS",
              "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")  # fmt: skip
 
@@ -78,6 +82,23 @@ def test_the_cluster_of_the_environment_is_looked_at_before_anything_starts(
     environment["RAY_USE_TLS"] = "1"
     prepare()
     assert len(looked) == 2
+
+
+@pytest.mark.parametrize(("flags", "allowed"), [([], False), (["--allow-open-cluster"], True)])
+def test_a_refused_cluster_is_a_wrong_request_that_starts_nothing(
+    flags: list[str], allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(allow_open: bool) -> None:
+        asked.append(allow_open)
+        raise why_refused("192.0.2.2:6379", Openness(True)) or AssertionError
+
+    monkeypatch.setattr("pipeline.driver.prepare_cluster", refuse)
+    output = tmp_path / "run"
+    done = CliRunner().invoke(app, ["run", str(ROOT / "configs" / "demo.yaml"), f"output={output}", *flags])
+    assert (done.exit_code, asked, output.exists()) == (2, [allowed], False)
+    assert "key:     RAY_ADDRESS" in done.output
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001", "head"])

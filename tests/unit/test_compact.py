@@ -25,9 +25,9 @@ from pipeline.records import (
     failed_keys,
     finished_keys,
     read_table,
-    remove_leftovers,
     write_part,
 )
+from pipeline.store import remove_leftovers
 from tests.conftest import simplex, write_key
 from tests.unit.test_crashes import in_a_child
 

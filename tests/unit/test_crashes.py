@@ -14,11 +14,12 @@ import pytest
 
 from configs.load import load_config
 from pipeline import driver
+from pipeline.attempt import attempt_prompt
 from pipeline.driver import Outcome, execute
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Reporter
 from pipeline.records import SCHEMAS, failed_keys, finished_keys, read_table
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 from tests.unit.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"

@@ -8,7 +8,8 @@ from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import RunConfig
 from configs.sweep import is_sweep, load_sweep
-from pipeline.plan import expected_cost, make_plan
+from pipeline.expected import expected_cost
+from pipeline.plan import make_plan
 
 FOLDER = Path(__file__).parents[2] / "configs" / "experiments"
 ALL = sorted(FOLDER.glob("*.yaml"))

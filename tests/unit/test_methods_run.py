@@ -10,7 +10,8 @@ from configs.load import load_config
 from evaluation.report import write_report
 from evaluation.run_data import load_run
 from pipeline.driver import execute
-from pipeline.plan import Plan, expected_cost, make_plan
+from pipeline.expected import expected_cost
+from pipeline.plan import Plan, make_plan
 from pipeline.progress import Reporter
 from pipeline.records import read_table
 

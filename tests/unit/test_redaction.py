@@ -1,5 +1,6 @@
 """Secrets planted in errors are nowhere in what a run writes and prints; what is no secret stays."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.records import read_table
 from pipeline.redaction import redacted
+from pipeline.run_log import LOG, run_log
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +62,13 @@ def test_the_values_of_secret_variables_are_hidden_wherever_they_stand() -> None
 )
 def test_what_is_no_secret_stays(said: str) -> None:
     assert redacted(said, {}) == said
+
+
+def test_the_log_of_a_run_holds_no_secret(tmp_path: Path) -> None:
+    with run_log([tmp_path], print):
+        logging.getLogger("actors").warning("a call failed: 401 for https://ann:planted@hub.example")
+    said = (tmp_path / LOG).read_text(encoding="utf-8")
+    assert "https://***@hub.example" in said and "planted" not in said
 
 
 PLUGIN = """

@@ -15,12 +15,13 @@ from actors.monitor import CellReport
 from actors.workload import Calls, PoolTotals
 from configs.load import load_config
 from pipeline import driver
+from pipeline.attempt import attempt_prompt
 from pipeline.commands import app
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Reporter
 from pipeline.run_log import LOG, run_log
 from pipeline.summary import Summary
-from pipeline.task import PromptFailure, PromptResult, PromptTask, attempt_prompt
+from pipeline.task import PromptFailure, PromptResult, PromptTask
 from tests.unit.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
@@ -140,15 +141,15 @@ def test_the_summary_adds_up_parts_and_pools() -> None:
     failure = PromptFailure("key", {"error_class": "ValueError", "message": "no", "attempts": 3})
     summary.enter(a_task(), failure)
     gpus = PoolTotals("GPU", 2, 3, 1, 0, 100.0, 87.6, 2, Counter(), {"decode": Calls(4, 64, 10.0, 4.0)})
-    cpus = PoolTotals("CPU", 1, 1, 0, 0, 50.0, 10.0)
+    cpus = PoolTotals("CPU", 0, 1, 1, 0, 50.0, 10.0)
     for pools in ({"diffusion": gpus, "cpu rewards": cpus}, {"diffusion": gpus}):
         summary.overview.heard(summary.overview.opened(), CellReport(pools, ()))
     summary.ready, summary.candidates = 110.0, 2_400
     assert summary.lines() == [
         "done      2 fronts in 02:10, 1 failed; 00:10 until the models were loaded, then 20.0 candidates a second",
-        "busy      diffusion 88% of 6 GPU actors; cpu rewards 20% of 1 CPU actor",
+        "busy      diffusion 88% of 4 GPU actors; cpu rewards 20% of 1 CPU actor, gone",
         "slowest   reward slow 15.0 s (53%), look-ahead 9.0 s (32%), reverse step 3.0 s (11%), reward fast 1.5 s (5%)",
-        "faults    5 calls made again, 2 actors lost or let go, 4 starts of actors failed",
+        "faults    5 calls made again, 3 actors lost or let go, 4 starts of actors failed",
     ]
     assert summary.details() == [
         "diffusion, decode: 8 calls of 128 rows, 2.500 s each, 4.000 s the longest",

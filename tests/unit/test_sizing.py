@@ -4,7 +4,7 @@ import random
 
 from actors.placement import Post, Workforce
 from actors.sizing import MEASURED_SECONDS, Sizes, Work, by_work, n_cells, shares
-from configs.schema import NodesConfig
+from configs.compute import NodesConfig
 
 POST = Post(1, 0, NodesConfig())
 NONE = Sizes(0, 0, 0)
