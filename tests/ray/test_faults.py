@@ -132,7 +132,7 @@ def test_the_log_tells_of_a_killed_cell_and_of_the_next(tmp_path: Path) -> None:
     mark, arguments = new_mark(), command(tmp_path / "run", *SMALL)
     driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)  # fmt: skip
-    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 100)
+    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 200)
     actors(mark, "Cell")[0].kill()
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
@@ -148,7 +148,7 @@ def test_a_worker_that_is_alive_but_never_answers_is_replaced(tmp_path: Path) ->
     mark = new_mark()
     driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)  # fmt: skip
-    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 100)
+    assert wait_for(lambda: any(actors(mark, r"DiffusionActor\.decode")), 200)
     actors(mark, "DiffusionActor")[0].suspend()
     _, errors = driver.communicate(timeout=200)
     assert driver.returncode == 0, errors
