@@ -33,7 +33,7 @@ class Place:
 
     Attributes:
         tasks: that the cell has, by the reference of their result.
-        begin_again: tasks of cells that died here.
+        begin_again: tasks of cells that died here, each by its own word for that, `task.again()`.
     """
 
     def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, overview: Overview) -> None:
@@ -151,7 +151,7 @@ class Place:
     def leave(self) -> None:
         """End the cell; its tasks are to begin again."""
         self.kill()
-        self.begin_again += self.tasks.values()
+        self.begin_again += [task.again() for task in self.tasks.values()]
         self.tasks = {}
 
     def _bury(self, error: Exception) -> None:

@@ -113,10 +113,12 @@ def _execute_sharing(
     """
     run = _run_here if local else partial(_run_on_ray, overview=summary.overview)
     while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
+        under_way = set[str]()
         try:
             until_told = takewhile(lambda _: not told_to_end.is_set(), tasks.values())
-            with closing(run(tallies[0].plan, until_told, reporter)) as results:
+            with closing(run(tallies[0].plan, _noted(until_told, under_way), reporter)) as results:
                 for result in results:
+                    under_way.discard(result.key)
                     summary.enter(tasks[result.key], result)
                     for tally in tallies:
                         if tally.enter(result):
@@ -125,12 +127,21 @@ def _execute_sharing(
             too_large = [tally for tally in tallies if tally.tasks and tally.plan.chunk >= error.chunk]
             for tally in too_large:
                 tally.halve_chunk(error)
+            for tally in tallies:
+                tally.begin_again(under_way)
             sizes = sorted({tally.plan.chunk for tally in too_large})
             text = f"{error}: from here on {' or '.join(map(str, sizes))} at once"
             log.warning("%s", text)
             reporter.note(text)
         if told_to_end.is_set() and any(tally.tasks for tally in tallies):
             raise RunStopped("told to end by SIGTERM, with prompts left to do")
+
+
+def _noted(tasks: Iterable[PromptTask], keys: set[str]) -> Iterator[PromptTask]:
+    """The tasks as they are asked for, their keys noted."""
+    for task in tasks:
+        keys.add(task.key)
+        yield task
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -82,6 +82,10 @@ class Plan:
     def with_chunk(self, chunk: int) -> "Plan":
         """The same with chunks of another size, which may change last bits; the keys stay those of the request."""
         return replace(self, tasks=tuple(replace(task, chunk=chunk) for task in self.tasks))
+
+    def begun_again(self, keys: Collection[str]) -> "Plan":
+        """The same, where these tasks have been begun in vain."""
+        return replace(self, tasks=tuple(task.again() if task.key in keys else task for task in self.tasks))
 
     @property
     def chunk(self) -> int:

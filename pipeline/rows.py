@@ -94,5 +94,5 @@ def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> 
         # Several workers may be busy for one prompt at once, so this is a lower bound of the waiting.
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
-        "attempts": 1 + meter.retries,
+        "attempts": 1 + task.lives + meter.retries,
     }

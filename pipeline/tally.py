@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -123,7 +123,12 @@ class Tally:
         if self.plan.config.compute.chunk != "auto":
             raise RunStopped(f"{error}; set compute.chunk={half}, and another output folder") from error
         self.plan = self.plan.with_chunk(half)
-        write_record(self.plan)
+        with written(self.plan.folder, self.hold):
+            write_record(self.plan)
+
+    def begin_again(self, keys: Collection[str]) -> None:
+        """Tasks that were begun when the workers ended have to begin anew; their costs will tell."""
+        self.plan = self.plan.begun_again(keys)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from actors.protocol import Scored
 from diffusion.base import Sampling
@@ -24,6 +25,7 @@ class PromptTask:
         sampling: how the model is sampled.
         chunk: candidates in one unit of work.
         samples: that `unguided` draws, one for each weight, or that `best_of` chooses from.
+        lives: how often it was begun before: by a cell that died, or with a chunk that memory did not suffice for.
     """
 
     key: str
@@ -37,6 +39,11 @@ class PromptTask:
     sampling: Sampling
     chunk: int
     samples: int
+    lives: int = 0
+
+    def again(self) -> Self:
+        """The same task, to be begun anew."""
+        return replace(self, lives=self.lives + 1)
 
 
 @dataclass

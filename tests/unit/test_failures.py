@@ -115,6 +115,7 @@ def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
     assert "out of memory with 8 candidates at once: from here on 4 at once" in done.output
     assert "out of memory with 4 candidates at once: from here on 2 at once" in done.output
     assert yaml.safe_load((output / "config.yaml").read_text())["chunk"] == 2
+    assert read_table(output, "costs").to_pandas().attempts.max() == 3, "begun with 8, with 4 and with 2"
     next((output / "costs").iterdir()).unlink()
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0 and "out of memory" not in again.output

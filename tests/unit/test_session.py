@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ray.exceptions import RayActorError
 
-from actors import session
+from actors import place, session
 from actors.cell import Progress
+from actors.overview import Overview
 from actors.protocol import RunStopped, WorkersLost
 from actors.session import RaySession
 from actors.sizing import Sizes, Work
@@ -16,6 +18,41 @@ from configs.schema import RunConfig
 CONFIG = RunConfig.model_validate(
     {"name": "fed", "weights": [[1.0]], "prompts": {"list": ["noise"]}, "rewards": {"guided": ["colorfulness"]}}
 )
+
+
+class FakeCell:
+    """An actor whose every method gives a reference that nothing is known of."""
+
+    def __getattr__(self, method: str) -> Any:
+        return type("Method", (), {"remote": staticmethod(lambda *facts: object())})
+
+
+class FakeTask:
+    def __init__(self, lives: int = 0) -> None:
+        self.lives = lives
+
+    def again(self) -> "FakeTask":
+        return FakeTask(self.lives + 1)
+
+
+def test_the_tasks_of_a_cell_that_died_know_that_they_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = list[Any]()
+    monkeypatch.setattr(place.ray, "kill", killed.append)
+    ours = place.Place(lambda sizes, number: FakeCell(), Sizes(1, 0, 1), Overview())
+    first = ours._cell
+
+    def dead(reference: Any, timeout: float) -> Any:
+        raise RayActorError
+
+    monkeypatch.setattr(place.ray, "get", dead)
+    for task in (FakeTask(), FakeTask(1)):
+        ours.give(task)
+    assert ours.take(ours.references[-1]) == [] and killed == [first] and ours._cell is not first
+    assert [task.lives for task in ours.begin_again] == [1, 2] and not ours.tasks and not ours.is_open
+    assert ours.take(object()) == [], "what is left of the dead cell is forgotten"
+    ours.take(ours.references[0])
+    with pytest.raises(RunStopped, match="3 cells in a row"):
+        ours.take(ours.references[0])
 
 
 class FakePlace:
@@ -86,15 +123,15 @@ def test_every_task_comes_to_a_result_once_whatever_dies(seed: int, monkeypatch:
     rng = random.Random(seed)
     places = [FakePlace(rng, deaths=10) for _ in range(1 + seed % 3)]
     assert sorted(fed(places, monkeypatch)) == list(range(200))
-    assert max(place.most for place in places) == 4, "two prompts in flight for each diffusion actor"
+    assert max(one.most for one in places) == 4, "two prompts in flight for each diffusion actor"
 
 
 def test_a_cell_that_dies_with_no_task_yet_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of a run's one cell can die between its opening and its first task."""
-    place = FakePlace(random.Random(0), deaths=0)
+    ours = FakePlace(random.Random(0), deaths=0)
     feeding = RaySession(CONFIG, None)  # type: ignore[arg-type]
-    feeding._places = [place]  # type: ignore[list-item]
-    assert feeding._hand_out(session._Queue([1, 2])) and not place.tasks
+    feeding._places = [ours]  # type: ignore[list-item]
+    assert feeding._hand_out(session._Queue([1, 2])) and not ours.tasks
 
 
 def test_a_cell_without_workers_leaves_its_tasks_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +142,7 @@ def test_a_cell_without_workers_leaves_its_tasks_to_the_others(monkeypatch: pyte
 
 
 def test_a_run_without_any_workers_stops_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = FakePlace(random.Random(0), 0)
-    place.lost = True
+    ours = FakePlace(random.Random(0), 0)
+    ours.lost = True
     with pytest.raises(RunStopped, match="no weights"):
-        fed([place], monkeypatch)
+        fed([ours], monkeypatch)
