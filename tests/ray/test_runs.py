@@ -30,8 +30,13 @@ def test_a_run_has_every_row_once_and_counts_its_costs(undisturbed: Path) -> Non
 
 def test_the_files_of_a_run_are_named_by_keys_alone(undisturbed: Path) -> None:
     parts = [path for path in undisturbed.rglob("*") if path.is_file()]
-    assert {path.name for path in parts if path.parent == undisturbed} == {".lock", "config.yaml", "driver.yaml"}
-    assert len(parts) == 3 + 4 * 8
+    assert {path.name for path in parts if path.parent == undisturbed} == {
+        ".lock",
+        "config.yaml",
+        "driver.log",
+        "driver.yaml",
+    }
+    assert len(parts) == 4 + 4 * 8
     assert all(re.fullmatch(r"\w+/[0-9a-f]{64}\.parquet", str(path.relative_to(undisturbed))) for path in parts
                if path.parent != undisturbed)  # fmt: skip
 

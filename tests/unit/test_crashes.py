@@ -23,7 +23,8 @@ from pipeline.task import PromptFailure, PromptResult, PromptTask
 from tests.unit.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
-SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]"]
+# A folder of its own: what `make demo` left in runs/demo is another run.
+SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]", "output=runs/of-a-test"]
 # All that the driver and the writers do to the disk goes through these names of `os`.
 STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "link", "unlink", "rmdir", "close")
 

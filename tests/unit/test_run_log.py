@@ -25,7 +25,7 @@ from pipeline.task import PromptFailure, PromptResult, PromptTask
 from tests.unit.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
-SMALL = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]"]
+SMALL = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]", "output=runs/of-a-test"]
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO   |WARNING|ERROR  ) \S.*")
 
 

@@ -204,7 +204,8 @@ def test_a_run_asks_its_judge(server: FakeJudge) -> None:
 
 
 def plan_keys(*overrides: str) -> set[str]:
-    return {task.key for task in make_plan(load_config(DEMO, overrides), lambda key: "here").tasks}
+    config = load_config(DEMO, [*overrides, "output=runs/of-a-test"])
+    return {task.key for task in make_plan(config, lambda key: "here").tasks}
 
 
 def test_what_is_asked_is_of_a_prompts_identity_and_how_is_not() -> None:
