@@ -1,6 +1,7 @@
 """A run of very many prompts with fake models: what the driver, its files, a resume and `status` cost.
 
     python -m benchmarks.scale --prompts 100000 --folder /tmp/scale
+    python -m benchmarks.scale --prompts 10000 --folder /tmp/scale --output s3://bucket/runs/scale
 
 The driver, the plan and the files are the real ones. Only the workers are left out: every prompt gets the rows of
 one (6 images of 2 kB of noise, 18 scores, 60 rows of steps) under a key of its own, so what is measured is what the job
@@ -24,14 +25,15 @@ from pipeline import driver
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Reporter
 from pipeline.records import SCHEMAS, finished_keys
+from pipeline.store import store_of
 from pipeline.task import PromptResult, PromptTask
 
 ROOT = Path(__file__).parents[1]
 IMAGE_BYTES = 2000
 
 
-def overrides(folder: Path) -> list[str]:
-    return [f"prompts.file={folder / 'prompts.txt'}", f"output={folder / 'run'}", "method=srsoup", "steps=5",
+def overrides(folder: Path, output: str | None = None) -> list[str]:
+    return [f"prompts.file={folder / 'prompts.txt'}", f"output={output or folder / 'run'}", "method=srsoup", "steps=5",
             "soup.steps=2"]  # fmt: skip
 
 
@@ -86,30 +88,33 @@ def timed(*arguments: str) -> tuple[float, str]:
     return time.monotonic() - start, done.stdout.strip()
 
 
-def measure(prompts: int, folder: Path) -> dict[str, Any]:
+def measure(prompts: int, folder: Path, output: str | None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.txt").write_text("".join(f"a painting of animal number {i}\n" for i in range(prompts)))
-    config, run = ROOT / "configs" / "demo.yaml", folder / "run"
+    config, told = ROOT / "configs" / "demo.yaml", overrides(folder, output)
     start = time.monotonic()
-    plan = make_plan(load_config(config, overrides(folder)), str)
+    plan = make_plan(load_config(config, told), str)
+    run = plan.folder
     figures: dict[str, Any] = {"prompts": prompts, "plan_seconds": time.monotonic() - start}
     figures |= drive(plan)
     start = time.monotonic()
     assert len(finished_keys(run)) == prompts
     figures["resume_scan_seconds"] = time.monotonic() - start
-    figures["resumed_command_seconds"], _ = timed("run", str(config), *overrides(folder))
+    figures["resumed_command_seconds"], _ = timed("run", str(config), *told)
     figures["status_seconds"], figures["status"] = timed("status", str(run))
-    figures["files"] = sum(len(list((run / table).glob("*.parquet"))) for table in SCHEMAS)
-    figures["megabytes"] = sum(path.stat().st_size for path in run.rglob("*.parquet")) / 1e6
+    figures["files"] = sum(len(store_of(run).parts(run / table)) for table in SCHEMAS)
+    if isinstance(run, Path):
+        figures["megabytes"] = sum(path.stat().st_size for path in run.rglob("*.parquet")) / 1e6
     return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="on a disk, for the prompts")
+    parser.add_argument("--output", help="the run's folder or URI; FOLDER/run by default")
     told = parser.parse_args()
-    print(json.dumps(measure(told.prompts, told.folder), indent=2))
+    print(json.dumps(measure(told.prompts, told.folder, told.output), indent=2))
 
 
 if __name__ == "__main__":

@@ -205,21 +205,24 @@ def read_table(run: Place, table: str, keys: Iterable[str] | None = None) -> pa.
     return pa.concat_tables([SCHEMAS[table].empty_table(), *(rows[key] for key in wanted if key in rows)])
 
 
-def read_columns(run: Place, table: str, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Key -> values in a table with one row a key, finished or not: much faster than all rows."""
-
-    def of_part(part: Place) -> dict[str, tuple[Any, ...]]:
-        with _opened(part) as file:
-            rows = file.read(columns=["key", *columns])
-        values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
-        return dict(zip(rows["key"].to_pylist(), values, strict=True))
+def read_columns(run: Place, table: str, columns: Sequence[str], keys: Collection[str]) -> dict[str, tuple[Any, ...]]:
+    """Key -> values in a table with one row a key, of these keys where there is a part: much faster than all rows."""
 
     def read() -> dict[str, tuple[Any, ...]]:
-        found = dict[str, tuple[Any, ...]]()
-        parts = sorted(readable_parts(run, table), key=is_merged, reverse=True)
-        for rows in store_of(run).each(of_part, parts):
-            found.update(rows)
-        return found
+        located = locate(run, table) if keys else {}
+        parts = dict.fromkeys(located[key] for key in keys if key in located)
+
+        def of_part(part: Place) -> dict[str, tuple[Any, ...]]:
+            with _opened(part) as file:
+                rows = file.read(columns=["key", *columns])
+            values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
+            found = dict(zip(rows["key"].to_pylist(), values, strict=True))
+            return {key: found[key] for key in found if located.get(key) == part}
+
+        columns_of = dict[str, tuple[Any, ...]]()
+        for found in store_of(run).each(of_part, parts):
+            columns_of.update(found)
+        return columns_of
 
     return _unmoved(read)
 

@@ -4,16 +4,17 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import yaml
 
 from configs.remote import Place
+from pipeline.costs_index import FrontCost, costs_of
 from pipeline.lock import is_held
 from pipeline.progress import clock
-from pipeline.records import failed_keys, finished_keys, holds, read_columns, read_file, write_whole
+from pipeline.records import failed_keys, finished_keys, holds, read_file, write_whole
 from pipeline.store import store_of
 
 AIM = "driver.yaml"
@@ -93,24 +94,12 @@ class Status:
         ]
 
 
-class _Done(NamedTuple):
-    keys: set[str]
-    decodes: int
-    fronts_of: Counter[str]
-
-
-def _done(run: Place) -> _Done:
-    """What the costs of the finished fronts say."""
-    keys = finished_keys(run)
-    costs = read_columns(run, "costs", ("decodes", "prompt_id"))
-    return _Done(keys, sum(costs[key][0] for key in keys), Counter(costs[key][1] for key in keys))
-
-
-def write_aim(run: Place, prompts: int, fronts: int, decodes: int) -> None:
-    """Say in a run's folder what is to be done from now on."""
-    done = _done(run)
-    aim = Aim(time.time(), socket.gethostname(), os.getpid(), prompts, fronts, decodes, len(done.keys), done.decodes)
+def write_aim(run: Place, prompts: int, fronts: int, decodes: int) -> dict[str, FrontCost]:
+    """Say in a run's folder what is to be done from now on; returns what is done."""
+    done = costs_of(run, finished_keys(run))
+    aim = Aim(time.time(), socket.gethostname(), os.getpid(), prompts, fronts, decodes, len(done), _decodes(done))
     write_whole(run / AIM, yaml.safe_dump(asdict(aim), sort_keys=False).encode())
+    return done
 
 
 def read_status(run: Place) -> Status:
@@ -122,17 +111,22 @@ def read_status(run: Place) -> Status:
     """
     if not holds(run, AIM):
         raise FileNotFoundError(f"no run in {run}: it holds no {AIM}, which every driver writes at its start")
-    aim, alive, done = Aim(**yaml.safe_load(read_file(run, AIM))), is_held(run), _done(run)
+    aim, alive = Aim(**yaml.safe_load(read_file(run, AIM))), is_held(run)
+    done = costs_of(run, finished_keys(run))
     of_a_prompt = aim.fronts // aim.prompts
     return Status(
         aim,
         alive,
-        prompts=sum(n >= of_a_prompt for n in done.fronts_of.values()),
-        done=len(done.keys),
-        failed=len(failed_keys(run) - done.keys),
-        decodes=done.decodes,
+        prompts=sum(n >= of_a_prompt for n in Counter(cost.prompt_id for cost in done.values()).values()),
+        done=len(done),
+        failed=len(failed_keys(run) - done.keys()),
+        decodes=_decodes(done),
         seconds=_seconds(run, aim, alive),
     )
+
+
+def _decodes(costs: Mapping[str, FrontCost]) -> int:
+    return sum(cost.decodes for cost in costs.values())
 
 
 def _seconds(run: Place, aim: Aim, alive: bool) -> float:

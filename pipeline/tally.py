@@ -12,6 +12,7 @@ import yaml
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.remote import Place
 from pipeline.compact import FULL_KEYS, CannotExchange, compact
+from pipeline.costs_index import FrontCost, write_index
 from pipeline.expected import expected_cost
 from pipeline.lock import Hold
 from pipeline.plan import Plan
@@ -23,6 +24,8 @@ from rewards.registry import create
 
 # A run that leaves fewer parts than this at its end leaves them single, one a prompt.
 WORTH_MERGING = 64
+# So many parts are opened one by one, at most, by who asks how far a run is whose parts stay single.
+UNINDEXED = 128
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,15 @@ class Tally:
         self._left = Counter(self._open.values())
         self._single = 0
         self._compacts = True
+        self._costs = dict[str, FrontCost]()
 
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
         costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
         with written(self.plan.folder, self.hold):
-            write_aim(self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs))
+            self._costs = write_aim(
+                self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs)
+            )
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
@@ -77,6 +83,7 @@ class Tally:
             self._compact(at_least=WORTH_MERGING)
 
     def _compact(self, at_least: int) -> None:
+        """Merge parts; where that cannot be done, keep an index of them."""
         self._single = 0
         try:
             if self._compacts:
@@ -84,6 +91,8 @@ class Tally:
         except CannotExchange as error:
             self._compacts = False
             self.reporter.note(f"parts stay single, one a prompt: {error}")
+        if not self._compacts:
+            write_index(self.plan.folder, self._costs)
 
     @property
     def tasks(self) -> list[PromptTask]:
@@ -96,8 +105,11 @@ class Tally:
             return False
         with written(self.plan.folder, self.hold):
             _write(self.plan.folder, result)
+            if isinstance(result, PromptResult):
+                (costs,) = result.tables["costs"]
+                self._costs[result.key] = FrontCost(costs["decodes"], costs["prompt_id"])
             self._single += 1
-            if self._single >= FULL_KEYS:
+            if self._single >= (FULL_KEYS if self._compacts else UNINDEXED):
                 self._compact(at_least=FULL_KEYS)
         if isinstance(result, PromptFailure):
             self.failures.append(result)

@@ -106,6 +106,7 @@ def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: Remo
         "driver.yaml",
         "driver.log",
         ".lease",
+        ".costs-index.parquet",
     }
     assert SECRET_KEY not in (on_the_server / "config.yaml").read_text()
     log = (on_the_server / "driver.log").read_text()
@@ -247,6 +248,16 @@ def test_what_is_finished_is_known_from_four_listings(synthetic_run: Write, s3: 
     assert len(s3.requests) == 4 and all("list-type=2" in path for _, path in s3.requests)
     remove_part(run, "steps", "p000-srsoup")
     assert finished_keys(run) == finished_keys(on_disk) - {"p000-srsoup"}
+
+
+def test_status_opens_no_part_of_a_run_that_has_ended(s3: S3Server, run: RemotePath) -> None:
+    computed_run(run)
+    s3.requests.clear()
+    told = invoke("status", run)
+    assert "2 of 2 done, 0 failed, 0 left" in told and "/costs/" not in "".join(path for _, path in s3.requests)
+    store_of(run).remove(run / ".costs-index.parquet")
+    s3.requests.clear()
+    assert invoke("status", run) == told and "/costs/" in "".join(path for _, path in s3.requests)
 
 
 def test_a_merged_run_that_was_copied_there_is_read_and_gone_on_with(

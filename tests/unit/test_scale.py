@@ -14,7 +14,7 @@ from actors.protocol import RunStopped
 from benchmarks import scale
 from configs.load import load_config
 from pipeline import compact as merging
-from pipeline import driver, tally
+from pipeline import costs_index, driver, records, tally
 from pipeline.commands import app
 from pipeline.compact import CannotExchange
 from pipeline.plan import Plan, make_plan
@@ -108,16 +108,51 @@ def test_what_another_driver_finished_meanwhile_is_not_computed_again(plan: Plan
     assert (outcome.done, outcome.found) == (0, PROMPTS)
 
 
-def test_where_folders_cannot_be_exchanged_parts_stay_single_and_the_run_says_so_once(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def never_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_here(*_: Path) -> None:
         raise CannotExchange("Invalid argument")
 
     monkeypatch.setattr(merging, "_exchange", not_here)
+
+
+@pytest.mark.usefixtures("never_merges")
+def test_where_folders_cannot_be_exchanged_parts_stay_single_and_the_run_says_so_once(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
     execute(plan)
     assert capsys.readouterr().err.count("parts stay single, one a prompt: Invalid argument") == 1
     assert files(plan.folder) == dict.fromkeys(FINISHED, PROMPTS) and len(finished_keys(plan.folder)) == PROMPTS
+
+
+@pytest.mark.usefixtures("never_merges")
+def test_of_parts_that_stay_single_status_opens_few(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, read = [], records._opened
+    monkeypatch.setattr(tally, "UNINDEXED", 5)
+    monkeypatch.setattr(records, "_opened", lambda part: (opened.append(part), read(part))[1])
+
+    def status() -> tuple[int, int, int, int]:
+        opened.clear()
+        told = read_status(plan.folder)
+        return len(opened), told.done, told.prompts, told.decodes
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted(patch, after=20)
+        execute(plan)
+    # It merges until 8 are single, and finds then that it cannot; the index was last written after 8, 13 and 18.
+    assert status() == (2, 20, 20, 20 * 358)
+    index = plan.folder / costs_index.INDEX
+    whole = index.read_bytes()
+    index.write_bytes(whole[:-8])
+    assert status() == (20, 20, 20, 20 * 358), "one that is damaged is as good as none"
+    index.write_bytes(whole)
+    gone = sorted(finished_keys(plan.folder))[0]
+    (plan.folder / "costs" / f"{gone}.parquet").unlink()
+    assert status()[1:] == (19, 19, 19 * 358), "the parts say what is finished, and not the index"
+    execute(plan)
+    assert status() == (0, PROMPTS, PROMPTS, PROMPTS * 358)
+    index.unlink()
+    assert status() == (PROMPTS, PROMPTS, PROMPTS, PROMPTS * 358)
 
 
 def test_a_sigterm_begins_no_prompt_any_more_and_keeps_what_is_finished(
