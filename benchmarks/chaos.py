@@ -129,8 +129,8 @@ class Storm:
             self.kills["driver"] += 1
 
     async def _moment(self, random: Random) -> None:
-        """Some seconds after there are workers, and up to half of the fronts."""
-        fronts, seconds = random.randint(0, self._n_fronts // 2), random.uniform(0, 5)
+        """Some seconds after there are workers, and up to a third of the fronts."""
+        fronts, seconds = random.randint(0, self._n_fronts // 3), random.uniform(0, 5)
         while len(finished_keys(self._output)) < fronts or not actors(self._family.mark, "DiffusionActor"):
             await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(seconds)
