@@ -216,8 +216,8 @@ def read_columns(run: Place, table: str, columns: Sequence[str], keys: Collectio
             with _opened(part) as file:
                 rows = file.read(columns=["key", *columns])
             values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
-            found = dict(zip(rows["key"].to_pylist(), values, strict=True))
-            return {key: found[key] for key in found if located.get(key) == part}
+            found = zip(rows["key"].to_pylist(), values, strict=True)
+            return {key: of_key for key, of_key in found if located.get(key) is part}
 
         columns_of = dict[str, tuple[Any, ...]]()
         for found in store_of(run).each(of_part, parts):
