@@ -27,7 +27,7 @@ from pipeline.schemas import IMAGE_FEATURE, SCHEMAS
 from pipeline.store import STAGING, flush
 
 # A part with as many keys, or as many bytes, is left as it is from then on.
-FULL_KEYS = 1024
+FULL_KEYS = 512
 FULL_BYTES = 512 * 2**20
 # Rows are kept in memory until there are so many bytes of them, and then written as one row group.
 GROUP_BYTES = 32 * 2**20
