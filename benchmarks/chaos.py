@@ -17,6 +17,12 @@ of JSON a run and one for all. Exit status 1 if one was not good; its files are 
 
 Overrides take the place of the small size that is the default. A run that is over before its driver and a node could be
 killed is not good: make it longer.
+
+    RAY_ADDRESS=HEAD:6379 python -m benchmarks.chaos --on-cluster --seconds 3600 --config configs/demo.yaml steps=50
+
+The same on a cluster of yours, from one of its machines: actors, cells and the driver of these runs are killed, the
+cluster's nodes and others' work are left alone, and the undisturbed run is made there too. What the object stores
+hold is not looked at.
 """
 
 import argparse
@@ -24,7 +30,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,8 +39,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
+
 from benchmarks.processes import Family, actors, new_mark, title, wait_for
-from benchmarks.runs import DEMO, ROOT, command, run, same_bits
+from benchmarks.runs import DEMO, command, run, same_bits
+from benchmarks.storm import Storm, Story, Victim
 from benchmarks.three_nodes import closed_to_others, stored_bytes, three_nodes
 from pipeline.records import finished_keys
 
@@ -44,59 +52,24 @@ SMALL = ["steps=5", "queries=6", "soup.steps=2", "method=srsoup", "compute.promp
 # Two of the three nodes are enough for them.
 WORKERS = ["compute.diffusion_actors=2", "compute.reward_actors=2"]
 CELLS = (1, 2)
-ACTOR_KILLS = 8
-# In a pattern for what an actor does.
-LOADED = r"(?!\.__init__)"
-LOOK_SECONDS = 0.2
-RUN_SECONDS = 600.0
 # Ray's agents of a node end themselves within a minute of its death.
 GONE_SECONDS = 90.0
 
+Figures = dict[str, Any]
 
-class Storm:
-    """One run on a cluster, and all that is done to it.
 
-    Attributes:
-        kills: by what was killed; of an actor, with what it was doing.
-        lives: drivers that were started.
-    """
+class OnThreeNodes(Storm):
+    """On a cluster of ours, whose nodes are killed too."""
 
-    def __init__(self, cluster: Any, family: Family, seed: int, output: Path, n_fronts: int) -> None:
-        self._cluster, self._family, self._seed, self._output = cluster, family, seed, output
-        self._n_fronts = n_fronts
-        self._driver: subprocess.Popen[bytes] | None = None
-        self.kills: Counter[str] = Counter()
-        self.lives = 0
+    def __init__(self, cluster: Any, family: Family, *run: Any) -> None:
+        super().__init__(cluster.address, *run)
+        self._cluster, self._family = cluster, family
 
-    async def rage(self, arguments: Sequence[str]) -> int:
-        """Disturb a command until it ends by itself; its exit status.
+    def find(self, kind: str) -> list[Victim]:
+        return [Victim(_doing(process), process.kill) for process in actors(self._family.mark, kind)]
 
-        Raises:
-            TimeoutError: it did not within `RUN_SECONDS`.
-        """
-        stories = [self._watch, self._kill_actors, self._kill_cell, self._kill_node, self._kill_driver]
-        async with asyncio.timeout(RUN_SECONDS), asyncio.TaskGroup() as group:
-            tasks = [group.create_task(story(Random(f"{self._seed} {story.__name__}"))) for story in stories]
-            status = await self._live(arguments)
-            for task in tasks:
-                task.cancel()
-        return status
-
-    async def _live(self, arguments: Sequence[str]) -> int:
-        """Give the command, and again whenever we have killed its driver."""
-        environment = {**os.environ, "RAY_ADDRESS": self._cluster.address}
-        with self._output.with_suffix(".log").open("ab") as log:
-            while True:
-                self.lives, killed = self.lives + 1, self.kills["driver"]
-                self._driver = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log)
-                try:
-                    while self._driver.poll() is None:
-                        await asyncio.sleep(LOOK_SECONDS)
-                finally:
-                    self._driver.kill()
-                    status = self._driver.wait()
-                if self.kills["driver"] == killed:
-                    return status
+    def stories(self) -> list[Story]:
+        return [*super().stories(), self._watch, self._kill_node]
 
     async def _watch(self, _: Random) -> None:
         """Know our own, also those whose node will die."""
@@ -104,77 +77,64 @@ class Storm:
             self._family.living()
             await asyncio.sleep(1)
 
-    async def _kill_actors(self, random: Random) -> None:
-        for _ in range(ACTOR_KILLS):
-            await asyncio.sleep(random.uniform(2, 4))
-            await self._kill_one(random.choice(("Diffusion", "Reward")) + "Actor" + random.choice(("", LOADED)), random)
-
-    async def _kill_cell(self, random: Random) -> None:
-        if random.random() < 0.5:
-            await self._moment(random)
-            await self._kill_one("Cell", random)
-
     async def _kill_node(self, random: Random) -> None:
-        await self._moment(random)
+        await self.moment(random)
         self._family.living()
         self._cluster.remove_node(random.choice(list(self._cluster.worker_nodes)), allow_graceful=False)
         self.kills["node"] += 1
         await asyncio.sleep(random.uniform(2, 8))
         self._cluster.add_node(num_cpus=1)
 
-    async def _kill_driver(self, random: Random) -> None:
-        await self._moment(random)
-        if self._driver and self._driver.poll() is None:
-            self._driver.kill()
-            self.kills["driver"] += 1
 
-    async def _moment(self, random: Random) -> None:
-        """Some seconds after there are workers, and up to a third of the fronts."""
-        fronts, seconds = random.randint(0, self._n_fronts // 3), random.uniform(0, 5)
-        while len(finished_keys(self._output)) < fronts or not actors(self._family.mark, "DiffusionActor"):
-            await asyncio.sleep(LOOK_SECONDS)
-        await asyncio.sleep(seconds)
-
-    async def _kill_one(self, kind: str, random: Random) -> None:
-        """Kill one of the actors of a kind, as soon as there is one."""
-        while not (victims := actors(self._family.mark, kind)):
-            await asyncio.sleep(LOOK_SECONDS)
-        victim = random.choice(victims)
-        doing = title(victim).removeprefix("ray::").removeprefix("_")
-        victim.kill()
-        self.kills[doing] += 1
+def _doing(process: psutil.Process) -> str:
+    return title(process).removeprefix("ray::").removeprefix("_")
 
 
-def one_run(seed: int, arguments: Sequence[str], config: Path, undisturbed: Path, folder: Path) -> dict[str, Any]:
-    """A disturbed run: what was done to it, and what came of it."""
-    start, family, n_fronts = time.monotonic(), Family(new_mark()), len(finished_keys(undisturbed))
-    output, cells = folder / "run", Random(f"{seed} cells").choice(CELLS)
-    whole = command(output, *arguments, f"compute.cells={cells}", config=config)
-    folder.mkdir()
+def on_our_cluster(seed: int, whole: Sequence[str], undisturbed: Path, folder: Path, seconds: float) -> Figures:
+    """A disturbed run on a cluster of its own: what was done to it, and what came of it."""
+    family = Family(new_mark())
     os.environ |= family.mark  # for the nodes, and so for their workers
     with three_nodes(folder / "ray") as cluster:
-        storm, before = Storm(cluster, family, seed, output, n_fronts), stored_bytes(cluster)
-        try:
-            status = asyncio.run(storm.rage(whole))
-        except TimeoutError:
-            status = None
+        n_fronts = len(finished_keys(undisturbed))
+        storm = OnThreeNodes(cluster, family, seed, folder / "run", n_fronts, seconds)
+        before = stored_bytes(cluster)
+        status = storm.rage(whole)
         wait_for(lambda: not family.orphans() and stored_bytes(cluster) <= before, GONE_SECONDS, 0.5)
         orphans, leaked = family.orphans(), stored_bytes(cluster) - before
     wait_for(lambda: not family.living(), GONE_SECONDS, 0.5)
     orphans += map(title, family.living())
-    fronts = len(finished_keys(output))
+    more = {"objects are left": leaked > 0, "over before a node was killed": not storm.kills["node"]}
+    return verdict(storm, status, undisturbed, orphans, more) | {"leaked_bytes": leaked}
+
+
+def on_their_cluster(seed: int, whole: Sequence[str], undisturbed: Path, folder: Path, seconds: float) -> Figures:
+    """The same on the cluster of RAY_ADDRESS, whose nodes and object stores are others' too, and so are left out."""
+    # Here, because Ray reads its authentication as it is imported.
+    from benchmarks.on_cluster import OnTheirCluster
+
+    storm = OnTheirCluster(seed, folder / "run", len(finished_keys(undisturbed)), seconds)
+    status = storm.rage(whole)
+    wait_for(lambda: not storm.left(), GONE_SECONDS, 0.5)
+    return verdict(storm, status, undisturbed, [actor["ActorClassName"] for actor in storm.left()], {})
+
+
+def verdict(
+    storm: Storm, status: int | None, undisturbed: Path, orphans: Sequence[str], more: dict[str, bool]
+) -> Figures:
+    """What was done to a run, what came of it, and what of that is wrong."""
+    fronts = len(finished_keys(storm.output))
+    complete = fronts == storm.n_fronts
     problems = {
         "the last driver did not end with status 0": status != 0,
-        "fronts are missing": fronts < n_fronts,
-        "other bits than those of the undisturbed run": fronts == n_fronts and not same_bits(output, undisturbed),
+        "fronts are missing": fronts < storm.n_fronts,
+        "other bits than those of the undisturbed run": complete and not same_bits(storm.output, undisturbed),
         "processes are left": bool(orphans),
-        "objects are left": leaked > 0,
-        "over before its driver and a node were killed": not (storm.kills["driver"] and storm.kills["node"]),
+        "over before its driver was killed": not storm.kills["driver"],
+        **more,
     }
     return {
-        "seed": seed, "cells": cells, "seconds": round(time.monotonic() - start, 1),
-        "kills": dict(sorted(storm.kills.items())), "lives_of_the_driver": storm.lives, "exit_status": status,
-        "fronts": fronts, "orphans": orphans, "leaked_bytes": leaked,
+        "kills": dict(sorted(storm.kills.items())), "lives_of_the_driver": len(storm.drivers), "exit_status": status,
+        "fronts": fronts, "orphans": list(orphans),
         "problems": [problem for problem, found in problems.items() if found],
     }  # fmt: skip
 
@@ -184,15 +144,28 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the first run; each next one has the next")
     parser.add_argument("--config", type=Path, default=DEMO)
+    parser.add_argument("--seconds", type=float, default=600, help="that a run may take")
+    parser.add_argument(
+        "--on-cluster", action="store_true", help="on the cluster of RAY_ADDRESS, and not on one of its own"
+    )
     parser.add_argument("overrides", nargs="*", default=SMALL, metavar="KEY=VALUE")
     told = parser.parse_args()
-    os.environ |= closed_to_others()
+    if told.on_cluster and "RAY_ADDRESS" not in os.environ:
+        parser.error("--on-cluster needs RAY_ADDRESS, and RAY_AUTH_TOKEN where the cluster asks for one")
+    if not told.on_cluster:
+        os.environ |= closed_to_others()
+    disturbed = on_their_cluster if told.on_cluster else on_our_cluster
     # Not where the user keeps such things: its path must be short.
     base, arguments = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp")), [*WORKERS, *told.overrides]
-    undisturbed = run(base / "undisturbed", *arguments, "--local", config=told.config, seconds=RUN_SECONDS)
+    alone = () if told.on_cluster else ("--local",)
+    undisturbed = run(base / "undisturbed", *arguments, *alone, config=told.config, seconds=told.seconds)
     kills, bad = Counter[str](), 0
     for seed in range(told.seed, told.seed + told.runs):
-        figures = one_run(seed, arguments, told.config, undisturbed, folder := base / str(seed))
+        (folder := base / str(seed)).mkdir()
+        cells, start = Random(f"{seed} cells").choice(CELLS), time.monotonic()
+        whole = command(folder / "run", *arguments, f"compute.cells={cells}", config=told.config)
+        figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, told.seconds)
+        figures["seconds"] = round(time.monotonic() - start, 1)
         print(json.dumps(figures | ({"files": str(folder)} if figures["problems"] else {})), flush=True)
         kills.update(figures["kills"])
         if figures["problems"]:

@@ -42,9 +42,15 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
+def matches(kind: str, name: str) -> bool:
+    """Whether an actor, by its class or class and method, is of a kind, such as `Cell` or `RewardActor.score`."""
+    return re.match(rf"_?({kind})\b", name) is not None
+
+
 def actors(mark: dict[str, str], kind: str) -> list[psutil.Process]:
-    """Live actors by a pattern for class and method, such as `Cell` or `RewardActor.score`."""
-    workers = (process for process in psutil.process_iter() if re.match(rf"ray::_?({kind})\b", title(process)))
+    """Live actors of a kind, as `matches` has it."""
+    titled = ((process, title(process)) for process in psutil.process_iter())
+    workers = [process for process, name in titled if name.startswith("ray::") and matches(kind, name[len("ray::") :])]
     return [process for process in workers if variable(process, MARK) == mark[MARK]]
 
 

@@ -23,12 +23,11 @@ class FrontCost(NamedTuple):
 
 
 def costs_of(run: Place, keys: Collection[str]) -> dict[str, FrontCost]:
-    """What was paid for each of these finished fronts."""
+    """What was paid for each of these finished fronts, but for one whose part was taken away meanwhile."""
     indexed = _read_index(run)
     costs = {key: indexed[key] for key in keys if key in indexed}
-    others = set(keys) - costs.keys()
-    rows = read_columns(run, "costs", FrontCost._fields, others)
-    return costs | {key: FrontCost(*rows[key]) for key in others}
+    rows = read_columns(run, "costs", FrontCost._fields, set(keys) - costs.keys())
+    return costs | {key: FrontCost(*row) for key, row in rows.items()}
 
 
 def write_index(run: Place, costs: Mapping[str, FrontCost]) -> None:

@@ -209,18 +209,17 @@ def read_columns(run: Place, table: str, columns: Sequence[str], keys: Collectio
     """Key -> values in a table with one row a key, of these keys where there is a part: much faster than all rows."""
 
     def read() -> dict[str, tuple[Any, ...]]:
-        located = locate(run, table) if keys else {}
-        parts = dict.fromkeys(located[key] for key in keys if key in located)
+        located = {key: part for key, part in locate(run, table).items() if key in keys} if keys else {}
 
         def of_part(part: Place) -> dict[str, tuple[Any, ...]]:
             with _opened(part) as file:
                 rows = file.read(columns=["key", *columns])
             values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
-            found = zip(rows["key"].to_pylist(), values, strict=True)
-            return {key: of_key for key, of_key in found if located.get(key) is part}
+            by_key = zip(rows["key"].to_pylist(), values, strict=True)
+            return {key: its_values for key, its_values in by_key if located.get(key) is part}
 
         columns_of = dict[str, tuple[Any, ...]]()
-        for found in store_of(run).each(of_part, parts):
+        for found in store_of(run).each(of_part, dict.fromkeys(located.values())):
             columns_of.update(found)
         return columns_of
 

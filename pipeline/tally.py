@@ -24,7 +24,7 @@ from rewards.registry import create
 
 # A run that leaves fewer parts than this at its end leaves them single, one a prompt.
 WORTH_MERGING = 64
-# So many parts are opened one by one, at most, by who asks how far a run is whose parts stay single.
+# Where parts stay single their index is written anew for so many: who asks how far the run is opens no more of them.
 UNINDEXED = 128
 
 
@@ -71,11 +71,10 @@ class Tally:
 
     def begin(self) -> None:
         """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
-        costs = [expected_cost(task, self.plan.config.steps) for task in self.plan.tasks]
-        with written(self.plan.folder, self.hold):
-            self._costs = write_aim(
-                self.plan.folder, self.plan.n_prompts, len(costs), sum(cost.decodes for cost in costs)
-            )
+        plan = self.plan
+        decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
+        with written(plan.folder, self.hold):
+            self._costs = write_aim(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
@@ -106,8 +105,8 @@ class Tally:
         with written(self.plan.folder, self.hold):
             _write(self.plan.folder, result)
             if isinstance(result, PromptResult):
-                (costs,) = result.tables["costs"]
-                self._costs[result.key] = FrontCost(costs["decodes"], costs["prompt_id"])
+                (row,) = result.tables["costs"]
+                self._costs[result.key] = FrontCost(row["decodes"], row["prompt_id"])
             self._single += 1
             if self._single >= (FULL_KEYS if self._compacts else UNINDEXED):
                 self._compact(at_least=FULL_KEYS)

@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 
+from tests.ray.conftest import Head
 from tests.ray.runs import ROOT
 
 # One in which the cell is killed too.
@@ -41,6 +42,23 @@ with three_nodes(Path(sys.argv[1])) as cluster:
     print(json.dumps([*clean, sorted(family.orphans()), stored_bytes(cluster)]))
 """
 
+# Another job, with an actor that is named as ours are; it ends with an error once that has died.
+OTHERS = """
+import time
+import ray
+
+class DiffusionActor:
+    def ready(self):
+        pass
+
+ray.init(logging_level="ERROR", log_to_driver=False)
+theirs = ray.remote(DiffusionActor).options(num_cpus=0).remote()
+while True:
+    ray.get(theirs.ready.remote())
+    print("up", flush=True)
+    time.sleep(0.5)
+"""
+
 
 @pytest.mark.ray
 @pytest.mark.chaos
@@ -63,3 +81,21 @@ def test_an_actor_and_an_object_that_are_left_behind_would_be_found() -> None:
     orphans, stored, orphans_then, stored_then = json.loads(done.stdout.splitlines()[-1])
     assert (orphans, stored) == ([], 0)
     assert orphans_then == ["ray::Left", "sleep 60"] and stored_then >= 1_000_000
+
+
+@pytest.mark.ray
+@pytest.mark.chaos
+@pytest.mark.timeout(1000)
+def test_a_run_on_a_cluster_that_is_there_already_is_disturbed_too_and_the_work_of_others_is_not(
+    start_head: Head,
+) -> None:
+    environment = start_head("--num-cpus=3")
+    with subprocess.Popen([sys.executable, "-c", OTHERS], env=environment, cwd=ROOT, stdout=subprocess.PIPE) as others:
+        assert others.stdout and others.stdout.readline() == b"up\n"
+        arguments = [sys.executable, "-m", "benchmarks.chaos", "--on-cluster", "--runs", "1", "--seed", str(SEED)]
+        done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+        assert others.poll() is None
+        others.terminate()
+    assert done.returncode == 0, done.stdout + done.stderr
+    kills = json.loads(done.stdout.splitlines()[-1])["kills"]
+    assert kills.keys() == {"DiffusionActor", "RewardActor", "Cell", "driver"} and sum(kills.values()) >= 6

@@ -127,9 +127,14 @@ def test_where_folders_cannot_be_exchanged_parts_stay_single_and_the_run_says_so
 
 @pytest.mark.usefixtures("never_merges")
 def test_of_parts_that_stay_single_status_opens_few(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, read = [], records._opened
+    opened, read = list[Path](), records._opened
+
+    def noted(part: Path) -> Any:
+        opened.append(part)
+        return read(part)
+
     monkeypatch.setattr(tally, "UNINDEXED", 5)
-    monkeypatch.setattr(records, "_opened", lambda part: (opened.append(part), read(part))[1])
+    monkeypatch.setattr(records, "_opened", noted)
 
     def status() -> tuple[int, int, int, int]:
         opened.clear()
