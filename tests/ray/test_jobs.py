@@ -21,8 +21,9 @@ def head(start_head: Head) -> dict[str, str]:
     return environment | {"RAY_ADDRESS": environment["DASHBOARD"]}
 
 
-def submit(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    whole = [BIN / "ray", "job", "submit", "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
+def submit(environment: dict[str, str], *arguments: str, named: str = "") -> subprocess.CompletedProcess[str]:
+    name = ["--submission-id", named] if named else []
+    whole = [BIN / "ray", "job", "submit", *name, "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
     deadline = time.monotonic() + 90
     while True:
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
@@ -36,9 +37,11 @@ def submit(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 @pytest.mark.slow
 def test_a_job_on_a_cluster_with_a_token_gives_the_bits_of_one_process(head: dict[str, str], tmp_path: Path) -> None:
     small = [*SMALL, "prompts.list=[snail, crab]"]
-    submitted = submit(head, "run", "configs/demo.yaml", *small, f"output={tmp_path / 'job'}")
+    submitted = submit(head, "run", "configs/demo.yaml", *small, f"output={tmp_path / 'job'}", named="first")
     assert submitted.returncode == 0 and "2 of 2 fronts" in submitted.stdout, submitted.stdout + submitted.stderr
     assert same_bits(tmp_path / "job", run(tmp_path / "local", *small, "--local"))
+    status = subprocess.run([BIN / "ray", "job", "status", "first"], env=head, capture_output=True, text=True)
+    assert "Job 'first' succeeded" in status.stdout, status.stdout + status.stderr
     wrong = submit(head, "run", "configs/demo.yaml", "stepz=3")
     assert wrong.returncode == 1 and "did you mean steps?" in wrong.stdout, "a job that fails is a failed command"
     stranger = submit(head | {"RAY_AUTH_TOKEN": uuid.uuid4().hex}, "check", "configs/demo.yaml")
