@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.load import load_config
-from configs.remote import place_of
-from pipeline.commands import app
-from pipeline.reward_commands import rewards, score
+from configs.location import place_of
+from pipeline.cli.commands import app
+from pipeline.cli.reward_commands import rewards, score
 
 if TYPE_CHECKING:
     from pipeline.library import Front, sample_front

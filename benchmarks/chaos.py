@@ -41,11 +41,11 @@ from typing import Any
 
 import psutil
 
-from benchmarks.processes import Family, actors, new_mark, title, wait_for
-from benchmarks.runs import DEMO, command, run, same_bits
 from benchmarks.storm import Storm, Story, Victim
-from benchmarks.three_nodes import closed_to_others, stored_bytes, three_nodes
 from pipeline.records import finished_keys
+from tests.support.processes import Family, actors, new_mark, title, wait_for
+from tests.support.runs import DEMO, command, run, same_bits
+from tests.support.three_nodes import closed_to_others, stored_bytes, three_nodes
 
 SMALL = ["steps=5", "queries=6", "soup.steps=2", "method=srsoup", "compute.prompts_in_flight=3",
          "prompts.list=[snail, crab, owl, lobster, ant, bee]"]  # fmt: skip

@@ -14,8 +14,8 @@ from ray._private.state import state
 from ray.util import get_node_ip_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from benchmarks.processes import matches
 from benchmarks.storm import Storm, Victim
+from tests.support.processes import matches
 
 KILL_SECONDS = 30.0
 

@@ -1,6 +1,6 @@
 """What a call through the pool costs on real Ray, beside a bare Ray call: `python -m benchmarks.ray_calls`
 
-Sixteen actors on this machine that do nothing, called through `actors.pool.Pool` on `RayTransport`, and bare, by
+Sixteen actors on this machine that do nothing, called through `actors.pool.pool.Pool` on `RayTransport`, and bare, by
 `await actor.method.remote()`; one call at a time, and as many as the pool lets: two at each actor. A call carries
 nothing, or a chunk: 30 latents in (float32, 2 MB), their pixels at 512 px out (uint8, 24 MB), which stay in the object
 store, as between our workers. Prints JSON; a call's milliseconds are a median, CPU time is that of this process, the
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.crew import SLOTS
-from actors.pool import Pool
-from actors.ray_workers import RayTransport, answered
-from actors.transport import Limits
+from actors.cluster.ray_workers import RayTransport, answered
+from actors.pool.dispatch import SLOTS
+from actors.pool.pool import Pool
+from actors.pool.transport import Limits
 
 ACTORS = 16
 ALL_SLOTS = SLOTS * ACTORS

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import ray
 
-from actors.pool import Pool
-from actors.ray_workers import RayTransport, answered
-from actors.shells import RewardActor
-from actors.transport import Limits
+from actors.cluster.model_actors import RewardActor
+from actors.cluster.ray_workers import RayTransport, answered
+from actors.pool.pool import Pool
+from actors.pool.transport import Limits
 from configs.schema import RunConfig
 
 CHUNK, CHUNKS, TURNS = 16, 40, 3

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from configs.load import load_config
-from pipeline import driver
-from pipeline.plan import Plan, make_plan
-from pipeline.progress import Reporter
+from pipeline.job import driver
+from pipeline.job.progress import Reporter
+from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.task import PromptResult, PromptTask
 from pipeline.records import SCHEMAS, finished_keys
-from pipeline.store import store_of
-from pipeline.task import PromptResult, PromptTask
+from pipeline.storage.disk import store_of
 
 ROOT = Path(__file__).parents[1]
 IMAGE_BYTES = 2000

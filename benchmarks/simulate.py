@@ -2,8 +2,8 @@
 
     python -m benchmarks.simulate --cells 32 --actors 32 --seconds 0.18 --prompts 10000
 
-Real: `actors.pool`, `actors.crew`, `RayWorkers`, the cell's `run`, and two prompts in flight a diffusion actor as in
-`actors.session`. Simulated: the clock, Ray, and the actors, which compute one call after the other for so many
+Real: `actors.pool`, `RayWorkers`, the cell's `run`, and two prompts in flight a diffusion actor as in
+`actors.cluster.session`. Simulated: the clock, Ray, and the actors, which compute one call after the other for so many
 seconds a row and then answer; a message takes half a millisecond. The method's arithmetic is left out: a prompt asks
 what SRSoup asks (`prompt`). No GPU is measured here. "Busy" is the share of the simulated diffusion actors' time in
 which they had something to compute, from when a fifth of the prompts is done until four fifths are.
@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from actors.cell import _Cell
-from actors.monitor import CellMonitor
-from actors.placement import Post, Workforce
-from actors.pool import Pool
+from actors.cluster.cell import _Cell
+from actors.cluster.placement import Post, Workforce
+from actors.cluster.session import PROMPTS_PER_DIFFUSION_ACTOR
+from actors.cluster.sizing import Sizes
+from actors.pool.pool import Pool
+from actors.pool.transport import Limits, Member
 from actors.protocol import Encoded, Reversed, Workers
-from actors.session import PROMPTS_PER_DIFFUSION_ACTOR
-from actors.sizing import Sizes
-from actors.transport import Limits, Member
+from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
-from benchmarks.virtual_time import now, run
 from configs.compute import NodesConfig
 from diffusion.base import Sampling
+from tests.support.virtual_time import now, run
 
 MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back
 REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward

@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from benchmarks.runs import ROOT
 from pipeline.records import finished_keys
+from tests.support.runs import ROOT
 
 ACTOR_KILLS = 8
 # In a pattern for what an actor does.

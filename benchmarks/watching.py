@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import ray
 
-from actors.metrics import ExportingMonitor
-from actors.monitor import CellMonitor
-from actors.watch import Watch
+from actors.pool.observer import Watch
+from actors.telemetry.cell_monitor import CellMonitor
+from actors.telemetry.prometheus import ExportingMonitor
 
 ACTORS, CALLS, TIMES = 64, 2_000, 15
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.part import Part
+from configs.strict_model import Part
 
 # Of `compute`.
 DECIDES_BITS = frozenset({"chunk", "threads"})

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from configs.part import Part
+from configs.strict_model import Part
 
 JUDGE_TEMPLATE = (
     "This image was made for the text below. How well does it show the text, and how good does it look? "

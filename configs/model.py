@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from configs.part import Commit, Part, as_tuple, check_hub_name
+from configs.strict_model import Commit, Part, as_tuple, check_hub_name
 
 
 class AdapterConfig(Part):

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from configs.compute import ComputeConfig
 from configs.judge import JudgeConfig
+from configs.location import Place, place_of
 from configs.model import ModelConfig
-from configs.part import Names, Part, Row, as_tuple
-from configs.remote import Place, place_of
+from configs.strict_model import Names, Part, Row, as_tuple
 from configs.weights import RULES, weights_by_rule
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]

@@ -9,8 +9,8 @@ import pandas as pd
 
 from evaluation import figures
 from evaluation.costs import CostTable, cost_table
-from evaluation.ends import ends
 from evaluation.errors import ReportError
+from evaluation.extremes import ends
 from evaluation.fronts import mark_fronts, mean_over_prompts
 from evaluation.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
 from evaluation.overlap import draw_overlap, overlap_table

@@ -1,6 +1,6 @@
 """`python -m pipeline run | sweep | check | status | compact`: the doors of `srsoup` that a cluster needs."""
 
-from pipeline.commands import app
+from pipeline.cli.commands import app
 
 if __name__ == "__main__":
     app(prog_name="python -m pipeline")

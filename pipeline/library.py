@@ -21,11 +21,11 @@ from configs.load import checked_config
 from configs.schema import RunConfig
 from diffusion.base import pipeline_family, take_pipeline
 from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
-from pipeline.attempt import run_prompt
-from pipeline.local import LocalWorkers
-from pipeline.plan import prompt_task
-from pipeline.prompts import read_prompts
-from pipeline.task import PromptResult, PromptTask
+from pipeline.job.local_workers import LocalWorkers
+from pipeline.job.run_prompt import run_prompt
+from pipeline.planning.plan import prompt_task
+from pipeline.planning.prompts import read_prompts
+from pipeline.planning.task import PromptResult, PromptTask
 from rewards import registry
 from rewards.base import Reward
 from rewards.plugin import as_reward

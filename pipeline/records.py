@@ -1,14 +1,14 @@
-"""The files of a run: parts that are written whole, and the readers. Their columns: `pipeline.schemas`.
+"""The files of a run: parts that are written whole, and the readers. Their columns: `pipeline.storage.schemas`.
 
 A run is one folder. Every finished prompt (of one method) is one `key` and leaves one part file named by
 that key in each of `samples/`, `scores/`, `steps/` and `costs/`. The part in `costs/` is written last: a
 key is finished if and only if its rows are in all four, in parts whose footers read. A rerun writes the same
 names, so no row can come twice. A prompt that failed leaves its part in `failures/` until it succeeds.
 
-The folder is on a disk or on an object store (`pipeline.store`). There every part that is listed is whole, so its
-footer is not asked for, and parts stay single.
+The folder is on a disk or on an object store (`pipeline.storage.disk`). There every part that is listed is whole, so
+its footer is not asked for, and parts stay single.
 
-`pipeline.compact` merges the parts of many keys into one, whose footer names them.
+`pipeline.storage.compact` merges the parts of many keys into one, whose footer names them.
 
 Readers see rows of finished keys only, so a run can be read while it goes on.
 """
@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.remote import Place as Place  # for readers, who know of no room but this one
-from configs.remote import place_of as place_of
-from pipeline.schemas import IMAGE_FEATURE, SCHEMAS
-from pipeline.store import store_of
+from configs.location import Place as Place  # for readers, who know of no room but this one
+from configs.location import place_of as place_of
+from pipeline.storage.disk import store_of
+from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Place)
@@ -189,7 +189,7 @@ def read_table(run: Place, table: str, keys: Iterable[str] | None = None) -> pa.
     """All rows of a table of a run, in the order of the keys' names; of finished keys only.
 
     Args:
-        run: the run's folder, on a disk or by its URI (`configs.remote.place_of`).
+        run: the run's folder, on a disk or by its URI (`configs.location.place_of`).
         table: one of `SCHEMAS`.
         keys: read these only; by default the finished keys (for `failures`: all that failed).
 

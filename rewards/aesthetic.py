@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from rewards.base import RewardError, RewardInfo
-from rewards.clip_cosine import OPENAI_WEIGHTS
-from rewards.clip_encoder import Checkpoint, ClipEncoder
 from rewards.clip_score import ClipScore
-from rewards.hub import WeightFile, locate
-from rewards.linear_head import linear_head
+from rewards.networks.clip_cosine import OPENAI_WEIGHTS
+from rewards.networks.clip_encoder import Checkpoint, ClipEncoder
+from rewards.networks.linear_head import linear_head
+from rewards.pinned_files import WeightFile, locate
 
 HEAD = WeightFile(
     "christophschuhmann/improved-aesthetic-predictor",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from rewards.hub import WeightFile
+    from rewards.pinned_files import WeightFile
 
 
 class RewardError(ValueError):

@@ -1,9 +1,9 @@
 """CLIP score: the cosine of image and prompt by OpenAI's ViT-L/14 (Hessel et al. 2021)."""
 
 from rewards.base import RewardInfo
-from rewards.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS, ClipCosine
-from rewards.clip_encoder import VIT_L_14, Checkpoint, read_transformers
-from rewards.pixels import CropToSquare
+from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS, ClipCosine
+from rewards.networks.clip_encoder import VIT_L_14, Checkpoint, read_transformers
+from rewards.networks.pixels import CropToSquare
 
 
 class ClipScore(ClipCosine):

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from rewards.base import RewardInfo
-from rewards.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
-from rewards.clip_encoder import VIT_H_14, Checkpoint, read_open_clip
-from rewards.hub import WeightFile
-from rewards.pixels import PadToSquare
+from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
+from rewards.networks.clip_encoder import VIT_H_14, Checkpoint, read_open_clip
+from rewards.networks.pixels import PadToSquare
+from rewards.pinned_files import WeightFile
 
 _REPO = ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a")
 WEIGHTS_2_0 = WeightFile(

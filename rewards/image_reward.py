@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from rewards.base import RewardError, RewardInfo
-from rewards.blip_layout import split_image_reward
-from rewards.clip_encoder import KEPT_PROMPTS, Tower
-from rewards.hub import WeightFile, locate
-from rewards.linear_head import linear_head
-from rewards.pixels import CropToSquare
-from rewards.strict_fill import filled
+from rewards.networks.blip_layout import split_image_reward
+from rewards.networks.clip_encoder import KEPT_PROMPTS, Tower
+from rewards.networks.linear_head import linear_head
+from rewards.networks.pixels import CropToSquare
+from rewards.networks.strict_fill import filled
+from rewards.pinned_files import WeightFile, locate
 
 # Of the scores on the authors' training pairs: the reward is standardised by them.
 MEAN, STD = 0.16717362830052426, 1.0333394966054072

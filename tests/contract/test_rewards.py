@@ -14,9 +14,9 @@ from rewards.base import Reward, RewardError, RewardInfo, checked_score
 from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
 from rewards.probe import Probe, unlike_images
 from rewards.vlm_judge import VlmJudge
-from tests.unit.fake_judge import FakeJudge
-from tests.unit.tiny_blip import TinyBlip
-from tests.unit.tiny_clip import Tiny
+from tests.support.fake_judge import FakeJudge
+from tests.support.tiny_blip import TinyBlip
+from tests.support.tiny_clip import Tiny
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The method's noises and moves, recorded: a seed gives the same images in every version, until that is meant.
 
-On a denoiser and rewards of plain arithmetic (`tests.unit.fakes`), because the embedded model's last bits differ
+On a denoiser and rewards of plain arithmetic (`tests.support.fakes`), because the embedded model's last bits differ
 between processors and a trajectory carries them on. `python -m tests.golden.test_method`, from the project's root,
 records `method.json` anew.
 """
@@ -17,7 +17,7 @@ import torch
 from pipeline.guidance.noise import initial_noise, step_noise
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.shaping import Shaping
-from tests.unit.fakes import SHAPE, Run
+from tests.support.fakes import SHAPE, Run
 
 GOLDEN = Path(__file__).parent / "method.json"
 TOLERANCE = 1e-4

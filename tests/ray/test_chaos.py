@@ -17,8 +17,8 @@ SEED = 2
 LITTERING = """
 import json, os, subprocess, sys
 from pathlib import Path
-from benchmarks.processes import Family, new_mark
-from benchmarks.three_nodes import closed_to_others, stored_bytes, three_nodes
+from tests.support.processes import Family, new_mark
+from tests.support.three_nodes import closed_to_others, stored_bytes, three_nodes
 
 DRIVER = '''
 import subprocess

@@ -13,7 +13,7 @@ from tests.ray.runs import ROOT
 LOOK = """
 import json, os, subprocess
 import psutil, ray
-from actors.cluster import is_loopback, look_at
+from actors.cluster.connect import is_loopback, look_at
 
 me = psutil.Process()
 family = {me.pid} | {child.pid for child in me.children(recursive=True)}
@@ -30,7 +30,7 @@ ray.shutdown()
 """
 OURS = """
 from pathlib import Path
-from actors.cluster import prepare, start_or_join
+from actors.cluster.connect import prepare, start_or_join
 from configs.load import load_config
 
 prepare()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.processes import actors, new_mark, wait_for
 from pipeline.records import read_table
 from tests.ray.runs import ROOT, command, run, same_bits
+from tests.support.processes import actors, new_mark, wait_for
 
 SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab]"]
 CALL_SECONDS = 8

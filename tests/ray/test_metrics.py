@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 import ray
 
-from actors.metrics import METRICS, ExportingMonitor, RunMetrics
-from actors.overview import Overview
+from actors.telemetry.prometheus import METRICS, ExportingMonitor, RunMetrics
+from actors.telemetry.run_monitor import Overview
 
 
 class Sample(NamedTuple):

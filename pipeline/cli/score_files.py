@@ -1,0 +1,115 @@
+"""Scores of image files, and the contract of rewards, without a run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from actors.workers import default_device
+from configs.errors import RequestError
+from rewards import registry
+from rewards.base import Reward, RewardError, checked_score
+from rewards.pinned_files import locate
+
+
+def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None) -> Iterator[tuple[Path, list[float]]]:
+    """Each file with its scores, one a reward. Files are asked one at a time, so they may have any sizes.
+
+    Raises:
+        RequestError: a reward is unknown or cannot be loaded, a prompt is missing, or a file is no RGB picture.
+    """
+    rewards = [_created(name) for name in names]
+    reading = [reward.info.name for reward in rewards if reward.info.reads_prompt]
+    if reading and prompt is None:
+        raise _error("--prompt", None, f"{', '.join(reading)} reads the prompt", "a text", "give --prompt TEXT")
+    pictures = [(path, read_image(path)) for path in images]
+    with ExitStack() as stack:
+        for reward in rewards:
+            stack.callback(reward.close)
+            try:
+                reward.setup(default_device())
+            except RewardError as error:
+                raise _reward_error(reward.info.name, error) from error
+        for path, picture in pictures:
+            yield path, [_scored(reward, picture, prompt or "") for reward in rewards]
+
+
+def read_image(path: Path) -> Tensor:
+    """A file as uint8 (1, 3, h, w).
+
+    Raises:
+        RequestError: it cannot be read as a picture, or has an alpha channel.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.has_transparency_data:
+                mend = "lay it on a background first, as `convert -background white -flatten` does"
+                raise _error("IMAGE", str(path), "this picture has an alpha channel", "RGB or grey", mend)
+            pixels = np.asarray(picture.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise _error("IMAGE", str(path), f"cannot be read: {error}", "PNG or JPEG files", "check the path") from error
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+
+
+def broken_checks(name: str) -> list[str]:
+    """What a reward breaks of its contract, one line a check.
+
+    Raises:
+        RequestError: the reward is unknown or cannot be loaded.
+    """
+    # Here, because only a test of a reward needs it.
+    from rewards.contract import check_reward
+
+    _created(name)
+    try:
+        check_reward(lambda: registry.create(name), device=default_device())
+    except ExceptionGroup as group:
+        return [f"{error.__notes__[-1].removeprefix('check: ')}: {error}" for error in group.exceptions]
+    except RewardError as error:
+        raise _reward_error(name, error) from error
+    return []
+
+
+def fetched(name: str) -> Iterator[Path]:
+    """The weight files of a reward, each once it is on this machine and checked.
+
+    Raises:
+        RequestError: the reward is unknown, or a file can neither be found nor downloaded.
+    """
+    for file in _created(name).info.weights:
+        try:
+            yield locate(file)
+        except RewardError as error:
+            raise _reward_error(name, error) from error
+
+
+def _created(name: str) -> Reward:
+    try:
+        return registry.create(name)
+    except registry.UnknownRewardError as error:
+        mend = f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE"
+        raise _error("--rewards", name, "there is no reward of this name", ", ".join(registry.names()), mend) from error
+    except RewardError as error:
+        raise _reward_error(name, error) from error
+
+
+def _scored(reward: Reward, picture: Tensor, prompt: str) -> float:
+    try:
+        return checked_score(reward, picture, [prompt]).item()
+    except RewardError as error:
+        raise _reward_error(reward.info.name, error) from error
+
+
+def _reward_error(name: str, error: RewardError) -> RequestError:
+    problem, _, mend = str(error).rpartition("; ")
+    return _error(
+        "--rewards", name, problem or mend, "a reward that can be asked here", mend if problem else "see above"
+    )
+
+
+def _error(key: str, value: object, problem: str, allowed: str, mend: str) -> RequestError:
+    return RequestError(file="command line", key=key, value=value, problem=problem, allowed=allowed, mend=mend)

@@ -1,0 +1,98 @@
+"""The rows of a finished prompt, table by table. Their columns: `pipeline.storage.schemas`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from actors.protocol import Finished
+from configs.schema import UNGUIDED
+from pipeline.guidance.ledger import Ledger
+from pipeline.guidance.runner import Trajectory
+from pipeline.planning.task import Meter, PromptTask
+from pipeline.records import Row
+
+
+def sample_rows(task: PromptTask, seeds: Sequence[int], finished: Finished) -> list[Row]:
+    return [
+        {
+            "key": task.key,
+            "prompt_id": task.prompt.prompt_id,
+            "prompt": task.prompt.text,
+            "source": task.prompt.source,
+            "style": task.prompt.style,
+            "method": task.method,
+            "seed": seeds[index],
+            "weight_index": index,
+            "weights": None if task.method == "unguided" else list(weights),
+            "image": {"bytes": finished.images[index], "path": None},
+            "width": finished.width,
+            "height": finished.height,
+        }
+        for index, weights in enumerate(task.weights)
+    ]
+
+
+def score_rows(task: PromptTask, finished: Finished) -> list[Row]:
+    roles = [*((name, "guided") for name in task.guided), *((name, "held_out") for name in task.held_out)]
+    return [
+        {"key": task.key, "weight_index": index, "reward": reward, "role": role, "value": float(value)}
+        for index, values in enumerate(finished.scored.scores)
+        for (reward, role), value in zip(roles, values, strict=True)
+    ]
+
+
+def step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
+    """A row for each step, weight and guiding reward; without a reward where nothing is guided."""
+    rewards = (None,) if task.method in UNGUIDED else task.guided
+    return [
+        {
+            "key": task.key,
+            "step": record.step,
+            "timestep": record.timestep,
+            "phase": record.phase,
+            "sigma": record.sigma,
+            "weight_index": index,
+            "reward": reward,
+            "gradient_norm": record.guided and _number(record.guided.norm_R[index]),
+            "reward_mean": record.guided and _number(record.guided.reward_mean_RM[index, m]),
+            "reward_std": record.guided and _number(record.guided.reward_std_RM[index, m]),
+            **_overlap(record.overlap_LM3, index, m),
+        }
+        for record in trajectory.steps
+        for index in range(len(task.weights))
+        for m, reward in enumerate(rewards)
+    ]
+
+
+def _overlap(overlap_LM3: Tensor | None, index: int, m: int) -> Row:
+    names = ("overlap_q25", "overlap_q50", "overlap_q75")
+    if overlap_LM3 is None:
+        return dict.fromkeys(names)
+    return dict(zip(names, overlap_LM3[index, m].tolist(), strict=True))
+
+
+def _number(value: Tensor) -> float | None:
+    """Null, not NaN, where there was nothing to measure."""
+    return None if value.isnan() else value.item()
+
+
+def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> dict[str, Any]:
+    busy = sum(meter.seconds.values())
+    return {
+        "key": task.key,
+        "prompt_id": task.prompt.prompt_id,
+        "prompt": task.prompt.text,
+        "method": task.method,
+        "seed": task.seed,
+        "queries": ledger.total_queries,
+        "queries_by_reward": [(name, ledger.queries[m]) for m, name in enumerate(task.guided)],
+        "decodes": ledger.decodes,
+        "denoises": ledger.denoises,
+        "seconds_total": seconds,
+        **{f"seconds_{part}": value for part, value in meter.seconds.items()},
+        # Several workers may be busy for one prompt at once, so this is a lower bound of the waiting.
+        "seconds_wait": max(seconds - busy, 0.0),
+        "peak_memory_bytes": meter.peak_memory,
+        "attempts": 1 + task.lives + meter.retries,
+    }

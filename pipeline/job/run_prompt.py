@@ -1,0 +1,141 @@
+"""The coroutine that does the task of one prompt on any workers."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from actors.protocol import ChunkTooLarge, Encoded, WorkError, Workers, WorkersLost
+from pipeline.guidance.best_of import run_best_of
+from pipeline.guidance.ledger import Ledger
+from pipeline.guidance.ports import ReverseStep
+from pipeline.guidance.runner import run_guided, run_unguided, unguided_seeds
+from pipeline.guidance.simplex import as_weights
+from pipeline.job.rows import cost_row, sample_rows, score_rows, step_rows
+from pipeline.planning.task import Meter, PromptFailure, PromptResult, PromptTask
+from pipeline.redaction import redacted
+
+# Called with what has just been done: denoising steps, and candidates decoded and scored.
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BoundPorts:
+    """The method's two ports (`Denoiser`, `Query`), bound to one prompt on some workers."""
+
+    workers: Workers
+    encoded: Encoded
+    task: PromptTask
+    meter: Meter
+    on_progress: OnProgress
+    under_way: set[asyncio.Task[Tensor]] = field(default_factory=set)
+
+    @property
+    def timesteps(self) -> Sequence[int]:
+        return self.encoded.timesteps
+
+    async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
+        answer = await self.workers.reverse_step(self.encoded, x_LCHW.numpy(), step)
+        self.meter.seconds["denoise"] += answer.seconds
+        self.meter.retries += answer.retries
+        return ReverseStep(torch.from_numpy(answer.mean.copy()), answer.sigma)
+
+    async def __call__(self, x_NCHW: Tensor, step: int, rewards: Sequence[int]) -> Tensor:
+        """Cut the candidates by position into chunks, and ask for all of them at once."""
+        names = [self.task.guided[reward] for reward in rewards]
+        chunks = [asyncio.create_task(self._chunk(x_nCHW, step, names)) for x_nCHW in x_NCHW.split(self.task.chunk)]
+        for chunk in chunks:
+            self.under_way.add(chunk)
+            chunk.add_done_callback(self.under_way.discard)
+        return torch.cat(await asyncio.gather(*chunks))
+
+    def give_up(self) -> None:
+        """Drop what is still under way: the first error loses the prompt, and the rest of it is not wanted."""
+        for chunk in self.under_way:
+            chunk.cancel()
+
+    async def score_finals(self, x_BCHW: Tensor) -> Tensor:
+        """Every guiding reward of one chunk of final latents: float64 (B, M)."""
+        task = self.task
+        scored = await self.workers.score_finals(x_BCHW.numpy(), task.guided, task.prompt.text, task.chunk)
+        self.meter.add(scored)
+        self.on_progress(0, len(x_BCHW))
+        return torch.from_numpy(scored.scores.copy())
+
+    async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
+        scored = await self.workers.score_candidates(
+            self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text, self.task.chunk
+        )
+        self.meter.add(scored)
+        self.on_progress(0, len(x_nCHW))
+        return torch.from_numpy(scored.scores.copy())
+
+
+async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult | PromptFailure:
+    """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other.
+
+    Raises:
+        WorkersLost, ChunkTooLarge: which are no prompt's failure.
+    """
+    try:
+        return await run_prompt(task, workers, on_progress)
+    except (WorkersLost, ChunkTooLarge):
+        raise
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, WorkError) and error.__cause__ else error
+        row = {
+            "key": task.key,
+            "prompt_id": task.prompt.prompt_id,
+            "prompt": task.prompt.text,
+            "error_class": type(cause).__name__,
+            # What other people's code says may hold a header or an address with a password.
+            "message": redacted(str(error)),
+            "traceback": redacted("".join(traceback.format_exception(error))),
+            "attempts": error.attempts if isinstance(error, WorkError) else 1,
+        }
+        return PromptFailure(task.key, row)
+
+
+async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult:
+    """Run one prompt of one method: encode, guide for T steps, decode, score, and write down the rows.
+
+    Raises:
+        Exception: whatever a worker still raises after its retries; the prompt then leaves no rows.
+    """
+    start, meter, ledger = time.perf_counter(), Meter(), Ledger()
+    encoded = await workers.encode(task.prompt.text, task.sampling)
+    meter.retries += encoded.retries
+    ports = BoundPorts(workers, encoded, task, meter, on_progress)
+    seeds: tuple[int, ...] = (task.seed,) * len(task.weights)
+    weights, shape = as_weights(task.weights), encoded.latent_shape
+
+    def on_step(step: int) -> None:
+        on_progress(1, 0)
+
+    try:
+        if task.method == "unguided":
+            seeds = unguided_seeds(task.seed, len(task.weights))
+            trajectory = await run_unguided(seeds, shape, ports, ledger, on_step)
+        elif task.method == "best_of":
+            trajectory, seeds = await run_best_of(
+                weights, task.samples, task.chunk, shape, task.seed, ports, ports.score_finals, ledger, on_step
+            )
+        else:
+            trajectory = await run_guided(weights, shape, task.seed, task.guidance, ports, ports, ledger, on_step)
+    finally:
+        ports.give_up()
+    ledger.decodes += len(trajectory.x_LCHW)
+    rewards = (*task.guided, *task.held_out)
+    finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text, task.chunk)
+    meter.add(finished.scored)
+    tables = {
+        "samples": sample_rows(task, seeds, finished),
+        "scores": score_rows(task, finished),
+        "steps": step_rows(task, trajectory),
+        "costs": [cost_row(task, ledger, meter, time.perf_counter() - start)],
+    }
+    return PromptResult(task.key, tables, dict(meter.seconds_by_reward), encoded.warnings)

@@ -1,0 +1,75 @@
+"""ImageReward's file under the names of transformers' BLIP: renamed, none computed.
+
+It holds BLIP (Li et al. 2022) under its authors' names, and the linear head.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from rewards.base import RewardError
+from rewards.networks.strict_fill import without_counters
+
+State = dict[str, Tensor]
+
+_VISUAL = {
+    "cls_token": "embeddings.class_embedding",
+    "pos_embed": "embeddings.position_embedding",
+    "patch_embed.proj.weight": "embeddings.patch_embedding.weight",
+    "patch_embed.proj.bias": "embeddings.patch_embedding.bias",
+    "norm.weight": "post_layernorm.weight",
+    "norm.bias": "post_layernorm.bias",
+}
+_BLOCK = {
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "attn.qkv": "self_attn.qkv",
+    "attn.proj": "self_attn.projection",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+# Trained with BLIP, asked by nobody: they map both towers to one space.
+_UNUSED = frozenset(
+    {"blip.vision_proj.weight", "blip.vision_proj.bias", "blip.text_proj.weight", "blip.text_proj.bias"}
+)
+_COUNTER = "embeddings.position_ids"
+
+
+class ImageRewardStates(NamedTuple):
+    """The three parts, each a whole state_dict."""
+
+    vision: State
+    text: State
+    head: State
+
+
+def split_image_reward(state: State, source: object) -> ImageRewardStates:
+    """The parts of ImageReward's file, for `BlipVisionModel`, `BlipTextModel` and `linear_head`.
+
+    Raises:
+        RewardError: a key is of none of them; names all such. What is missing shows when the parts are filled.
+    """
+    parts = ImageRewardStates({}, {}, {})
+    strangers = []
+    for key, value in state.items():
+        if key.startswith("blip.visual_encoder.") and (name := _vision(key.removeprefix("blip.visual_encoder."))):
+            parts.vision[name] = value
+        elif key.startswith("blip.text_encoder."):
+            parts.text[key.removeprefix("blip.text_encoder.")] = value
+        elif key.startswith("mlp."):
+            parts.head[key.removeprefix("mlp.")] = value
+        elif key not in _UNUSED:
+            strangers.append(key)
+    if strangers:
+        raise RewardError(f"{source} holds {', '.join(sorted(strangers))}, no tensors of ImageReward; check the file")
+    return parts._replace(text=without_counters(parts.text, (_COUNTER,), source))
+
+
+def _vision(key: str) -> str:
+    """The name in `BlipVisionModel`; empty where the key is unknown."""
+    if key in _VISUAL:
+        return _VISUAL[key]
+    layer, _, rest = key.removeprefix("blocks.").partition(".")
+    module, _, kind = rest.rpartition(".")
+    known = key.startswith("blocks.") and layer.isdecimal() and module in _BLOCK and kind in ("weight", "bias")
+    return f"encoder.layers.{layer}.{_BLOCK[module]}.{kind}" if known else ""

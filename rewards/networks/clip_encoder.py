@@ -1,0 +1,168 @@
+"""CLIP's two towers (Radford et al. 2021) with transformers' own modules, read from pinned files.
+
+Shapes and weights are apart: the shape is a literal table, and each key of the file must fit it, none left over.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from rewards.base import RewardError
+from rewards.networks.open_clip_layout import from_open_clip
+from rewards.networks.pixels import CropToSquare, PadToSquare
+from rewards.networks.strict_fill import filled, without_counters
+from rewards.pinned_files import WeightFile, locate
+
+# Prompts whose text features are kept: an actor sees few at once.
+KEPT_PROMPTS = 256
+State = dict[str, Tensor]
+_COUNTERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A transformer: width, width of its perceptrons, layers, attention heads."""
+
+    width: int
+    mlp: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """Both towers, the length of the common features, and how pixels and tokens enter."""
+
+    text: Tower
+    image: Tower
+    features: int
+    activation: str
+    pixels: int = 224
+    patch: int = 14
+    vocabulary: int = 49408
+    context: int = 77
+
+
+VIT_L_14 = ClipShape(Tower(768, 3072, 12, 12), Tower(1024, 4096, 24, 16), 768, "quick_gelu")
+VIT_H_14 = ClipShape(Tower(1024, 4096, 24, 16), Tower(1280, 5120, 32, 16), 1024, "gelu")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model is and how it is read.
+
+    Attributes:
+        weights: a .safetensors file, or one that `torch.load(weights_only=True)` reads.
+        vocabulary, merges: of the byte-pair encoding. All CLIP models here share OpenAI's.
+        read: tensors of the weight file under transformers' names.
+        preprocess: uint8 images to what the image tower takes.
+    """
+
+    shape: ClipShape
+    weights: WeightFile
+    vocabulary: WeightFile
+    merges: WeightFile
+    read: Callable[[Path], State]
+    preprocess: CropToSquare | PadToSquare
+
+
+class ClipEncoder:
+    """Image and text features of length 1, on one device, in float32.
+
+    Args:
+        reads_prompts: False drops the text tower.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str, *, reads_prompts: bool = True) -> None:
+        self._shape, self._preprocess, self.device = checkpoint.shape, checkpoint.preprocess, device
+        model = _model(checkpoint.shape, checkpoint.read(locate(checkpoint.weights)), checkpoint.weights)
+        if reads_prompts:
+            self._tokenizer = _tokenizer(checkpoint)
+        else:
+            del model.text_model, model.text_projection
+        self._model = model.to(device)
+        # A bound method's cache would keep the encoder alive; this one goes with it.
+        self.text = lru_cache(KEPT_PROMPTS)(self._text)
+
+    @torch.inference_mode()
+    def images(self, images: Tensor) -> Tensor:
+        """e(image): uint8 (n, 3, h, w) -> float32 (n, features)."""
+        pixels = self._preprocess(images.to(self.device))
+        # The patches are a convolution, which a GPU would otherwise do in TF32, at three digits.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            pooled = self._model.vision_model(pixel_values=pixels).pooler_output
+        return F.normalize(self._model.visual_projection(pooled), dim=1)
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """e(prompt), each computed once while it is remembered: float32 (n, features)."""
+        return torch.stack([self.text(prompt) for prompt in prompts])
+
+    @torch.inference_mode()
+    def _text(self, prompt: str) -> Tensor:
+        # One text at a time and always padded to the whole context: the same bits whatever else is asked.
+        tokens = self._tokenizer(
+            [prompt], padding="max_length", truncation=True, max_length=self._shape.context, return_tensors="pt"
+        )
+        pooled = self._model.text_model(input_ids=tokens.input_ids.to(self.device)).pooler_output
+        return F.normalize(self._model.text_projection(pooled), dim=1)[0]
+
+
+def read_transformers(path: Path) -> State:
+    """A file of `CLIPModel.save_pretrained`, in safetensors; those from before 2023 hold counters of the positions."""
+    return without_counters(load_file(path), _COUNTERS, path)
+
+
+def read_open_clip(path: Path) -> State:
+    """A training checkpoint of open_clip: {"state_dict": ...}, in torch's format."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    return from_open_clip(saved["state_dict"])
+
+
+def _model(shape: ClipShape, state: State, file: WeightFile) -> Any:
+    from transformers import CLIPModel
+
+    return filled(lambda: CLIPModel(_config(shape)), state, file)
+
+
+def _config(shape: ClipShape) -> Any:
+    from transformers import CLIPConfig
+
+    common = {"hidden_act": shape.activation, "projection_dim": shape.features}
+    # The last two tokens of the vocabulary begin and end a text.
+    text = {
+        **_tower(shape.text), **common, "vocab_size": shape.vocabulary, "max_position_embeddings": shape.context,
+        "bos_token_id": shape.vocabulary - 2, "eos_token_id": shape.vocabulary - 1,
+        "pad_token_id": shape.vocabulary - 1,
+    }  # fmt: skip
+    image = {**_tower(shape.image), **common, "image_size": shape.pixels, "patch_size": shape.patch}
+    return CLIPConfig(text_config=text, vision_config=image, projection_dim=shape.features)
+
+
+def _tower(tower: Tower) -> dict[str, int]:
+    return {
+        "hidden_size": tower.width,
+        "intermediate_size": tower.mlp,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.heads,
+    }
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Any:
+    from transformers import CLIPTokenizer
+
+    vocabulary = json.loads(locate(checkpoint.vocabulary).read_text(encoding="utf-8"))
+    if len(vocabulary) != checkpoint.shape.vocabulary:
+        raise RewardError(
+            f"{checkpoint.vocabulary} has {len(vocabulary)} tokens; the model has {checkpoint.shape.vocabulary}"
+        )
+    lines = locate(checkpoint.merges).read_text(encoding="utf-8").splitlines()
+    merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=checkpoint.shape.context)

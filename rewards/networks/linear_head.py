@@ -1,0 +1,29 @@
+"""The five linear layers that LAION's aesthetic predictor and ImageReward end in."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from rewards.networks.strict_fill import filled
+
+WIDTHS = (768, 1024, 128, 64, 16, 1)
+# The originals have dropout between their layers, so their numbers skip some.
+LAYERS = (0, 2, 4, 6, 7)
+
+
+def linear_head(state: Mapping[str, Tensor], source: object) -> nn.Sequential:
+    """W5(W4(W3(W2(W1 x + b1) + b2) + b3) + b4) + b5, no activation between: (n, 768) -> (n, 1).
+
+    Args:
+        state: "layers.<number>.weight" and "layers.<number>.bias" of the five.
+
+    Raises:
+        RewardError: names what is missing, left over or of another shape.
+    """
+    places = {f"layers.{theirs}": str(ours) for ours, theirs in enumerate(LAYERS)}
+    renamed = {}
+    for key, value in state.items():
+        layer, _, kind = key.rpartition(".")
+        renamed[f"{places.get(layer, layer)}.{kind}"] = value
+    return filled(lambda: nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(WIDTHS))), renamed, source)

@@ -1,0 +1,56 @@
+"""Where a run may be: paths, URIs, and URIs that are refused."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from configs.load import load_config
+from configs.location import RemotePath, place_of
+from srsoup import app
+from tests.unit.planning.test_wrong_input import DEMO
+
+OPTIONS = "endpoint_override=127.0.0.1:9000&scheme=http"
+
+
+def test_paths_and_uris() -> None:
+    assert place_of("runs/a") == Path("runs/a") and place_of("s3:odd") == Path("s3:odd")
+    assert place_of("file:///tmp/a%20b") == Path("/tmp/a b")
+    run = place_of(f"s3://bucket/runs/a%20b/?{OPTIONS}")
+    assert run == RemotePath(f"s3://bucket/runs/a%20b?{OPTIONS}") and run.name == "a b"
+    part = run / "costs" / "key.parquet"
+    assert (part.name, part.stem) == ("key.parquet", "key")
+    assert str(part) == f"s3://bucket/runs/a%20b/costs/key.parquet?{OPTIONS}"
+    assert place_of(str(run / "point")) == RemotePath(f"s3://bucket/runs/a%20b/point?{OPTIONS}")
+    assert place_of("gs://bucket").name == "bucket"
+
+
+def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: Path) -> None:
+    from configs.sweep import load_sweep
+
+    assert load_config(Path(DEMO), [f"output={tmp_path.as_uri()}"]).output_folder == tmp_path
+    points = load_sweep(Path(DEMO), [f"output=s3://bucket/sweep?{OPTIONS}"], ["soup.steps=0,2"])
+    assert [str(point.output_folder) for point in points] == [
+        f"s3://bucket/sweep/soup-steps-{k}?{OPTIONS}" for k in (0, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("foo://bucket/a", "no file system has the scheme foo://"),
+        ("s3:///runs/a", "write s3://BUCKET/FOLDER"),
+        ("file://elsewhere/a", "three slashes"),
+        ("hdfs:///", "names no folder"),
+        ("s3://bucket/a#b", "write it as %23"),
+        ("s3://AKIA1234:h4nds0ff@bucket/a", "AWS_ACCESS_KEY_ID"),
+        ("s3://bucket/a?access_key=AKIA1234&secret_key=h4nds0ff&region=x", "access_key, secret_key may not be"),
+        ("abfs://box:h4nds0ff@account.dfs.core.windows.net/a", "in the environment"),
+        ("fsspec+nothing:///a", "nothing"),
+    ],
+)
+def test_a_wrong_uri_is_refused_everywhere_and_no_secret_is_shown(uri: str, says: str) -> None:
+    for arguments in (["run", DEMO, f"output='{uri}'"], ["status", uri], ["report", uri], ["compact", uri]):
+        told = CliRunner().invoke(app, arguments)
+        assert told.exit_code == 2 and says in told.output and "h4nds0ff" not in told.output
+        assert told.output.count("key:     output\n") == (arguments[0] == "run")

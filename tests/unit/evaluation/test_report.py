@@ -1,0 +1,189 @@
+"""The report's page and tables, on synthetic runs."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from PIL import Image
+
+from evaluation.costs import cost_table
+from evaluation.errors import ReportError
+from evaluation.extremes import ends
+from evaluation.figures import draw, palette
+from evaluation.hypervolume import derived_point, hypervolume_table, reference_point
+from evaluation.page import number, spread
+from evaluation.pictures import LARGEST, picture
+from evaluation.report import write_report
+from evaluation.run_data import load_runs
+
+Write = Callable[..., Path]
+
+
+def outside_links(page: str) -> list[str]:
+    """Every src, href and url() that is neither data nor an anchor of the page."""
+    found = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)|url\(([^)]*)\)""", page)
+    return [a or b for a, b in found if not (a or b).strip("'\"").startswith(("data:", "#"))]
+
+
+def out_files(index: Path) -> list[Path]:
+    return list(index.parent.iterdir())
+
+
+def test_page_stands_alone_and_escapes_prompts(synthetic_run: Write) -> None:
+    run = synthetic_run()
+    index = write_report([run], run / "report")
+    page = index.read_text(encoding="utf-8")
+    assert index == run / "report" / "index.html"
+    assert outside_links(page) == []
+    assert "<script" not in page and "@import" not in page
+    assert "&lt;script&gt;alert(1)" in page and "🦊" in page
+    assert page.count('src="data:image/png;base64,') == 3 * 2 * 6
+    assert {"front_mean.png", "front_mean.svg"} <= {file.name for file in out_files(index)}
+    assert "2,720" in page and "1,766" in page
+    assert "32 % fewer queries" in page and "ICLR 2026" in page
+    assert {"held_out_mini_clip.png", "held_out_mini_clip.svg", "ends.csv"} <= {file.name for file in out_files(index)}
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'\bid="([^"]+)"', page))
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_tables_equal_the_frames(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=["a fox", "a cat"])
+    out = write_report([run], run / "report").parent
+    comparison = load_runs([run])
+    front = pd.read_csv(out / "front.csv")
+    assert len(front) == len(comparison.points) == 24
+    pd.testing.assert_series_equal(front["colorfulness"], comparison.points["colorfulness"])
+    volumes = hypervolume_table(comparison, reference_point(comparison))
+    written = pd.read_csv(out / "hypervolume.csv")
+    pd.testing.assert_frame_equal(written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False)
+    costs = pd.read_csv(out / "costs.csv")
+    pd.testing.assert_frame_equal(costs, cost_table(comparison).rows, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "ends.csv"), ends(comparison), check_dtype=False)
+
+
+@pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_any_number_of_rewards(synthetic_run: Write, guided: list[str]) -> None:
+    run = synthetic_run(guided=guided, prompts=["x"], weights=3)
+    out = write_report([run], run / "report").parent
+    assert len(list(out.glob("front_mean*.svg"))) == {1: 1, 2: 1, 3: 3}[len(guided)]
+    assert (pd.read_csv(out / "hypervolume.csv")["hypervolume"] > 0).all()
+    # Three rewards: the figures number the weights, and the page says which number is which weight.
+    assert ("2: (0.5, 0.25, 0.25)" in (out / "index.html").read_text(encoding="utf-8")) == (len(guided) == 3)
+
+
+def test_a_rewards_name_neither_leaves_the_folder_nor_hides_anothers_figure(synthetic_run: Write) -> None:
+    held_out = ["hpsv2", "hpsv2.1", "../../escaped", '"><script>']
+    run = synthetic_run(prompts=["x"], weights=2, held_out=held_out)
+    before = set(run.parent.rglob("*"))
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    made = {path for path in set(run.parent.rglob("*")) - before if path.is_file()}
+    assert made and all(path.parent == run / "report" for path in made)
+    assert {"held_out_hpsv2.png", "held_out_hpsv2-1.png", "held_out_-escaped.png"} <= {path.name for path in made}
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(("guided", "lines"), [(["a", "b"], {"-", "--"}), (["a", "b", "c"], {"None"})])
+def test_only_two_rewards_have_a_front_line(synthetic_run: Write, guided: list[str], lines: set[str]) -> None:
+    points = load_runs([synthetic_run(guided=guided, prompts=["x"], weights=4)]).points
+    colours = palette(["srsoup", "unguided"], ["unguided"])
+    figure = draw(points, ("a", "b"), colours, ["unguided"], {"a": "a", "b": "b"}, small=True)
+    assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == lines
+    plt.close(figure)
+
+
+def test_failures_are_listed_escaped(synthetic_run: Write) -> None:
+    run = synthetic_run(failures=2)
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "2 prompts failed" in page and "&lt;b&gt;broken" in page and "<b>broken" not in page
+
+
+def test_two_runs_have_a_label_for_each_method(synthetic_run: Write) -> None:
+    runs = [synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x", "y"], weights=3)]
+    page = write_report(runs, runs[0] / "report").read_text(encoding="utf-8")
+    assert all(label in page for label in ("one · srsoup", "two · unguided"))
+    assert load_runs(runs).base_label("two · srsoup") == "two · unguided"
+
+
+def test_many_prompts_stay_usable(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=[f"p {i}" for i in range(26)], weights=2, methods=["srsoup"])
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "first 24 of 26 prompts" in page
+    assert page.count('src="data:image/png;base64,') == 24 * 2
+
+
+def test_stated_reference_point_is_used(synthetic_run: Write) -> None:
+    reference = {"colorfulness": -5.0, "compressibility": -9.0}
+    found = reference_point(load_runs([synthetic_run(reference=reference, prompts=["x"])]))
+    assert found.values == reference and "stated" in found.origin
+
+
+def test_another_reference_point_is_named_and_not_used(synthetic_run: Write) -> None:
+    first, second = {"colorfulness": -5.0, "compressibility": -9.0}, {"colorfulness": -6.0, "compressibility": -9.0}
+    runs = [synthetic_run(n, reference=r, prompts=["x"]) for n, r in {"one": first, "two": second}.items()]
+    found = reference_point(load_runs(runs))
+    assert found.values == first and "two states another" in found.origin
+
+
+def test_a_stated_reference_point_stands_beside_one_below_every_image(synthetic_run: Write) -> None:
+    # So high that no image counts: the page says so, and the other ratio is still there.
+    run = synthetic_run(reference={"colorfulness": 50.0, "compressibility": 50.0}, prompts=["x", "y"])
+    out = write_report([run], run / "report").parent
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "12 of 12 images not above the reference point" in page and "2 of 2 prompts without any volume" in page
+    assert "unguided from a point below every image" in page
+    comparison = load_runs([run])
+    volumes = hypervolume_table(comparison, derived_point(comparison))
+    written = pd.read_csv(out / "hypervolume_below_all.csv")
+    pd.testing.assert_series_equal(written["hypervolume"], volumes.by_prompt["hypervolume"])
+    assert (written["outside"] == 0).all()
+
+
+def test_derived_reference_point_is_below_every_sample(synthetic_run: Write) -> None:
+    comparison = load_runs([synthetic_run()])
+    found = reference_point(comparison)
+    assert "derived" in found.origin
+    assert all(found.values[reward] < comparison.points[reward].min() for reward in comparison.guided)
+    assert hypervolume_table(comparison, found).by_label["outside"].sum() == 0
+
+
+def test_units_label_axes_and_columns_where_the_run_states_them(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=["x"])
+    with (run / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write("units: {compressibility: -kB}\n")
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    assert "compressibility (-kB), higher is better" in page and "guided, -kB" in page
+
+
+def test_numbers_for_readers() -> None:
+    assert [number(v) for v in (2720.0, -2.0, 0.12346, None, float("nan"))] == ["2,720", "−2", "0.1235", "–", "–"]
+    assert spread(-2.2044, 0.231) == "−2.20 ± 0.23"
+    assert spread(57.95, 22.4) == "58 ± 22"
+    assert spread(1.0, 0.0) == "1 ± 0"
+
+
+def test_large_images_are_shrunk_and_small_ones_kept() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 512), "red").save(buffer, format="PNG")
+    large = picture(buffer.getvalue())
+    shown = Image.open(io.BytesIO(base64.b64decode(large.uri.split(",")[1])))
+    assert large.shrunk and not large.crisp and max(shown.size) == LARGEST
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, format="PNG")
+    small = picture(buffer.getvalue())
+    assert small.crisp and base64.b64decode(small.uri.split(",")[1]) == buffer.getvalue()
+
+
+def test_wrong_requests_name_folder_and_mend(synthetic_run: Write, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"nothing.*no run.*srsoup run"):
+        write_report([tmp_path / "nothing"], tmp_path / "out")
+    with pytest.raises(ReportError, match=r"demo: no finished prompt \S.*\(1 failed\)"):
+        write_report([synthetic_run(prompts=[], failures=1)], tmp_path / "out")
+    one, two = synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x"], guided=["a", "b"])
+    with pytest.raises(ReportError, match=r"two: guided by a, b.*one by one"):
+        write_report([one, two], tmp_path / "out")

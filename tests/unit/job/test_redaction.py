@@ -1,0 +1,115 @@
+"""Secrets planted in errors are nowhere in what a run writes and prints; what is no secret stays."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.job.run_log import LOG, run_log
+from pipeline.records import read_table
+from pipeline.redaction import redacted
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("GET https://ann:pa55w@rd.example/x?a=1", "GET https://***@rd.example/x?a=1"),
+        ("s3://AKIAIOSFODNN7EXAMPLE:wJalr%2FXUt@bucket/a", "s3://***@bucket/a"),
+        ("{'Authorization': 'Bearer abc.def-123'}", "{'Authorization': 'Bearer ***'}"),
+        ("authorization: Basic YW5uOnBh", "authorization: Basic ***"),
+        ('sent {\\"x-api-key\\": \\"0123456789\\"}', 'sent {\\"x-api-key\\": \\"***\\"}'),
+        ("401 for Bearer abcdefgh12345678", "401 for Bearer ***"),
+        ("?X-Amz-Credential=A%2Fus&X-Amz-Signature=77ff&b=2", "?X-Amz-Credential=***&X-Amz-Signature=***&b=2"),
+        ("AWS_SECRET_ACCESS_KEY=abc/def+g is set", "AWS_SECRET_ACCESS_KEY=*** is set"),
+        ("connect(password='a b', user='ann')", "connect(password='*** b', user='ann')"),
+        ("no access for hf_abcdefghijklmnopqrstuv", "no access for ***"),
+        ("Incorrect API key provided: sk-proj-abcdefghijkl123", "Incorrect API key provided: ***"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nafter", "***\nafter"),
+    ],
+)
+def test_what_has_the_shape_of_a_secret_is_hidden(said: str, left: str) -> None:
+    assert redacted(said, {}) == left
+    assert redacted(left, {}) == left, "a second time changes nothing"
+
+
+def test_the_values_of_secret_variables_are_hidden_wherever_they_stand() -> None:
+    environment = {
+        "HF_TOKEN": "plain-value-1", "OPENAI_API_KEY": "plain value/2", "AWS_SECRET_ACCESS_KEY": "plain-value-1-longer",
+        "PGPASSWORD": "open-sesame", "RAY_AUTH_TOKEN_PATH": "/home/ann/token", "TOKENIZERS_PARALLELISM": "falsehood",
+        "USE_KEY": "yes", "HOME": "/home/ann",
+    }  # fmt: skip
+    said = (
+        "plain-value-1 plain-value-1-longer 'plain value/2' plain%20value%2F2 open-sesame /home/ann/token falsehood yes"
+    )
+    assert redacted(said, environment) == "*** *** '***' *** *** /home/ann/token falsehood yes"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "error: there is no such key\n  file:    configs/demo.yaml\n  key:     stepz\n  value:   3",
+        "KeyError: 'prompt'",
+        "max_tokens: 77 is below 1; http://127.0.0.1:8000/v1: status 401; check url, and the key in OPENAI_API_KEY",
+        "a token of 77, a basic instruction, the secret garden, tokens=5",
+        "user@host:/path",
+        "snapshot at 451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    ],
+)
+def test_what_is_no_secret_stays(said: str) -> None:
+    assert redacted(said, {}) == said
+
+
+def test_the_log_of_a_run_holds_no_secret(tmp_path: Path) -> None:
+    with run_log([tmp_path], print):
+        logging.getLogger("actors").warning("a call failed: 401 for https://ann:planted@hub.example")
+    said = (tmp_path / LOG).read_text(encoding="utf-8")
+    assert "https://***@hub.example" in said and "planted" not in said
+
+
+PLUGIN = """
+import os
+
+
+def faulty(images, prompts):
+    if prompts[0] == "snail":
+        try:
+            raise OSError(f"401 for https://ann:planted-in-url@hub.example with {os.environ['MY_SERVICE_TOKEN']}")
+        except OSError as error:
+            raise RuntimeError("sent {'Authorization': 'Bearer planted-in-header'}") from error
+    return images.double().mean((1, 2, 3))
+
+
+REWARDS = {"faulty": faulty}
+"""
+
+
+def run(output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline", "run", str(ROOT / "configs" / "demo.yaml"), "steps=2", "queries=2",
+               "soup.steps=1", "method=srsoup", "--local", f"output={output}", *arguments]  # fmt: skip
+    environment = {**os.environ, "MY_SERVICE_TOKEN": "planted-in-the-environment"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
+
+
+@pytest.mark.slow
+def test_secrets_in_the_errors_of_a_reward_are_in_no_file_and_in_no_output(tmp_path: Path) -> None:
+    plugin, output = tmp_path / "mine.py", tmp_path / "run"
+    plugin.write_text(PLUGIN)
+    done = run(output, "prompts.list=[snail, crab]", "rewards.guided=[faulty, compressibility]",
+               "report.reference_point=null", "--plugin", str(plugin))  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    (failure,) = read_table(output, "failures").to_pylist()
+    assert failure["message"].startswith("sent {'Authorization': 'Bearer ***'}")
+    assert "https://***@hub.example with ***" in failure["traceback"] and "RuntimeError" in failure["traceback"]
+    assert "planted" not in done.stdout + done.stderr + "".join(map(str, failure.values()))
+    assert all(b"planted" not in path.read_bytes() for path in output.rglob("*") if path.is_file())
+
+
+def test_a_secret_in_a_wrong_value_is_not_printed_back(tmp_path: Path) -> None:
+    judge = "rewards.judge={url: 'https://ann:planted@host/v1', model: m}"
+    done = run(tmp_path / "run", "rewards.held_out=[vlm_judge]", judge)
+    assert done.returncode == 2 and "https://***@host/v1" in done.stderr and "planted" not in done.stderr

@@ -1,0 +1,210 @@
+"""What `srsoup check` says of downloads, memory and time: measured somewhere, or said to be not known."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from configs.load import load_config
+from configs.schema import RunConfig
+from pipeline.cli.plan_table import needs
+from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
+from pipeline.planning.gpu_estimate import PAPERS_MODEL, SECONDS_PER_CANDIDATE, gpu_hours, gpu_memory
+from pipeline.planning.hub_sizes import MODELS
+from pipeline.planning.plan import Plan, make_plan
+from rewards import registry
+from rewards.pinned_files import LOCAL_FOLDER, WeightFile, locate
+
+FOLDER = Path(__file__).parents[3] / "configs" / "experiments"
+ALL = sorted(FOLDER.glob("*.yaml"))
+FULL = [path for path in ALL if not path.stem.endswith("_mini")]
+SD15, FORTY = "animals_aesthetic_compressibility", "0123456789abcdef0123456789abcdef01234567"
+# Kilobytes of tokens, whose size no record that was found says.
+SMALL = {"vocab.json", "merges.txt", "vocab.txt"}
+ONE_PROMPT = "prompts.list=[snail]"
+
+
+@pytest.fixture(autouse=True)
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights anywhere."""
+    monkeypatch.delenv(LOCAL_FOLDER, raising=False)
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+
+
+def config_of(name: str, *overrides: str) -> RunConfig:
+    path = FOLDER / f"{name}.yaml"
+    return load_config(path, [ONE_PROMPT, *overrides], swept="sweep:" in path.read_text())
+
+
+def plan_of(tmp_path: Path, *overrides: str, name: str = SD15) -> Plan:
+    return make_plan(config_of(name, f"output={tmp_path / 'run'}", *overrides), str)
+
+
+def test_check_prints_every_experiment_and_loads_no_model(tmp_path: Path) -> None:
+    """One process for all of them, offline, so that what any of them imports is seen at the end."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from srsoup import app\n"
+        "for path in sys.argv[1:]:\n"
+        f"    done = CliRunner().invoke(app, ['check', path, {ONE_PROMPT!r}])\n"
+        "    assert done.exit_code == 0, (path, done.output)\n"
+        "    print('FILE', path); print(done.output)\n"
+        "loaded = {'diffusers', 'transformers', 'ray'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    environment = os.environ | {
+        "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "COLUMNS": "160",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }  # fmt: skip
+    environment.pop(LOCAL_FOLDER, None)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, ALL)],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split("FILE ")[1:]
+    assert len(printed) == len(ALL) and not (tmp_path / "hf" / "hub").exists()
+    for path, text in zip(ALL, printed, strict=True):
+        own = ["GPU ", "none is needed", "seconds expected"] if path not in FULL else ["GPU memory", "GPU hours", "GB"]
+        for word in ["model download", "reward downloads", "queries", "decodes", *own]:
+            assert word in text, (path, word)
+
+
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
+def test_of_every_experiment_the_sizes_of_model_and_rewards_are_known(path: Path) -> None:
+    """A pin that moves without its size is seen here."""
+    config = config_of(path.stem)
+    (model,) = model_downloads(config.model)
+    assert model.size is not None and not model.here
+    for download in reward_downloads((*config.rewards.guided, *config.rewards.held_out)):
+        assert download.size is not None or any(f"({name})" in download.name for name in SMALL), download
+
+
+def test_a_models_size_is_the_sum_of_the_parts_that_its_family_reads() -> None:
+    from diffusion.families import FAMILIES
+
+    # Both tables are in the order SD, SDXL, SD3.
+    families = dict(zip(MODELS, FAMILIES.values(), strict=True))
+    for key, size in MODELS.items():
+        weighty = {part for part in families[key].parts if part != "scheduler" and not part.startswith("tokenizer")}
+        assert set(size.parts) == weighty
+    gigabytes = [round(size.total / 1e9, 2) for size in MODELS.values()]
+    assert gigabytes == [4.27, 13.88, 16.27]  # the last by three digits a file
+
+
+def test_the_rate_is_that_of_table_6() -> None:
+    """Minutes over candidates, which the paper does not print: N (M K + L (T-K)), with M = 2, L = 6, T = 50."""
+    soup = {
+        "compressibility": (9.2, 13.0, 17.1, 20.4, 24.3),
+        "pickscore": (9.7, 14.0, 17.4, 21.6, 25.1),
+        "hpsv2": (9.7, 13.7, 17.6, 21.6, 25.4),
+    }
+    summed = {
+        "compressibility": (8.2, 12.8, 17.7, 21.7, 24.8),
+        "pickscore": (9.3, 14.4, 18.4, 23.0, 27.1),
+        "hpsv2": (9.4, 12.2, 15.7, 21.1, 25.8),
+    }
+    rates = {
+        "srsoup": [
+            60 * minutes / (30 * (2 * k + 6 * (50 - k)))
+            for row in soup.values()
+            for minutes, k in zip(row, (50, 40, 30, 20, 10), strict=True)
+        ],
+        "weighted_sum": [
+            60 * minutes / (n * 6 * 50)
+            for row in summed.values()
+            for minutes, n in zip(row, (6, 11, 16, 21, 26), strict=True)
+        ],
+    }
+    assert set(rates) == set(SECONDS_PER_CANDIDATE)
+    for method, found in rates.items():
+        assert SECONDS_PER_CANDIDATE[method] == pytest.approx((min(found), max(found)), abs=5e-4)
+
+
+def test_gpu_hours_are_candidates_times_the_rate_and_say_what_has_no_rate(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "prompts.list=[snail, owl]", "method=[srsoup, weighted_sum, unguided, best_of]")
+    hours = gpu_hours([plan])
+    assert hours is not None and hours.unrated == ("unguided", "best_of")
+    soup, summed = 2 * 30 * (2 * 20 + 6 * 30), 2 * 30 * 6 * 50
+    assert hours.least == pytest.approx((soup * 0.184 + summed * 0.191) / 3600)
+    assert hours.most == pytest.approx((soup * 0.200 + summed * 0.313) / 3600)
+    assert "Table 6" in str(hours) and "not known of unguided, best_of" in str(hours)
+    assert gpu_hours([plan_of(tmp_path, name="hpd_sdxl")]) is None
+
+
+def test_memory_is_table_5s_where_it_measured_the_same_and_not_known_elsewhere() -> None:
+    assert "20.9 GB" in gpu_memory(config_of(SD15)) and "2.13 GB in float16" in gpu_memory(config_of(SD15))
+    assert "24.6 GB" in gpu_memory(config_of("hpd_aesthetic_pickscore"))
+    assert "18.4 GB" in gpu_memory(config_of(SD15, "queries=6"))
+    for other in (config_of("hpd_three_rewards"), config_of("hpd_sdxl"), config_of(SD15, "queries=64")):
+        assert gpu_memory(other).startswith("peak not known") and "Table 5" not in gpu_memory(other)
+    assert "6.94 GB in float16" in gpu_memory(config_of("hpd_sdxl"))
+
+
+def test_a_revision_or_model_that_is_in_no_table_has_no_size(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, f"model.revision='{FORTY}'")
+    rows = dict(needs([plan]))
+    assert "size not known" in rows["model download"] and "1 of a size not known" in rows["model download"]
+    assert "weights alone" not in rows["GPU memory"]
+    assert plan.config.model.name == PAPERS_MODEL
+
+
+def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In SRSOUP_WEIGHTS, the hub's cache, the place of GitHub's files, a package: here exactly where `locate` reads."""
+    import hashlib
+
+    digest = hashlib.sha256(b"12345").hexdigest()
+    cache = tmp_path / "hf" / "hub" / "models--a--b" / "snapshots" / FORTY / "w.pt"
+    places = {
+        WeightFile("a/b", FORTY, "w.pt", digest): cache,
+        WeightFile("a/c", FORTY, "w.pt", digest): tmp_path / "weights" / "a/c" / "w.pt",
+        WeightFile("a/d", FORTY, "w.pt", digest, "github"): tmp_path / "hf" / "srsoup" / digest / "w.pt",
+        WeightFile("srsoup_weights_e", "1.0", "w.pt", digest, "pypi"): tmp_path / "site" / "srsoup_weights_e" / "w.pt",
+    }
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv(LOCAL_FOLDER, str(tmp_path / "weights"))
+    reward = registry.create("brightness")
+    for file, place in places.items():
+        monkeypatch.setattr(
+            registry, "create", lambda name, file=file: type("R", (), {"info": _declaring(reward, file)})
+        )
+        assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", None, False),)
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"12345")
+        # Python has seen that the package's folder was not there.
+        importlib.invalidate_caches()
+        assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", 5, True),)
+        assert locate(file) == place
+
+
+def _declaring(reward: object, file: WeightFile) -> object:
+    from dataclasses import replace
+
+    return replace(reward.info, weights=(file,))  # type: ignore[attr-defined]
+
+
+def test_a_model_is_here_when_all_of_its_parts_are(tmp_path: Path) -> None:
+    config = config_of(SD15).model
+    snapshot = tmp_path / "hf" / "hub" / f"models--{config.name.replace('/', '--')}" / "snapshots" / config.revision
+    snapshot.mkdir(parents=True)
+    (snapshot / "model_index.json").write_text("{}")
+    parts = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+    for part in parts:
+        assert not model_downloads(config)[0].here
+        (snapshot / part).parent.mkdir()
+        (snapshot / f"{part}.fp16.safetensors").write_bytes(b"")
+        assert not model_downloads(config)[0].here
+        (snapshot / f"{part}.safetensors").write_bytes(b"")
+    assert model_downloads(config)[0].here
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(None, "size not known"), (0, "0 bytes"), (999, "999 bytes"), (3_714_759, "3.7 MB"), (1_710_540_580, "1.71 GB")],
+)
+def test_sizes_in_words(size: int | None, text: str) -> None:
+    assert size_text(size) == text
