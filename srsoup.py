@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.load import load_config
-from configs.location import place_of
+from configs.location import location_of
 from pipeline.cli.commands import app
 from pipeline.cli.reward_commands import rewards, score
 
@@ -45,7 +45,7 @@ def report(
     from evaluation.report import report_folder, write_report
 
     try:
-        places = [place_of(run) for run in runs]
+        places = [location_of(run) for run in runs]
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error

@@ -28,7 +28,7 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Reversed:
+class ReverseStepResult:
     """Means of a reverse step, shape (n, C, H, W), their sigma, and the seconds it took.
 
     `retries`, here and below: calls that failed and were made again.
@@ -129,7 +129,7 @@ class Workers(Protocol):
         """Text conditioning of a prompt; the calls below sample it in the same way."""
         ...
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
         """Mean and sigma of x_{t-1}, for all latents of a prompt at once."""
         ...
 

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, Reversed
+from actors.from_config import loading_of, source_of
+from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, ReverseStepResult
 from configs.errors import RequestError
-from configs.model import ModelConfig
 from configs.schema import RunConfig
-from diffusion.base import Conditioning, DiffusionModel, Loading, Sampling, load_model
-from diffusion.source import Adapter, Source
+from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
 from rewards import registry
-from rewards.base import Reward, RewardError, checked_score
+from rewards.base import Reward, checked_score
+from rewards.errors import RewardError
 from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
 
@@ -64,22 +64,6 @@ def device_for(gpus: float) -> str:
     return "cuda"
 
 
-def source_of(model: ModelConfig) -> Source:
-    """The model that a configuration names."""
-    adapters = (Adapter(part.name, part.weight, part.revision, part.file) for part in model.adapters)
-    return Source(model.name, model.revision, tuple(adapters))
-
-
-def loading_of(model: ModelConfig) -> Loading:
-    """How a configuration loads its model."""
-    return Loading(
-        dtype=model.dtype,
-        attention_slicing=model.attention_slicing,
-        vae_slicing=model.vae_slicing,
-        offload_text_encoders=model.offload_text_encoders,
-    )
-
-
 @contextmanager
 def fitting(chunk: int) -> Iterator[None]:
     """Work on a chunk; where memory does not suffice for it, say so in the words of the run."""
@@ -107,10 +91,10 @@ class DiffusionWorker:
         conditioning, timesteps = self.model.encode(prompt, sampling), self.model.timesteps(sampling)
         return Encoded(conditioning, self.model.latent_shape, tuple(timesteps))
 
-    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
+    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
         start = time.perf_counter()
         mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
-        return Reversed(mean.numpy(), sigma, time.perf_counter() - start)
+        return ReverseStepResult(mean.numpy(), sigma, time.perf_counter() - start)
 
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
@@ -180,15 +164,15 @@ def _created(name: str, config: RunConfig) -> Reward:
 
 
 def unloadable(config: RunConfig, error: RewardError) -> RequestError:
-    """A reward cannot be loaded where it is to be asked. Our messages end in a semicolon and the mend."""
-    problem, _, mend = str(error).rpartition("; ")
+    """A reward cannot be loaded where it is to be asked. Our messages end in a semicolon and the fix."""
+    problem, _, fix = str(error).rpartition("; ")
     return RequestError(
         file=config.name,
         key="rewards",
         value=[*config.rewards.guided, *config.rewards.held_out],
-        problem=problem or mend,
+        problem=problem or fix,
         allowed="rewards whose weights and packages are on every machine that asks them",
-        mend=mend if problem else "mend that, or name other rewards",
+        fix=fix if problem else "fix that, or name other rewards",
     )
 
 

@@ -69,9 +69,9 @@ class OnThreeNodes(Storm):
         return [Victim(_doing(process), process.kill) for process in actors(self._family.mark, kind)]
 
     def stories(self) -> list[Story]:
-        return [*super().stories(), self._watch, self._kill_node]
+        return [*super().stories(), self._observer, self._kill_node]
 
-    async def _watch(self, _: Random) -> None:
+    async def _observer(self, _: Random) -> None:
         """Know our own, also those whose node will die."""
         while True:
             self._family.living()

@@ -23,8 +23,9 @@ import numpy as np
 from configs.load import load_config
 from pipeline.job import driver
 from pipeline.job.progress import Reporter
+from pipeline.job.result import PromptResult
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.task import PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from pipeline.records import SCHEMAS, finished_keys
 from pipeline.storage.disk import store_of
 

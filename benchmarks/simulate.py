@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from actors.cluster.cell import _Cell
-from actors.cluster.placement import Post, Workforce
 from actors.cluster.session import PROMPTS_PER_DIFFUSION_ACTOR
-from actors.cluster.sizing import Sizes
+from actors.cluster.workforce import Reservation, Sizes, Workforce
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits, Member
-from actors.protocol import Encoded, Reversed, Workers
+from actors.protocol import Encoded, ReverseStepResult, Workers
 from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
 from configs.compute import NodesConfig
@@ -88,7 +87,7 @@ class SimulatedDiffusion(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.encode = Remote(lambda *_: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
-        self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, Reversed(x, 0.1, 0.0)))
+        self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, ReverseStepResult(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
         self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
 
@@ -118,7 +117,7 @@ class SimulatedCell(_Cell):
     """The cell, on simulated actors: the rewards are networks on GPUs of their own."""
 
     def __init__(self, case: Case) -> None:
-        limits, none = Limits(call_seconds=600.0), Post(0, 0, NodesConfig())
+        limits, none = Limits(call_seconds=600.0), Reservation(0, 0, NodesConfig())
         self.diffusion = SimulatedTransport(lambda: SimulatedDiffusion(case.seconds))
         self.rewards = SimulatedTransport(lambda: SimulatedReward(case.seconds * REWARD_SHARE))
         n_rewards = max(case.actors // ACTORS_PER_REWARD_ACTOR, 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import ray
 
-from actors.pool.observer import Watch
+from actors.pool.observer import Observer
 from actors.telemetry.cell_monitor import CellMonitor
 from actors.telemetry.prometheus import ExportingMonitor
 
@@ -23,7 +23,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def seconds_a_call(watch: Watch) -> float:
+def seconds_a_call(watch: Observer) -> float:
     def calls() -> None:
         for call in range(CALLS):
             watch.computed(call % ACTORS, "decode", 16, 2.5)

@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.strict_model import Part
+from configs.strict_model import StrictModel
 
 # Of `compute`.
 DECIDES_BITS = frozenset({"chunk", "threads"})
 
 
-class NodesConfig(Part):
+class NodesConfig(StrictModel):
     """Which nodes of a cluster an actor may be on."""
 
     labels: dict[str, str] = Field({}, description="Ray node label: value, or !value, in(a,b), !in(a,b)")
@@ -28,7 +28,7 @@ class NodesConfig(Part):
         return self
 
 
-class ComputeConfig(Part):
+class ComputeConfig(StrictModel):
     """Where the work is done. Of these only `chunk` and `threads` decide bits."""
 
     chunk: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(

@@ -12,13 +12,13 @@ class RequestError(Exception):
         value: what was given.
         problem: what is wrong with it.
         allowed: what may be given.
-        mend: what to do now.
+        fix: what to do now.
     """
 
-    def __init__(self, *, file: str, key: str, value: Any, problem: str, allowed: str, mend: str) -> None:
+    def __init__(self, *, file: str, key: str, value: Any, problem: str, allowed: str, fix: str) -> None:
         self.file, self.key, self.value = file, key, value
-        self.problem, self.allowed, self.mend = problem, allowed, mend
-        super().__init__(file, key, value, problem, allowed, mend)
+        self.problem, self.allowed, self.fix = problem, allowed, fix
+        super().__init__(file, key, value, problem, allowed, fix)
 
     def __str__(self) -> str:
         return (
@@ -27,7 +27,7 @@ class RequestError(Exception):
             f"  key:     {self.key}\n"
             f"  value:   {_shown(self.value)}\n"
             f"  allowed: {self.allowed}\n"
-            f"  mend:    {self.mend}"
+            f"  fix:     {self.fix}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -36,7 +36,7 @@ class RequestError(Exception):
 
 
 def _rebuilt(*args: Any) -> RequestError:
-    names = ("file", "key", "value", "problem", "allowed", "mend")
+    names = ("file", "key", "value", "problem", "allowed", "fix")
     return RequestError(**dict(zip(names, args, strict=True)))
 
 

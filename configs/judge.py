@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from configs.strict_model import Part
+from configs.strict_model import StrictModel
 
 JUDGE_TEMPLATE = (
     "This image was made for the text below. How well does it show the text, and how good does it look? "
@@ -13,7 +13,7 @@ JUDGE_TEMPLATE = (
 )
 
 
-class JudgeConfig(Part):
+class JudgeConfig(StrictModel):
     """How the reward vlm_judge asks a model behind an OpenAI-compatible endpoint. Ceilings are of one reward actor."""
 
     url: str = Field(description="of the API, such as http://127.0.0.1:8000/v1; without user, key or query")

@@ -24,13 +24,13 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = Fals
         swept: the file may hold a `sweep`, which is left out; see `configs.sweep`.
 
     Raises:
-        RequestError: names file, key, value, what is allowed and the mend of the first thing wrong.
+        RequestError: names file, key, value, what is allowed and the fix of the first thing wrong.
     """
     data = read_mapping(path)
     if data.pop("sweep", None) is not None and not swept:
         raise RequestError(
             file=str(path), key="sweep", value="(a sweep)", problem="this file is a sweep of many runs",
-            allowed="a file of one run, without the key sweep", mend="use `srsoup sweep`, or `srsoup check` to see it",
+            allowed="a file of one run, without the key sweep", fix="use `srsoup sweep`, or `srsoup check` to see it",
         )  # fmt: skip
     from_command_line: set[tuple[str, ...]] = set()
     for override in overrides:
@@ -83,9 +83,9 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
         RequestError: it cannot be read, or is no such file.
     """
 
-    def wrong(problem: str, mend: str) -> RequestError:
+    def wrong(problem: str, fix: str) -> RequestError:
         return RequestError(
-            file=str(path), key="(the file)", value=str(path), problem=problem, mend=mend,
+            file=str(path), key="(the file)", value=str(path), problem=problem, fix=fix,
             allowed="a YAML file, UTF-8, with the keys of a run at its top level",
         )  # fmt: skip
 
@@ -96,7 +96,7 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise wrong(f"is not UTF-8: byte {error.start}", "save it as UTF-8") from error
     except yaml.YAMLError as error:
-        raise wrong(f"is not YAML: {error}", "mend that line") from error
+        raise wrong(f"is not YAML: {error}", "fix that line") from error
     if not isinstance(data, dict):
         raise wrong(f"holds a {type(data).__name__}, not keys with values", "begin with `name: ...`")
     _resolve_paths(data, path.absolute().parent)
@@ -122,7 +122,7 @@ def _override(data: dict[str, Any], override: str, earlier: set[tuple[str, ...]]
     if not equals or not all(keys):
         raise RequestError(
             file=COMMAND_LINE, key=name, value=override, problem=problem,
-            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", mend="write it so",
+            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", fix="write it so",
         )  # fmt: skip
     place = data
     for key in keys[:-1]:
@@ -167,10 +167,10 @@ def _request_error(
     problems = error.errors()
     first = problems[0]
     location = tuple(str(part) for part in first["loc"] if not _is_branch(part))
-    problem, mend = first["msg"].removeprefix("Value error, "), ""
+    problem, fix = first["msg"].removeprefix("Value error, "), ""
     if first["type"] == "value_error":
         # Our own checks say both, after a semicolon; a check over several keys begins with the key.
-        problem, _, mend = problem.rpartition("; ")
+        problem, _, fix = problem.rpartition("; ")
         location = _key_in(problem) or location
     elif first["type"] == "extra_forbidden":
         known = list(_model_at(location[:-1]).model_fields)
@@ -179,13 +179,11 @@ def _request_error(
             data, file, overrides, location, "there is no such key", ", ".join(known), f"did you mean {near}?"
         )
     elif first["type"] == "missing":
-        problem, mend = "this key is missing", "add it"
+        problem, fix = "this key is missing", "add it"
     elif len({str(part) for other in problems for part in other["loc"] if _is_branch(part)}) > 1:
         problem = "this is nothing that the key takes"
     allowed = _allowed(location)
-    return _error(
-        data, file, overrides, location, problem, allowed, mend or f"set {'.'.join(location)} to such a value"
-    )
+    return _error(data, file, overrides, location, problem, allowed, fix or f"set {'.'.join(location)} to such a value")
 
 
 def _error(
@@ -195,11 +193,11 @@ def _error(
     location: tuple[str, ...],
     problem: str,
     allowed: str,
-    mend: str,
+    fix: str,
 ) -> RequestError:
     told = COMMAND_LINE if any(_same_place(keys, location) for keys in overrides) else file
     value = _value_at(data, location)
-    return RequestError(file=told, key=".".join(location), value=value, problem=problem, allowed=allowed, mend=mend)
+    return RequestError(file=told, key=".".join(location), value=value, problem=problem, allowed=allowed, fix=fix)
 
 
 def _same_place(keys: Sequence[str], location: Sequence[str]) -> bool:

@@ -53,15 +53,15 @@ class RemotePath:
         return self.name.rpartition(".")[0] or self.name
 
 
-Place = Path | RemotePath
+Location = Path | RemotePath
 
 
-def place_of(text: str) -> Place:
+def location_of(text: str) -> Location:
     """The place that a path or a URI names; `file:///a/b` is the path /a/b.
 
     Raises:
         ValueError: it is a URI of no file system, names no bucket, or holds a secret. The message is
-            "problem; mend".
+            "problem; fix".
     """
     if not _URI.match(text):
         return Path(text)

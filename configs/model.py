@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from configs.strict_model import Commit, Part, as_tuple, check_hub_name
+from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name
 
 
-class AdapterConfig(Part):
+class AdapterConfig(StrictModel):
     """A LoRA on top of the model."""
 
     name: str = Field(description="a .safetensors file, or, with revision, owner/name on the hub")
@@ -21,7 +21,7 @@ class AdapterConfig(Part):
         return self
 
 
-class ModelConfig(Part):
+class ModelConfig(StrictModel):
     """The pretrained model and how it is sampled."""
 
     name: str = Field(

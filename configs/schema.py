@@ -12,13 +12,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from configs.compute import ComputeConfig
 from configs.judge import JudgeConfig
-from configs.location import Place, place_of
+from configs.location import Location, location_of
 from configs.model import ModelConfig
-from configs.strict_model import Names, Part, Row, as_tuple
+from configs.strict_model import Names, StrictModel, WeightRow, as_tuple
 from configs.weights import RULES, weights_by_rule
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
-UNGUIDED = frozenset({"best_of", "unguided"})
+METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
 WEIGHT_TOLERANCE = 1e-6
 LARGEST_CHUNK = 64
 # What the workers are told with each call, of those parts of a configuration that they are made from.
@@ -28,7 +28,7 @@ _OF_A_CALL: dict[str, Any] = {
 }
 
 
-class SoupConfig(Part):
+class SoupConfig(StrictModel):
     """How the exemplars' rewards are shared (Algorithm 2)."""
 
     steps: int = Field(20, ge=0, description="K, the first steps that share; 0..T. 0 is the weighted sum.")
@@ -37,7 +37,7 @@ class SoupConfig(Part):
     )
 
 
-class GuidanceConfig(Part):
+class GuidanceConfig(StrictModel):
     """How a search gradient moves a sample (Algorithm 1)."""
 
     step: Literal["sphere", "gradient"] = Field(
@@ -57,7 +57,7 @@ class GuidanceConfig(Part):
     )
 
 
-class BestOfConfig(Part):
+class BestOfConfig(StrictModel):
     """How many samples of the unguided model the best are chosen from."""
 
     samples: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
@@ -65,7 +65,7 @@ class BestOfConfig(Part):
     )
 
 
-class PromptsConfig(Part):
+class PromptsConfig(StrictModel):
     """Where the prompts come from: a file, or a list in the configuration itself."""
 
     file: str | None = Field(None, description=".txt, .json, .jsonl, .csv, .tsv or .parquet")
@@ -94,7 +94,7 @@ class PromptsConfig(Part):
         return self
 
 
-class RewardsConfig(Part):
+class RewardsConfig(StrictModel):
     """The rewards by name, in the order of the weights. Higher is better, of every one."""
 
     guided: Names = Field(description="the M rewards that guide")
@@ -120,7 +120,7 @@ class RewardsConfig(Part):
         return self
 
 
-class ReportConfig(Part):
+class ReportConfig(StrictModel):
     """What the report needs to know."""
 
     reference_point: dict[str, float] | None = Field(
@@ -128,7 +128,7 @@ class ReportConfig(Part):
     )
 
 
-class RunConfig(Part):
+class RunConfig(StrictModel):
     """A run, whole."""
 
     name: str = Field(description="of the run: lower-case letters, digits, _ and -")
@@ -143,7 +143,7 @@ class RunConfig(Part):
     soup: SoupConfig = SoupConfig()
     guidance: GuidanceConfig = GuidanceConfig()
     best_of: BestOfConfig = BestOfConfig()
-    weights: Annotated[tuple[Row, ...], BeforeValidator(as_tuple)] = Field(
+    weights: Annotated[tuple[WeightRow, ...], BeforeValidator(as_tuple)] = Field(
         description=f"L rows of M entries, or a rule: {RULES}"
     )
     prompts: PromptsConfig
@@ -176,7 +176,7 @@ class RunConfig(Part):
     @classmethod
     def _a_place(cls, output: str | None) -> str | None:
         if output:
-            place_of(output)
+            location_of(output)
         return output
 
     @field_validator("method")
@@ -188,7 +188,7 @@ class RunConfig(Part):
 
     @field_validator("weights")
     @classmethod
-    def _on_the_simplex(cls, weights: tuple[Row, ...]) -> tuple[Row, ...]:
+    def _on_the_simplex(cls, weights: tuple[WeightRow, ...]) -> tuple[WeightRow, ...]:
         if not weights:
             raise ValueError("there are no weights; give at least one row")
         for index, row in enumerate(weights):
@@ -222,7 +222,7 @@ class RunConfig(Part):
 
     @model_validator(mode="after")
     def _steps_fit(self) -> Self:
-        guided = set(self.methods) - UNGUIDED
+        guided = set(self.methods) - METHODS_WITHOUT_GUIDANCE
         if guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
             raise ValueError(
                 f"soup.steps: K is {self.soup.steps}, but steps, T, is {self.steps}; set K to 0..{self.steps}"
@@ -253,8 +253,8 @@ class RunConfig(Part):
         return self.model_dump(mode="json", include={"model", "rewards", "compute"}, exclude=_OF_A_CALL)
 
     @property
-    def output_folder(self) -> Place:
-        return place_of(self.output) if self.output else Path("runs") / self.name
+    def output_folder(self) -> Location:
+        return location_of(self.output) if self.output else Path("runs") / self.name
 
     @property
     def chunk_size(self) -> int:

@@ -12,7 +12,7 @@ def as_tuple(value: Any) -> Any:
 
 # YAML has lists where a frozen model holds tuples; strict mode alone would refuse them.
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-Row = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
+WeightRow = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -25,7 +25,7 @@ def check_hub_name(key: str, name: str, revision: str | None) -> None:
         )
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Frozen, strict (no "3" for 3), and closed (an unknown key is an error)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)

@@ -74,7 +74,7 @@ def _over(over: Sequence[str]) -> dict[str, list[Any]]:
         if not equals or not key or not listed or key in block:
             raise RequestError(
                 file=COMMAND_LINE, key="--over", value=text, problem="this is not KEY=VALUE,VALUE,... of a new key",
-                allowed="a dotted key and one value or more, such as soup.steps=0,10,20", mend="write it so",
+                allowed="a dotted key and one value or more, such as soup.steps=0,10,20", fix="write it so",
             )  # fmt: skip
         block[key] = listed
     return block
@@ -92,5 +92,5 @@ def _blocks(path: Path, data: Any) -> list[dict[str, list[Any]]]:
     return blocks
 
 
-def _error(path: Path, key: str, value: Any, problem: str, allowed: str, mend: str) -> RequestError:
-    return RequestError(file=str(path), key=key, value=value, problem=problem, allowed=allowed, mend=mend)
+def _error(path: Path, key: str, value: Any, problem: str, allowed: str, fix: str) -> RequestError:
+    return RequestError(file=str(path), key=key, value=value, problem=problem, allowed=allowed, fix=fix)

@@ -16,10 +16,10 @@ PAPER_13 = (
 RULES = "{grid: points an axis}, {das_dennis: partitions}, {riesz: points} or {paper: 13}"
 LARGEST = 10_000
 
-Rows = list[list[float]]
+WeightRows = list[list[float]]
 
 
-def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> Rows:
+def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
     """The rows that a rule names, for M rewards.
 
     - `{grid: n}`: every row whose entries are multiples of 1 / (n - 1); for two rewards n rows from w_1 = 0 to 1.
@@ -29,7 +29,7 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> Rows:
     - `{paper: 13}`: the paper's for three rewards (Appendix D).
 
     Raises:
-        ValueError: no such rule, or a value that it does not take; the part after a semicolon is the mend.
+        ValueError: no such rule, or a value that it does not take; the part after a semicolon is the fix.
     """
     if len(rule) != 1:
         raise ValueError(f"weights: a rule is one key and its value, not {dict(rule)}; give one of {RULES}")
@@ -54,7 +54,7 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> Rows:
     raise ValueError(f"weights.{name}: there is no such rule; give rows, or one of {RULES}")
 
 
-def _lattice(n_rewards: int, partitions: int) -> Rows:
+def _lattice(n_rewards: int, partitions: int) -> WeightRows:
     """All rows of multiples of 1/p that sum to 1, ascending; each entry the float nearest to its fraction."""
     counts: list[tuple[int, ...]] = [()]
     for _ in range(n_rewards - 1):
@@ -64,7 +64,7 @@ def _lattice(n_rewards: int, partitions: int) -> Rows:
     return [[k / partitions for k in (*head, partitions - sum(head))] for head in counts]
 
 
-def _riesz(n_rewards: int, n_points: int) -> Rows:
+def _riesz(n_rewards: int, n_points: int) -> WeightRows:
     if not n_rewards <= n_points <= LARGEST:
         raise ValueError(
             f"weights.riesz: {n_points} is not within {n_rewards}..{LARGEST}; set it to {n_rewards} or more, one row "

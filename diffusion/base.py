@@ -14,7 +14,7 @@ from diffusion.folder import check_denoiser, check_scheduler, pipeline_class
 from diffusion.source import Source, metadata_folder
 
 
-class Reverse(NamedTuple):
+class ReverseMoments(NamedTuple):
     """Mean, shape (n, C, H, W), and standard deviation of a reverse step."""
 
     mean: Tensor
@@ -87,7 +87,7 @@ class DiffusionModel(Protocol):
         """Text conditioning of one prompt: to be handed back in the calls below, which sample it as it says."""
         ...
 
-    def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> Reverse:
+    def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> ReverseMoments:
         """Mean and sigma of x_{t-1} given x_t, with classifier-free guidance."""
         ...
 

@@ -7,13 +7,13 @@ class ModelError(ValueError):
     Attributes:
         problem: what is wrong with it.
         allowed: what may be used.
-        mend: what to do now.
+        fix: what to do now.
         key: the configuration's key that is to be changed.
     """
 
-    def __init__(self, problem: str, allowed: str, mend: str, key: str = "model.name") -> None:
-        super().__init__(f"{problem}; allowed: {allowed}; mend: {mend}")
-        self.problem, self.allowed, self.mend, self.key = problem, allowed, mend, key
+    def __init__(self, problem: str, allowed: str, fix: str, key: str = "model.name") -> None:
+        super().__init__(f"{problem}; allowed: {allowed}; fix: {fix}")
+        self.problem, self.allowed, self.fix, self.key = problem, allowed, fix, key
 
 
 class NotHereError(Exception):

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from diffusion.adapters import adapted_layers
-from diffusion.base import Conditioning, Loading, Reverse, Sampling
+from diffusion.base import Conditioning, Loading, ReverseMoments, Sampling
 from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, Kernel
 from diffusion.source import Adapter, Source, adapter_file, metadata_folder
@@ -106,10 +106,10 @@ class LatentDiffusion(ABC):
         return Conditioning(sampling, embeds.cpu(), None if pooled is None else pooled.cpu())
 
     @torch.inference_mode()
-    def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> Reverse:
+    def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> ReverseMoments:
         x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
         prediction = self._predict(x, kernel.timesteps[step], conditioning)
-        return Reverse(kernel.mean(x, prediction, step).cpu(), kernel.sigma(step))
+        return ReverseMoments(kernel.mean(x, prediction, step).cpu(), kernel.sigma(step))
 
     @torch.inference_mode()
     def look_ahead(self, x: Tensor, step: int, conditioning: Conditioning) -> Tensor:

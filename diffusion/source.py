@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.file_digest import sha256_of
 from diffusion.errors import ModelError, NotHereError
 
 EMBEDDED = "mini"
@@ -101,7 +102,7 @@ def model_revision(source: Source) -> str:
     """What names the weights: any change of one changes it. Hub parts go by commit, so nothing is downloaded."""
     names = [source.revision or _contents(local_folder(source.name))]
     names += [
-        f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else _digest(Path(adapter.name))
+        f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else sha256_of(Path(adapter.name))
         for adapter in source.adapters
     ]
     return names[0] if len(names) == 1 else hashlib.sha256("\n".join(names).encode()).hexdigest()
@@ -111,13 +112,8 @@ def _contents(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's files."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in MODEL_FILES):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{_digest(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

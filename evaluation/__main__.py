@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from evaluation.errors import ReportError
 from evaluation.report import report_folder, write_report
-from pipeline.records import place_of
+from pipeline.records import location_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m evaluation RUN [RUN ...]")
         return 0 if arguments else 2
     try:
-        runs = [place_of(argument) for argument in arguments]
+        runs = [location_of(argument) for argument in arguments]
         print(write_report(runs, report_folder(runs[0])))
     except (ReportError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -2,4 +2,4 @@
 
 
 class ReportError(Exception):
-    """A report cannot be written; the message names the folder, the problem and the mend."""
+    """A report cannot be written; the message names the folder, the problem and the fix."""

@@ -16,7 +16,7 @@ from evaluation.hypervolume import HypervolumeTable, derived_point, hypervolume_
 from evaluation.overlap import draw_overlap, overlap_table
 from evaluation.page import SHOWN, Plot, Plots, render
 from evaluation.run_data import UNGUIDED, Comparison, load_runs
-from pipeline.records import Place
+from pipeline.records import Location
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Tables:
     overlap: pd.DataFrame
 
 
-def report_folder(run: Place) -> Path:
+def report_folder(run: Location) -> Path:
     """Where the report of a run goes if nobody says: into its folder, or, of one on an object store, beside us."""
     return run / "report" if isinstance(run, Path) else Path(f"report-{run.name}")
 
 
-def write_report(runs: Sequence[Place], out: Path) -> Path:
+def write_report(runs: Sequence[Location], out: Path) -> Path:
     """Write `index.html`, figures (PNG and SVG) and CSV tables of these runs into `out`.
 
     Returns:

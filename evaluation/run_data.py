@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from evaluation.errors import ReportError
-from pipeline.records import DamagedPart, Place, failed_keys, finished_keys, read_file, read_table
+from pipeline.records import DamagedPart, Location, failed_keys, finished_keys, read_file, read_table
 
 UNGUIDED = "unguided"
 
@@ -25,7 +25,7 @@ class RunData:
     comparison of runs that share one, the folder is added.
     """
 
-    path: Place
+    path: Location
     name: str
     document: Mapping[str, Any]
     guided: tuple[str, ...]
@@ -96,7 +96,7 @@ class Comparison:
         return next((str(units[reward]) for units in stated if units.get(reward)), "")
 
 
-def load_run(path: Place) -> RunData:
+def load_run(path: Location) -> RunData:
     """Read one run's folder.
 
     Raises:
@@ -120,7 +120,7 @@ def load_run(path: Place) -> RunData:
     return RunData(path, name, document, guided, held_out, points, costs, steps, tables["failures"])
 
 
-def load_runs(paths: Sequence[Place]) -> Comparison:
+def load_runs(paths: Sequence[Location]) -> Comparison:
     """Read runs that are guided by the same rewards, and give each (run, method) its label.
 
     Raises:
@@ -150,7 +150,7 @@ def load_runs(paths: Sequence[Place]) -> Comparison:
     return Comparison(tuple(runs), first.guided, tuple(held_out), labels, points, costs, steps, failures)
 
 
-def _read_document(path: Place) -> Mapping[str, Any]:
+def _read_document(path: Location) -> Mapping[str, Any]:
     file = path / "config.yaml"
     try:
         record = read_file(path, file.name)
@@ -172,7 +172,7 @@ def _read_document(path: Place) -> Mapping[str, Any]:
     return document
 
 
-def _tables(path: Place) -> Mapping[str, pd.DataFrame]:
+def _tables(path: Location) -> Mapping[str, pd.DataFrame]:
     """The tables of one moment: keys are looked up once, so that a run can be read while it goes on."""
     try:
         done = finished_keys(path)
@@ -186,7 +186,7 @@ def _tables(path: Place) -> Mapping[str, pd.DataFrame]:
         raise ReportError(f"{path}: cannot be read ({error}). Check the path, and your right to read it.") from error
 
 
-def _join(path: Place, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
+def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
     samples, scores, costs = tables["samples"], tables["scores"], tables["costs"]
     wide = scores.pivot(index=["key", "weight_index"], columns="reward", values="value").reset_index()
     points = samples.merge(wide, on=["key", "weight_index"], how="left", validate="one_to_one")

@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.workers import DiffusionWorker, RewardWorker, loading_of, set_threads
+from actors.from_config import loading_of
+from actors.workers import DiffusionWorker, RewardWorker, set_threads
 from configs.errors import RequestError
 from configs.load import checked_config
 from configs.schema import RunConfig
 from diffusion.base import pipeline_family, take_pipeline
 from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
 from pipeline.job.local_workers import LocalWorkers
+from pipeline.job.result import PromptResult
 from pipeline.job.run_prompt import run_prompt
 from pipeline.planning.plan import prompt_task
 from pipeline.planning.prompts import read_prompts
-from pipeline.planning.task import PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from rewards import registry
 from rewards.base import Reward
 from rewards.plugin import as_reward
@@ -101,7 +103,7 @@ def sample_front(
             sampling has: guidance_scale, negative_prompt, eta or noise_level.
 
     Raises:
-        RequestError: a value is not allowed; names the key and the mend.
+        RequestError: a value is not allowed; names the key and the fix.
         ModelError: the pipeline is not of a supported family, or its scheduler is not of its process.
         LookupError: there is no reward of a name.
         RewardError: a reward cannot be loaded, or answered wrongly.
@@ -201,5 +203,5 @@ def _check_options(pipe: Any, family: Family, options: Mapping[str, Mapping[str,
             raise RequestError(
                 file=_CALL, key=f"options.{key}", value=value, allowed=", ".join(allowed),
                 problem=f"it says nothing of one prompt and a {type(pipe).__name__} that is loaded",
-                mend="leave it out, or give it as an argument or to from_pretrained",
+                fix="leave it out, or give it as an argument or to from_pretrained",
             )  # fmt: skip

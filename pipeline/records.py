@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.location import Place as Place  # for readers, who know of no room but this one
-from configs.location import place_of as place_of
+from configs.location import Location as Location  # for readers, who know of no room but this one
+from configs.location import location_of as location_of
 from pipeline.storage.disk import store_of
 from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Place)
+P = TypeVar("P", bound=Location)
 # How the name of a merged part begins, and the entry of its footer with its keys.
 MERGED, KEYS = "merged-", b"srsoup.keys"
 # How often a reader looks for parts that are merged away under it; one merge takes longer than many looks.
@@ -44,7 +44,7 @@ class DamagedPart(OSError):
     """A part whose rows cannot be read, though its footer can."""
 
 
-def write_part(run: Place, table: str, key: str, rows: Sequence[Row]) -> None:
+def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None:
     """Write the rows of one key as one part, whole or not at all.
 
     On a disk the part goes to a temporary file in the same folder, is flushed, takes its final name by a rename, and
@@ -61,38 +61,38 @@ def write_part(run: Place, table: str, key: str, rows: Sequence[Row]) -> None:
     write_whole(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
 
 
-def write_whole(place: Place, content: bytes) -> None:
+def write_whole(place: Location, content: bytes) -> None:
     """Give a file this content in one step, which a crash cannot part."""
     store_of(place).write(place, content)
 
 
-def read_file(run: Place, name: str) -> bytes:
+def read_file(run: Location, name: str) -> bytes:
     """A file of a run that is no part, such as `config.yaml`; FileNotFoundError if it is not there."""
     return store_of(run).read(run / name)
 
 
-def holds(run: Place, name: str) -> bool:
+def holds(run: Location, name: str) -> bool:
     """Whether a run has such a file."""
     return store_of(run).holds(run / name)
 
 
-def remove_part(run: Place, table: str, key: str) -> None:
+def remove_part(run: Location, table: str, key: str) -> None:
     """Remove the part of one key, if there is one; it stays removed after a crash."""
     store_of(run).remove(run / table / f"{key}.parquet")
 
 
-def finished_keys(run: Place) -> set[str]:
+def finished_keys(run: Location) -> set[str]:
     """Keys whose rows are there in every table, in parts with a footer that reads. A broken part makes its keys
     unfinished."""
     return set.intersection(*store_of(run).each(lambda table: set(locate(run, table)), FINISHED))
 
 
-def failed_keys(run: Place) -> set[str]:
+def failed_keys(run: Location) -> set[str]:
     """Keys with a part in `failures/`, whose parts stay single."""
     return {part.stem for part in store_of(run).parts(run / "failures")}
 
 
-def locate(run: Place, table: str) -> dict[str, Place]:
+def locate(run: Location, table: str) -> dict[str, Location]:
     """The part that holds the rows of each key of a table."""
     return located_in(readable_parts(run, table))
 
@@ -107,7 +107,7 @@ def readable_parts(run: P, table: str) -> dict[P, tuple[str, ...]]:
     return _unmoved(lambda: _readable_parts(run / table))
 
 
-def _readable_parts(folder: Place) -> dict[Any, tuple[str, ...]]:
+def _readable_parts(folder: Location) -> dict[Any, tuple[str, ...]]:
     store = store_of(folder)
     keys: dict[Any, tuple[str, ...] | None] = {part: (part.stem,) for part in store.parts(folder)}
     # Of a store on which every file is whole, only merged parts have to be opened, which are few.
@@ -116,7 +116,7 @@ def _readable_parts(folder: Place) -> dict[Any, tuple[str, ...]]:
     return {part: its_keys for part, its_keys in keys.items() if its_keys is not None}
 
 
-def _keys_of(part: Place) -> tuple[str, ...] | None:
+def _keys_of(part: Location) -> tuple[str, ...] | None:
     """What the footer of a part says that it holds; None if it does not read."""
     try:
         footer = pq.read_metadata(store_of(part).source(part))
@@ -127,7 +127,7 @@ def _keys_of(part: Place) -> tuple[str, ...] | None:
     return tuple(json.loads(footer.metadata[KEYS])) if is_merged(part) else (part.stem,)
 
 
-def is_merged(part: Place) -> bool:
+def is_merged(part: Location) -> bool:
     """Whether a part holds several keys, which its footer names; else its name is its key."""
     return part.name.startswith(MERGED)
 
@@ -142,7 +142,7 @@ def _unmoved(read: Callable[[], T]) -> T:
     return read()
 
 
-def read_rows(part: Place, table: str, keys: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
+def read_rows(part: Location, table: str, keys: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
     """The rows of some keys of one part, key by key, with one row group in memory at a time.
 
     Raises:
@@ -157,22 +157,22 @@ def read_rows(part: Place, table: str, keys: Collection[str]) -> Iterator[tuple[
             start += of_one["counts"]
 
 
-def _row_groups(part: Place) -> Iterator[pa.Table]:
+def _row_groups(part: Location) -> Iterator[pa.Table]:
     with _opened(part) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
 
 
 @contextmanager
-def _opened(part: Place) -> Iterator[pq.ParquetFile]:
+def _opened(part: Location) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(store_of(part).source(part)) as file:
             yield file
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
-        mend = "remove it and run again: its prompts are then computed anew"
-        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {mend}") from error
+        fix = "remove it and run again: its prompts are then computed anew"
+        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {fix}") from error
 
 
 def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -185,11 +185,11 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def read_table(run: Place, table: str, keys: Iterable[str] | None = None) -> pa.Table:
+def read_table(run: Location, table: str, keys: Iterable[str] | None = None) -> pa.Table:
     """All rows of a table of a run, in the order of the keys' names; of finished keys only.
 
     Args:
-        run: the run's folder, on a disk or by its URI (`configs.location.place_of`).
+        run: the run's folder, on a disk or by its URI (`configs.location.location_of`).
         table: one of `SCHEMAS`.
         keys: read these only; by default the finished keys (for `failures`: all that failed).
 
@@ -205,13 +205,15 @@ def read_table(run: Place, table: str, keys: Iterable[str] | None = None) -> pa.
     return pa.concat_tables([SCHEMAS[table].empty_table(), *(rows[key] for key in wanted if key in rows)])
 
 
-def read_columns(run: Place, table: str, columns: Sequence[str], keys: Collection[str]) -> dict[str, tuple[Any, ...]]:
+def read_columns(
+    run: Location, table: str, columns: Sequence[str], keys: Collection[str]
+) -> dict[str, tuple[Any, ...]]:
     """Key -> values in a table with one row a key, of these keys where there is a part: much faster than all rows."""
 
     def read() -> dict[str, tuple[Any, ...]]:
         located = {key: part for key, part in locate(run, table).items() if key in keys} if keys else {}
 
-        def of_part(part: Place) -> dict[str, tuple[Any, ...]]:
+        def of_part(part: Location) -> dict[str, tuple[Any, ...]]:
             with _opened(part) as file:
                 rows = file.read(columns=["key", *columns])
             values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
@@ -226,14 +228,14 @@ def read_columns(run: Place, table: str, columns: Sequence[str], keys: Collectio
     return _unmoved(read)
 
 
-def _rows_of(run: Place, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
-    located, by_part = locate(run, table), defaultdict[Place, list[str]](list)
+def _rows_of(run: Location, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
+    located, by_part = locate(run, table), defaultdict[Location, list[str]](list)
     for key in keys:
         if key not in located:
             raise FileNotFoundError(f"{run / table}: no part that reads holds {key}")
         by_part[located[key]].append(key)
 
-    def of_part(part: Place) -> dict[str, pa.Table]:
+    def of_part(part: Location) -> dict[str, pa.Table]:
         return dict(read_rows(part, table, frozenset(by_part[part])))
 
     rows = dict[str, pa.Table]()

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
 from rewards.clip_score import ClipScore
+from rewards.errors import RewardError
 from rewards.networks.clip_cosine import OPENAI_WEIGHTS
 from rewards.networks.clip_encoder import Checkpoint, ClipEncoder
 from rewards.networks.linear_head import linear_head

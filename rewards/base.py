@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from rewards.pinned_files import WeightFile
-
-
-class RewardError(ValueError):
-    """A reward was asked wrongly, or answered wrongly; the message says what, and the mend."""
+from rewards.errors import RewardError
+from rewards.pinned_files import WeightFile
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class RewardInfo:
     licence: str = ""
     preprocessing: str = ""
     paper_value: str = ""
-    weights: tuple["WeightFile", ...] = ()
+    weights: tuple[WeightFile, ...] = ()
     any_prompt: bool = True
 
 
@@ -131,8 +127,8 @@ def _check_images(name: str, images: Tensor) -> None:
     if images.ndim != 4:
         raise RewardError(f"{name}: images have shape {shape}; give (n, 3, height, width)")
     if shape[1] != 3:
-        mends = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
-        mend = mends.get(shape[1], "give (n, 3, height, width)")
-        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB; {mend}")
+        fixes = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
+        fix = fixes.get(shape[1], "give (n, 3, height, width)")
+        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB; {fix}")
     if 0 in shape[2:]:
         raise RewardError(f"{name}: images of shape {shape} have no pixels; give at least one")

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rewards.base import RewardError
+from rewards.errors import RewardError
 
 LONGEST_ANSWER = 1 << 20
 LONGEST_BACK_OFF = 30.0
@@ -187,8 +187,8 @@ class Endpoint:
     def _late(self, reason: str) -> EndpointError:
         return self._error(f"out of time, after {reason}", "raise deadline, or lower the number of candidates")
 
-    def _error(self, problem: str, mend: str) -> EndpointError:
-        return EndpointError(f"{self._settings.url}: {problem}; {mend}")
+    def _error(self, problem: str, fix: str) -> EndpointError:
+        return EndpointError(f"{self._settings.url}: {problem}; {fix}")
 
 
 def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple[int, float | None, bytes]:

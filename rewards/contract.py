@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rewards.base import Reward, RewardError, RewardInfo, checked_score
+from rewards.base import Reward, RewardInfo, checked_score
+from rewards.errors import RewardError
 from rewards.probe import Probe, expect, expect_refused, expect_spoiled_refused, unlike_images
 
 PROMPTS = ("a cheetah", "an owl", "a fish", "a snail", "a rabbit", "a bear")

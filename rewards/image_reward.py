@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
+from rewards.errors import RewardError
 from rewards.networks.blip_layout import split_image_reward
 from rewards.networks.clip_encoder import KEPT_PROMPTS, Tower
 from rewards.networks.linear_head import linear_head

@@ -6,7 +6,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
+from rewards.errors import RewardError
 from rewards.networks.efficientnet_lite import PIXELS, EfficientNetLite0, efficientnet_lite0
 from rewards.networks.imagenet_names import Classes, named_classes, nearest_names
 from rewards.networks.pixels import CropToSquare

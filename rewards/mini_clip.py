@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
+from rewards.errors import RewardError
 
 if TYPE_CHECKING:
     from mini.encoder import MiniEncoder

@@ -11,16 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from rewards.base import RewardError
+from configs.file_digest import sha256_of
+from rewards.errors import WeightsError
 
 # A folder that is looked in first: FOLDER/<owner>/<repository>/<file>, as `hf download --local-dir` lays files down.
 LOCAL_FOLDER = "SRSOUP_WEIGHTS"
 DOWNLOAD_SECONDS = 60.0
 GITHUB = "https://raw.githubusercontent.com"
-
-
-class WeightsError(RewardError):
-    """A weight file is not here, or is not the one that was asked for; the message says the mend."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,6 @@ def locate(file: WeightFile) -> Path:
         )
     _check(file, local, file.sha256)
     return local
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def in_package(file: WeightFile) -> Path | None:

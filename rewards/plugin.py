@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewards.base import Reward, RewardError, RewardInfo
+from rewards.base import Reward, RewardInfo
+from rewards.errors import RewardError
 
 TABLE = "REWARDS"
 
 
 class PluginError(RewardError):
-    """A plugin file cannot be used; the message says why, and the mend."""
+    """A plugin file cannot be used; the message says why, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Plugin:
             del sys.modules[module.__name__]
             raise PluginError(
                 f"plugin {self.name} does not run: {type(error).__name__}: {error}; "
-                "mend it, or install what it imports on every machine that asks it"
+                "fix it, or install what it imports on every machine that asks it"
             ) from error
         table = getattr(module, TABLE, None)
         named = isinstance(table, dict) and all(isinstance(name, str) and callable(it) for name, it in table.items())

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rewards.base import Reward, RewardError, RewardInfo, checked_score
+from rewards.base import Reward, RewardInfo, checked_score
+from rewards.errors import RewardError
 
 # What a network's last bits may move when the batch size or an image's place in it changes; relative above 1.
 TOLERANCE = 1e-5
@@ -82,11 +83,11 @@ def expect_spoiled_refused(probe: Probe, what: str, spoil: Callable[[Tensor], Te
     expect_refused(probe, f"answer of {what}", "must be", spoiled.ask)
 
 
-def expect_refused(probe: Probe, what: str, mend: str, ask: Callable[[], Tensor]) -> None:
+def expect_refused(probe: Probe, what: str, fix: str, ask: Callable[[], Tensor]) -> None:
     try:
         scores = ask()
     except RewardError as error:
         told = str(error)
-        expect(probe.reward.info.name in told and mend in told, f"{what}: the error lacks name or mend: {told}")
+        expect(probe.reward.info.name in told and fix in told, f"{what}: the error lacks name or fix: {told}")
     else:
         raise ContractError(f"{what} was not refused, and gave {scores.tolist()}")

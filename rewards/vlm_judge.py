@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
 from rewards.chat_endpoint import Endpoint, EndpointSettings
+from rewards.errors import RewardError
 
 NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
 # A number and nothing else.

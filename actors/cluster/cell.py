@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import ray
 
 from actors.cluster.model_actors import DiffusionActor, RewardActor
-from actors.cluster.placement import Workforce
 from actors.cluster.ray_workers import RayTransport, RayWorkers, together
-from actors.cluster.sizing import Sizes, Work
+from actors.cluster.sizing import BusySeconds
+from actors.cluster.workforce import Sizes, Workforce
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
 from actors.telemetry.cell_monitor import CellMonitor, CellReport
@@ -40,7 +40,7 @@ class CellState(NamedTuple):
 
     progress: Progress
     up: Sizes
-    work: Work
+    work: BusySeconds
     report: CellReport
 
 
@@ -134,7 +134,7 @@ class _Cell:
 
     async def state(self) -> CellState:
         up, work = (pool.size for pool in self._pools), (pool.busy_seconds for pool in self._pools)
-        return CellState(self._progress, Sizes(*up), Work(*work), self._monitor.report())
+        return CellState(self._progress, Sizes(*up), BusySeconds(*work), self._monitor.report())
 
 
 # Not as a decorator: a type checker would go on to see the plain class.

@@ -9,43 +9,44 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError
 
 from actors.cluster.cell import CellState, Progress
-from actors.cluster.sizing import Sizes, Work
+from actors.cluster.sizing import BusySeconds
+from actors.cluster.workforce import Sizes
 from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from actors.telemetry.cell_monitor import CellReport
-from actors.telemetry.run_monitor import Overview
+from actors.telemetry.run_monitor import RunMonitor
 
-# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot place an actor waits
+# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot supervisor an actor waits
 # for ever.
 READY_SECONDS = 900.0
 # A cell only passes messages and takes small steps: one that says nothing for so long hangs.
 CELL_SECONDS = 120.0
 # Cells that may die one after the other without a prompt finished between.
 CELL_DEATHS = 3
-_NOTHING = CellState(Progress(), Sizes(0, 0, 0), Work(), CellReport({}, ()))
+_NOTHING = CellState(Progress(), Sizes(0, 0, 0), BusySeconds(), CellReport({}, ()))
 
 
-class Place:
-    """A cell's place in a run.
+class CellSupervisor:
+    """A cell's supervisor in a run.
 
     Args:
         start: a new cell with actors of these sizes, under a number of its own.
-        overview: is told what the cells report.
+        run_monitor: is told what the cells report.
 
     Attributes:
         tasks: that the cell has, by the reference of their result.
         begin_again: tasks of cells that died here, each by its own word for that, `task.again()`.
     """
 
-    def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, overview: Overview) -> None:
-        self._start, self.sizes, self._overview, self._deaths = start, sizes, overview, 0
+    def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, run_monitor: RunMonitor) -> None:
+        self._start, self.sizes, self._run_monitor, self._deaths = start, sizes, run_monitor, 0
         self.tasks: dict[Any, Any] = {}
         self.begin_again: list[Any] = []
         # Of the cells that died here: what they finished counts as done, and all that they did as work.
-        self._finished, self._done_before, self._work_before = Progress(), Progress(), Work()
+        self._finished, self._done_before, self._work_before = Progress(), Progress(), BusySeconds()
         self._fill()
 
     def _fill(self) -> None:
-        self._state, self._since, self._number = _NOTHING, time.monotonic(), self._overview.opened()
+        self._state, self._since, self._number = _NOTHING, time.monotonic(), self._run_monitor.opened()
         self._cell = self._start(self.sizes, self._number)
         self._opening = self._cell.open.remote()
 
@@ -68,7 +69,7 @@ class Place:
         return self._done_before.plus(self._state.progress)
 
     @property
-    def work(self) -> Work:
+    def work(self) -> BusySeconds:
         return self._work_before.plus(self._state.work)
 
     def give(self, task: Any) -> None:
@@ -117,12 +118,12 @@ class Place:
         except (RayActorError, GetTimeoutError) as error:
             self._bury(error)
         else:
-            self._overview.heard(self._number, self._state.report)
+            self._run_monitor.heard(self._number, self._state.report)
 
     def hear_last(self, seconds: float) -> None:
         """Take the state in of a cell that is about to end, if it has any to tell."""
         with suppress(RayActorError, GetTimeoutError):
-            self._overview.heard(self._number, ray.get(self.ask(), timeout=seconds).report)
+            self._run_monitor.heard(self._number, ray.get(self.ask(), timeout=seconds).report)
 
     def check_opening(self) -> None:
         """Give up a cell that does not open.
@@ -156,7 +157,7 @@ class Place:
 
     def _bury(self, error: Exception) -> None:
         self.leave()
-        self._overview.lost(self._number, str(error))
+        self._run_monitor.lost(self._number, str(error))
         self._deaths += 1
         if self._deaths >= CELL_DEATHS:
             raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error

@@ -193,5 +193,5 @@ def is_loopback(address: str) -> bool:
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
-def _wrong_address(value: str, problem: str, allowed: str, mend: str) -> RequestError:
-    return RequestError(file="environment", key="RAY_ADDRESS", value=value, problem=problem, allowed=allowed, mend=mend)
+def _wrong_address(value: str, problem: str, allowed: str, fix: str) -> RequestError:
+    return RequestError(file="environment", key="RAY_ADDRESS", value=value, problem=problem, allowed=allowed, fix=fix)

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from actors.protocol import Doubles, Encoded, Floats, Reversed
+from actors.protocol import Doubles, Encoded, Floats, ReverseStepResult
 from actors.telemetry.warnings import warnings_of
 from actors.workers import (
     DecodeReport,
@@ -48,7 +48,7 @@ class _DiffusionActor:
             encoded = self._worker.encode(prompt, sampling)
         return replace(encoded, warnings=tuple(warnings))
 
-    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> Reversed:
+    def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
         return self._worker.reverse_step(x, step, conditioning)
 
     @ray.method(num_returns=2)

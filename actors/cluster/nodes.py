@@ -5,13 +5,13 @@ from pathlib import Path
 import ray
 
 from actors.cluster import placement
-from actors.telemetry.run_monitor import Node
+from actors.telemetry.run_monitor import NodeInfo
 
 
-def live_nodes() -> list[Node]:
+def live_nodes() -> list[NodeInfo]:
     """Those that are there now."""
     return [
-        Node(
+        NodeInfo(
             node["NodeID"],
             node["NodeManagerHostname"],
             node["NodeManagerAddress"],

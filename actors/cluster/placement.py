@@ -9,11 +9,10 @@ are GPUs; and `plain`, reward actors on CPUs, of the other rewards, or of all wh
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from actors.cluster.sizing import Sizes
+from actors.cluster.workforce import Node, Reservation, Sizes, Workforce
 from configs.compute import NodesConfig
 from configs.errors import RequestError
 from configs.schema import RunConfig
@@ -21,60 +20,6 @@ from rewards import registry
 
 # Of the GPUs, for networks, until the work of both kinds has been measured.
 FIRST_SHARE = 1 / 8
-
-
-@dataclass(frozen=True)
-class Node:
-    """What a cluster says of one of its live nodes. `draining`: it is about to be taken away."""
-
-    name: str
-    resources: Mapping[str, float]
-    labels: Mapping[str, str]
-    draining: bool = False
-
-
-@dataclass(frozen=True)
-class Post:
-    """What Ray keeps for each actor of a kind, and where it may be."""
-
-    gpus: float
-    cpus: float
-    nodes: NodesConfig
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """For `actor.options`."""
-        wanted: dict[str, Any] = {"num_gpus": self.gpus, "num_cpus": self.cpus}
-        if self.nodes.labels:
-            wanted["label_selector"] = dict(self.nodes.labels)
-        if self.nodes.resources:
-            wanted["resources"] = dict(self.nodes.resources)
-        return wanted
-
-
-@dataclass(frozen=True)
-class Workforce:
-    """All actors of a run.
-
-    Attributes:
-        sizes: how many of each kind, before any work is measured.
-        shared: diffusion actors and networks share out the same GPUs, by the work that is measured.
-        plain_room: at most so many plain actors, where their number follows the work; else None.
-        on_networks, on_plain: the rewards that each kind of reward actor holds.
-    """
-
-    sizes: Sizes
-    diffusion: Post
-    networks: Post
-    plain: Post
-    shared: bool
-    plain_room: int | None
-    on_networks: tuple[str, ...]
-    on_plain: tuple[str, ...]
-
-    @property
-    def colocated(self) -> bool:
-        return 0 < self.networks.gpus < 1
 
 
 class _Split(NamedTuple):
@@ -110,10 +55,10 @@ def settle(config: RunConfig, nodes: Sequence[Node], *, begun: bool = False) -> 
     n_plain = (1 if by_work else int(compute.reward_actors)) if plain else 0
     return Workforce(
         Sizes(split.diffusion, split.networks, n_plain),
-        Post(split.diffusion_gpus, 0 if on_gpus else compute.threads, compute.diffusion_nodes),
-        Post(split.network_gpus, 0, compute.reward_nodes),
+        Reservation(split.diffusion_gpus, 0 if on_gpus else compute.threads, compute.diffusion_nodes),
+        Reservation(split.network_gpus, 0, compute.reward_nodes),
         # Without GPUs the diffusion actors have all cores.
-        Post(0, compute.threads if on_gpus and cores >= n_plain else 0, compute.reward_nodes),
+        Reservation(0, compute.threads if on_gpus and cores >= n_plain else 0, compute.reward_nodes),
         shared=split.network_gpus == 1 and by_work and _same_nodes(config) and compute.diffusion_actors == "auto",
         plain_room=max(cores, 1) if plain and by_work else None,
         on_networks=networks,
@@ -195,5 +140,5 @@ def _refusal(config: RunConfig, key: str, problem: str, allowed: str) -> Request
         value=getattr(config.compute, key),
         problem=problem,
         allowed=allowed,
-        mend="ask for less, or join a larger cluster",
+        fix="ask for less, or join a larger cluster",
     )

@@ -9,8 +9,18 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from actors.pool.pool import Pool
-from actors.pool.transport import Limits, Member, Part
-from actors.protocol import Encoded, Finished, Floats, InputLost, Reversed, Scored, StartFailed, WorkerDied, WorkError
+from actors.pool.transport import Limits, Member, PartialAnswer
+from actors.protocol import (
+    Encoded,
+    Finished,
+    Floats,
+    InputLost,
+    ReverseStepResult,
+    Scored,
+    StartFailed,
+    WorkerDied,
+    WorkError,
+)
 from actors.workers import join_scores, stack_scores
 from diffusion.base import Sampling
 
@@ -90,12 +100,12 @@ class RayWorkers:
         # Put once, so that every later call of the prompt carries a reference.
         return replace(encoded, conditioning=self._put(encoded.conditioning), retries=answer.retries)
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
         answer = await self._diffusion.call(
             "reverse step", len(x), lambda actor, *_: answered(actor.reverse_step.remote(x, step, encoded.conditioning))
         )
-        reversed_: Reversed = answer.parts[0].value
-        return replace(reversed_, retries=answer.retries)
+        result: ReverseStepResult = answer.parts[0].value
+        return replace(result, retries=answer.retries)
 
     async def score_candidates(
         self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
@@ -160,7 +170,7 @@ class RayWorkers:
         async def score(actor: Any, start: int, stop: int) -> Any:
             return await answered(actor.score.remote(name, pixels, start, stop, prompt, chunk))
 
-        parts: list[Part[Any]]
+        parts: list[PartialAnswer[Any]]
         parts, retries = await self._rewards[name].call(f"reward {name}", n, score, near=node, divisible=True)
         return join_scores([part.value[0] for part in parts]), sum(part.value[1] for part in parts), retries
 

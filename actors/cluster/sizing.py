@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from actors.cluster.placement import Workforce
+from actors.cluster.workforce import Sizes, Workforce
 
 ACTORS_A_CELL = 32
 # Numbers follow the work once so many seconds of it have been measured in all.
@@ -14,26 +13,18 @@ MEASURED_SECONDS = 30.0
 SLACK = 0.25
 
 
-class Sizes(NamedTuple):
-    """Actors of each kind: of a cell, or of the whole run."""
-
-    diffusion: int
-    networks: int
-    plain: int
-
-
-class Work(NamedTuple):
+class BusySeconds(NamedTuple):
     """Seconds that the actors of each kind were busy, for the same candidates."""
 
     diffusion: float = 0.0
     networks: float = 0.0
     plain: float = 0.0
 
-    def plus(self, other: "Work") -> "Work":
-        return Work(*(a + b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: "BusySeconds") -> "BusySeconds":
+        return BusySeconds(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def by_work(force: "Workforce", work: Work, present: Sizes) -> Sizes:
+def by_work(force: Workforce, work: BusySeconds, present: Sizes) -> Sizes:
     """The sizes of a run by the work that was measured.
 
     Actors of two kinds are all busy when their numbers are as their work. Where a number is not free, or the present

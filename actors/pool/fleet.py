@@ -1,4 +1,4 @@
-"""The actors of a crew: brought up, looked after, replaced, and let go.
+"""The actors of a dispatcher: brought up, looked after, replaced, and let go.
 
 - An actor that dies, hangs or no longer answers a probe is replaced. A start that fails is tried again some times.
 - `resize` brings more up, or lets some go. `drain` lets those of some nodes go. One that is let go gets no call any
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Generic, TypeVar
 
-from actors.pool.observer import Watch
-from actors.pool.transport import Limits, Member, Part, Transport
+from actors.pool.observer import Observer
+from actors.pool.transport import Limits, Member, PartialAnswer, Transport
 from actors.protocol import StartFailed, WorkerDied, WorkerOverdue, WorkersLost
 from configs.errors import RequestError
 
@@ -33,14 +33,14 @@ class Call:
     rows: int
     use: Callable[[Any], Awaitable[Any]]
     near: str | None
-    avoid: "set[Seat]"
-    outcome: "asyncio.Future[Part]"
+    avoid: "set[LiveActor]"
+    outcome: "asyncio.Future[PartialAnswer]"
     began: float = 0.0
     limit: asyncio.Timeout | None = None
 
 
 @dataclass(eq=False)
-class Seat:
+class LiveActor:
     """A live actor, its calls in the order in which it computes them, and the call that ended it."""
 
     number: int
@@ -57,7 +57,7 @@ class Seat:
         return self.calls[0] if self.calls else None
 
 
-class Staff(Generic[A]):
+class Fleet(Generic[A]):
     """Equal actors, as many as are wanted.
 
     Args:
@@ -65,12 +65,12 @@ class Staff(Generic[A]):
     """
 
     def __init__(
-        self, transport: Transport[A], size: int, limits: Limits, watch: Watch, changed: Callable[[], None]
+        self, transport: Transport[A], size: int, limits: Limits, watch: Observer, changed: Callable[[], None]
     ) -> None:
-        self._transport, self._size, self._limits, self._watch = transport, size, limits, watch
+        self._transport, self._size, self._limits, self._observer = transport, size, limits, watch
         self._changed, self._numbers = changed, count()
-        self.seats: list[Seat] = []
-        self._leaving: set[Seat] = set()
+        self.seats: list[LiveActor] = []
+        self._leaving: set[LiveActor] = set()
         self._starts: list[asyncio.Task[None]] = []
         self._given_up = 0
         self._broken: Exception | None = None
@@ -120,7 +120,7 @@ class Staff(Generic[A]):
             self._let_go(seat, f"node {seat.node} is drained")
         self._adjust()
 
-    def lose(self, seat: Seat, why: str, blame: Call | None) -> None:
+    def lose(self, seat: LiveActor, why: str, blame: Call | None) -> None:
         """Take an actor out, and have another in its place. Only the first to tell of its end is heard."""
         if seat.lost:
             return
@@ -129,26 +129,26 @@ class Staff(Generic[A]):
             self._leaving.remove(seat)
         else:
             self.seats.remove(seat)
-            self._watch.left(seat.number, why)
+            self._observer.left(seat.number, why)
         self._end(seat)
         self._adjust()
 
-    def rests(self, seat: Seat) -> None:
+    def rests(self, seat: LiveActor) -> None:
         """An actor has computed all that it has."""
         if seat in self._leaving:
             self._leaving.remove(seat)
             self._end(seat)
 
-    def _end(self, seat: Seat) -> None:
+    def _end(self, seat: LiveActor) -> None:
         seat.lost = True
         if seat.care:
             seat.care.cancel()
         self._transport.stop(seat.actor)
 
-    def _let_go(self, seat: Seat, why: str) -> None:
+    def _let_go(self, seat: LiveActor, why: str) -> None:
         self.seats.remove(seat)
         self._leaving.add(seat)
-        self._watch.left(seat.number, why)
+        self._observer.left(seat.number, why)
         if not seat.calls:
             self.rests(seat)
 
@@ -178,7 +178,7 @@ class Staff(Generic[A]):
                 self._starts.remove(_this_task())
                 self._welcome(member)
                 return
-            self._watch.start_failed(str(self._broken))
+            self._observer.start_failed(str(self._broken))
             await asyncio.sleep(PAUSE_SECONDS * 2**failures if failures < self._limits.starts else 0)
         self._starts.remove(_this_task())
         self._given_up += 1
@@ -195,13 +195,13 @@ class Staff(Generic[A]):
             raise
 
     def _welcome(self, member: Member[A]) -> None:
-        seat = Seat(next(self._numbers), *member)
+        seat = LiveActor(next(self._numbers), *member)
         self.seats.append(seat)
-        self._watch.joined(seat.number, seat.node)
+        self._observer.joined(seat.number, seat.node)
         seat.care = asyncio.get_running_loop().create_task(self._look_after(seat))
         self._changed()
 
-    async def _look_after(self, seat: Seat) -> None:
+    async def _look_after(self, seat: LiveActor) -> None:
         """Probe an actor now and then: one that is alive and answers nothing would hold its calls for very long."""
         patience = self._limits.probe_seconds
         while True:

@@ -1,10 +1,10 @@
-"""What a crew tells of its actors and calls as they come and go, for who counts, logs or shows it."""
+"""What a dispatcher tells of its actors and calls as they come and go, for who counts, logs or shows it."""
 
 from typing import Protocol
 
 
-class Watch(Protocol):
-    """Is told at once, in the crew's own event loop, so it must neither wait nor raise.
+class Observer(Protocol):
+    """Is told at once, in the dispatcher's own event loop, so it must neither wait nor raise.
 
     Actors have numbers, 0, 1, 2, ... in the order of coming up; one that replaces another has a new one.
     """
@@ -34,7 +34,7 @@ class Watch(Protocol):
         ...
 
 
-class Unwatched:
+class NullObserver:
     """Tells nobody."""
 
     def joined(self, actor: int, node: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Calls to equal, stateless actors, and what is done when one fails. How they are carried: `crew.Crew`.
+"""Calls to equal, stateless actors, and what is done when one fails. How they are carried: `dispatcher.Dispatcher`.
 
 - A call whose actor died under it, or that hung or raised, is made again, on another actor where there is one.
 - One that raises is cut in halves where it can be, down to the row that is to blame.
@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from actors.pool.dispatch import Crew, Unblamed
-from actors.pool.fleet import Call, Seat
-from actors.pool.observer import Watch
-from actors.pool.transport import Answer, Limits, Part, Transport
+from actors.pool.dispatch import Dispatcher, Unblamed
+from actors.pool.fleet import Call, LiveActor
+from actors.pool.observer import Observer
+from actors.pool.transport import Answer, Limits, PartialAnswer, Transport
 from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
 
 A = TypeVar("A")
@@ -29,11 +29,11 @@ class _Work(Generic[A, T]):
     use: Callable[[A, int, int], Awaitable[T]]
     near: str | None
     divisible: bool
-    raised_on: set[Seat] = field(default_factory=set)
+    raised_on: set[LiveActor] = field(default_factory=set)
     retries: int = 0
 
     def call(self, start: int, stop: int) -> Call:
-        outcome: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[PartialAnswer] = asyncio.get_running_loop().create_future()
         return Call(
             self.kind, stop - start, lambda actor: self.use(actor, start, stop), self.near, self.raised_on, outcome
         )
@@ -42,8 +42,8 @@ class _Work(Generic[A, T]):
 class Pool(Generic[A]):
     """Equal actors that are called as one, with retries."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Watch | None = None) -> None:
-        self._crew, self._limits = Crew(transport, size, limits, watch), limits
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Observer | None = None) -> None:
+        self._dispatcher, self._limits = Dispatcher(transport, size, limits, watch), limits
 
     async def open(self) -> None:
         """Start all actors.
@@ -52,29 +52,29 @@ class Pool(Generic[A]):
             WorkersLost: one of them could not be started.
             RequestError: one of them refused what it was asked for.
         """
-        await self._crew.staff.open()
+        await self._dispatcher.fleet.open()
 
     def close(self) -> None:
         """End all actors and all that waits for them. May be called twice."""
-        self._crew.close()
+        self._dispatcher.close()
 
     def resize(self, size: int) -> None:
         """Have `size` actors from now on. Those that are let go finish the calls that they have."""
-        self._crew.staff.resize(size)
+        self._dispatcher.fleet.resize(size)
 
     def drain(self, nodes: Collection[str]) -> None:
         """Let the actors on these nodes go once they have finished the calls that they have."""
-        self._crew.staff.drain(nodes)
+        self._dispatcher.fleet.drain(nodes)
 
     @property
     def size(self) -> int:
         """Actors that are up and stay."""
-        return len(self._crew.staff.seats)
+        return len(self._dispatcher.fleet.seats)
 
     @property
     def busy_seconds(self) -> float:
         """What all actors together have computed so far."""
-        return self._crew.busy_seconds
+        return self._dispatcher.busy_seconds
 
     async def call(
         self,
@@ -105,15 +105,15 @@ class Pool(Generic[A]):
         work = _Work(kind, use, near, divisible)
         parts = await self._part(work, 0, rows)
         for seat in work.raised_on:
-            self._crew.strike(seat)
+            self._dispatcher.strike(seat)
         return Answer(parts, work.retries)
 
-    async def _part(self, work: _Work[A, T], start: int, stop: int) -> list[Part[T]]:
+    async def _part(self, work: _Work[A, T], start: int, stop: int) -> list[PartialAnswer[T]]:
         failures = deaths = 0
         last: Exception
         while True:
             try:
-                return [await self._crew.carry(work.call(start, stop))]
+                return [await self._dispatcher.carry(work.call(start, stop))]
             except (InputLost, WorkersLost, ChunkTooLarge):
                 raise
             except Unblamed:

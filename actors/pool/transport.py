@@ -59,7 +59,7 @@ class Transport(Protocol[A]):
         ...
 
 
-class Part(NamedTuple, Generic[T]):
+class PartialAnswer(NamedTuple, Generic[T]):
     """What an actor answered for a call, or for a part of its rows, and that actor's node."""
 
     value: T
@@ -69,5 +69,5 @@ class Part(NamedTuple, Generic[T]):
 class Answer(NamedTuple, Generic[T]):
     """The parts of a call in the order of their rows, and how many calls were made again for them."""
 
-    parts: list[Part[T]]
+    parts: list[PartialAnswer[T]]
     retries: int

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from actors.pool.observer import Watch
-from actors.telemetry.events import Diary, Event, RoleDiary
-from actors.telemetry.pool_totals import PoolTotals, Workload
+from actors.pool.observer import Observer
+from actors.telemetry.events import Event, EventLog, EventRecorder
+from actors.telemetry.pool_totals import PoolCounter, PoolTotals
 
 
 class CellReport(NamedTuple):
@@ -16,10 +16,10 @@ class CellReport(NamedTuple):
     events: tuple[Event, ...]
 
 
-class Several:
+class ObserverGroup:
     """Tells several watches."""
 
-    def __init__(self, *watches: Watch) -> None:
+    def __init__(self, *watches: Observer) -> None:
         self._watches = watches
 
     def joined(self, actor: int, node: str) -> None:
@@ -56,14 +56,14 @@ class CellMonitor:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, utc: Callable[[], float] = time.time) -> None:
-        self._clock, self._diary = clock, Diary(utc)
-        self.workloads: dict[str, Workload] = {}
+        self._clock, self._event_log = clock, EventLog(utc)
+        self.workloads: dict[str, PoolCounter] = {}
         self.pixel_bytes = 0
 
-    def watch(self, role: str, device: str, *others: Watch) -> Watch:
+    def watch(self, role: str, device: str, *others: Observer) -> Observer:
         """A watch for the pool of a role, whose actors compute on GPU or CPU; `others` are told too."""
-        self.workloads[role] = Workload(device, self._clock)
-        return Several(self.workloads[role], RoleDiary(self._diary, role), *others)
+        self.workloads[role] = PoolCounter(device, self._clock)
+        return ObserverGroup(self.workloads[role], EventRecorder(self._event_log, role), *others)
 
     def decoded(self, pixel_bytes: int) -> None:
         self.pixel_bytes += pixel_bytes
@@ -71,4 +71,4 @@ class CellMonitor:
     def report(self) -> CellReport:
         """Events are in one report each."""
         pools = {role: workload.totals() for role, workload in self.workloads.items()}
-        return CellReport(pools, self._diary.fetch())
+        return CellReport(pools, self._event_log.fetch())

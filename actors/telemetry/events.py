@@ -32,7 +32,7 @@ class Event(NamedTuple):
     what: str
 
 
-class Diary:
+class EventLog:
     """Events of all pools of a cell."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -54,29 +54,29 @@ class Diary:
         return tuple(events)
 
 
-class RoleDiary:
-    """The `Watch` that writes down who comes and goes, and which calls fail."""
+class EventRecorder:
+    """The `Observer` that writes down who comes and goes, and which calls fail."""
 
-    def __init__(self, diary: Diary, role: str) -> None:
-        self._diary, self._role = diary, role
+    def __init__(self, event_log: EventLog, role: str) -> None:
+        self._event_log, self._role = event_log, role
         self._nodes: dict[int, str] = {}
 
     def joined(self, actor: int, node: str) -> None:
         self._nodes[actor] = node
-        self._diary.note(logging.INFO, self._role, actor, node, "is up")
+        self._event_log.note(logging.INFO, self._role, actor, node, "is up")
 
     def left(self, actor: int, why: str) -> None:
-        self._diary.note(logging.WARNING, self._role, actor, self._nodes.get(actor), f"is let go: {one_line(why)}")
+        self._event_log.note(logging.WARNING, self._role, actor, self._nodes.get(actor), f"is let go: {one_line(why)}")
 
     def start_failed(self, why: str) -> None:
-        self._diary.note(logging.WARNING, self._role, None, None, f"an actor did not come up: {one_line(why)}")
+        self._event_log.note(logging.WARNING, self._role, None, None, f"an actor did not come up: {one_line(why)}")
 
     def waiting(self, calls: int) -> None: ...
 
     def computed(self, actor: int, kind: str, rows: int, seconds: float) -> None: ...
 
     def failed(self, kind: str, why: str) -> None:
-        self._diary.note(logging.WARNING, self._role, None, None, f"a call failed ({kind}): {one_line(why)}")
+        self._event_log.note(logging.WARNING, self._role, None, None, f"a call failed ({kind}): {one_line(why)}")
 
 
 def one_line(text: str) -> str:

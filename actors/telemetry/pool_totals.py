@@ -1,4 +1,4 @@
-"""What the actors of one pool have done, added up from what its crew tells. Plain Python."""
+"""What the actors of one pool have done, added up from what its dispatcher tells. Plain Python."""
 
 import time
 from collections import Counter, defaultdict
@@ -76,8 +76,8 @@ class PoolTotals:
         return replace(self, actors=0, waiting=0)
 
 
-class Workload:
-    """The `Watch` that counts.
+class PoolCounter:
+    """The `Observer` that counts.
 
     Attributes:
         busy: seconds by actor, also of those that are gone.

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from actors.pool.observer import Unwatched, Watch
+from actors.pool.observer import NullObserver, Observer
 from actors.telemetry.cell_monitor import CellMonitor, CellReport
-from actors.telemetry.run_monitor import Overview
+from actors.telemetry.run_monitor import RunMonitor
 
 # Ray reads them every few seconds too (`RAY_metrics_report_interval_ms`, 10,000).
 EVERY_SECONDS = 2.0
@@ -97,8 +97,8 @@ class Exporter:
         return self._metrics[name]
 
 
-class CallSeconds(Unwatched):
-    """The `Watch` that tells the seconds of each call of a pool."""
+class CallSeconds(NullObserver):
+    """The `Observer` that tells the seconds of each call of a pool."""
 
     def __init__(self, exporter: Exporter, role: str) -> None:
         self._histogram, self._role = exporter.metric("srsoup_call_seconds"), role
@@ -114,7 +114,7 @@ class ExportingMonitor(CellMonitor):
         super().__init__()
         self._exporter = Exporter(run=run, cell=str(cell))
 
-    def watch(self, role: str, device: str, *others: Watch) -> Watch:
+    def watch(self, role: str, device: str, *others: Observer) -> Observer:
         return super().watch(role, device, CallSeconds(self._exporter, role), *others)
 
     def report(self) -> CellReport:
@@ -146,12 +146,12 @@ class RunMetrics:
     def __init__(self, run: str) -> None:
         self._exporter = Exporter(run=run)
 
-    def export(self, overview: Overview, steps: int, candidates: int) -> None:
+    def export(self, run_monitor: RunMonitor, steps: int, candidates: int) -> None:
         if not self._exporter.due():
             return
         tell = self._exporter.tell
-        for state, fronts in overview.fronts.items():
+        for state, fronts in run_monitor.fronts.items():
             tell("srsoup_fronts", fronts, state=state)
         tell("srsoup_steps_total", steps)
         tell("srsoup_candidates_total", candidates)
-        tell("srsoup_lost_cells", overview.lost_cells)
+        tell("srsoup_lost_cells", run_monitor.lost_cells)

@@ -12,7 +12,7 @@ from actors.telemetry.pool_totals import PoolTotals
 log = logging.getLogger(__name__)
 
 
-class Node(NamedTuple):
+class NodeInfo(NamedTuple):
     """A machine of the cluster.
 
     Attributes:
@@ -31,7 +31,7 @@ class Node(NamedTuple):
         return f"{self.host} ({self.address})"
 
 
-class Overview:
+class RunMonitor:
     """Adds up over all cells of a driver.
 
     Attributes:
@@ -43,10 +43,10 @@ class Overview:
         self.lost_cells = 0
         self.fronts = Counter(wanted=0, done=0, failed=0)
         self._pools: list[dict[str, PoolTotals]] = []
-        self._nodes: dict[str, Node] = {}
-        self._live_nodes: Callable[[], list[Node]] = list
+        self._nodes: dict[str, NodeInfo] = {}
+        self._live_nodes: Callable[[], list[NodeInfo]] = list
 
-    def joined_cluster(self, live_nodes: Callable[[], list[Node]]) -> None:
+    def joined_cluster(self, live_nodes: Callable[[], list[NodeInfo]]) -> None:
         """The driver is on a cluster; `live_nodes` tells who else is."""
         self._live_nodes = live_nodes
         self._learn_nodes()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from configs.errors import RequestError
 from configs.load import load_config, origin
-from configs.location import Place, place_of
+from configs.location import Location, location_of
 from configs.sweep import is_sweep, load_sweep
 from pipeline.redaction import redacted
 
@@ -180,10 +180,10 @@ RunFolder = Annotated[str, typer.Argument(help="A run's folder, such as runs/dem
 
 
 @contextmanager
-def reading(run: str) -> Iterator[Place]:
+def reading(run: str) -> Iterator[Location]:
     """The folder of a run that a command was given; what is wrong with it becomes a message and exit status 2."""
     try:
-        yield place_of(run)
+        yield location_of(run)
     except (ValueError, OSError) as error:
         print(redacted(f"error: {error}"), file=sys.stderr)
         raise typer.Exit(2) from error

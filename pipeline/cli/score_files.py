@@ -12,7 +12,8 @@ from torch import Tensor
 from actors.workers import default_device
 from configs.errors import RequestError
 from rewards import registry
-from rewards.base import Reward, RewardError, checked_score
+from rewards.base import Reward, checked_score
+from rewards.errors import RewardError
 from rewards.pinned_files import locate
 
 
@@ -47,8 +48,8 @@ def read_image(path: Path) -> Tensor:
     try:
         with Image.open(path) as picture:
             if picture.has_transparency_data:
-                mend = "lay it on a background first, as `convert -background white -flatten` does"
-                raise _error("IMAGE", str(path), "this picture has an alpha channel", "RGB or grey", mend)
+                fix = "lay it on a background first, as `convert -background white -flatten` does"
+                raise _error("IMAGE", str(path), "this picture has an alpha channel", "RGB or grey", fix)
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
         raise _error("IMAGE", str(path), f"cannot be read: {error}", "PNG or JPEG files", "check the path") from error
@@ -91,8 +92,8 @@ def _created(name: str) -> Reward:
     try:
         return registry.create(name)
     except registry.UnknownRewardError as error:
-        mend = f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE"
-        raise _error("--rewards", name, "there is no reward of this name", ", ".join(registry.names()), mend) from error
+        fix = f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE"
+        raise _error("--rewards", name, "there is no reward of this name", ", ".join(registry.names()), fix) from error
     except RewardError as error:
         raise _reward_error(name, error) from error
 
@@ -105,11 +106,9 @@ def _scored(reward: Reward, picture: Tensor, prompt: str) -> float:
 
 
 def _reward_error(name: str, error: RewardError) -> RequestError:
-    problem, _, mend = str(error).rpartition("; ")
-    return _error(
-        "--rewards", name, problem or mend, "a reward that can be asked here", mend if problem else "see above"
-    )
+    problem, _, fix = str(error).rpartition("; ")
+    return _error("--rewards", name, problem or fix, "a reward that can be asked here", fix if problem else "see above")
 
 
-def _error(key: str, value: object, problem: str, allowed: str, mend: str) -> RequestError:
-    return RequestError(file="command line", key=key, value=value, problem=problem, allowed=allowed, mend=mend)
+def _error(key: str, value: object, problem: str, allowed: str, fix: str) -> RequestError:
+    return RequestError(file="command line", key=key, value=value, problem=problem, allowed=allowed, fix=fix)

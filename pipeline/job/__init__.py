@@ -1,0 +1,1 @@
+"""One job: the driver, the task of each prompt, and the writing of its results."""

@@ -13,16 +13,17 @@ from threading import Event, current_thread, main_thread
 
 from actors.cluster.connect import prepare as prepare_cluster
 from actors.protocol import ChunkTooLarge, RunStopped
-from actors.telemetry.run_monitor import Overview
+from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
 from pipeline.job.progress import Reporter
-from pipeline.job.result_writer import Outcome, Tally, write_record, written
+from pipeline.job.result import PromptFailure, PromptResult
+from pipeline.job.result_writer import Outcome, ResultWriter, write_record, written
 from pipeline.job.run_log import run_log
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.job.summary import Summary
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
-from pipeline.planning.task import PromptFailure, PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from pipeline.records import holds
 from pipeline.storage.disk import remove_leftovers, store_of
 from pipeline.storage.lock import FolderInUse, Hold, lock_of
@@ -59,38 +60,38 @@ def execute(
     with ExitStack() as stack:
         hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if plan.open_tasks}
         # What another driver finished since the plan was made is seen only now that it is out.
-        tallies = [Tally(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
-        if begun := [tally for tally in tallies if tally.plan.open_tasks]:
+        writers = [ResultWriter(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
+        if begun := [writer for writer in writers if writer.plan.open_tasks]:
             summary = summary or Summary()
             stack.enter_context(_logging(begun, reporter, summary))
-            for tally in begun:
-                tally.begin()
+            for writer in begun:
+                writer.begin()
             stack.enter_context(reporter)
             told_to_end = stack.enter_context(_ending_on_sigterm(reporter))
             for _, sharing in groupby(sorted(begun, key=_workers), key=_workers):
                 _execute_sharing(list(sharing), local, reporter, summary, told_to_end)
-            for tally in begun:
-                tally.end()
-    return tuple(tally.outcome for tally in tallies)
+            for writer in begun:
+                writer.end()
+    return tuple(writer.outcome for writer in writers)
 
 
 @contextmanager
-def _logging(tallies: Sequence[Tally], reporter: Reporter, summary: Summary) -> Iterator[None]:
+def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summary) -> Iterator[None]:
     """Log what happens, and the summary at the end, however that comes.
 
     Raises:
         RunStopped: the log cannot be written.
     """
     with ExitStack() as stack:
-        folders = [tally.plan.folder for tally in tallies]
+        folders = [writer.plan.folder for writer in writers]
         with written(folders[0]):
             summary.log_file = stack.enter_context(run_log(folders, reporter.note))
-        for plan in (tally.plan for tally in tallies):
+        for plan in (writer.plan for writer in writers):
             left, fronts = len(plan.open_tasks), len(plan.tasks)
             log.info("%s: %d of %d fronts to make, chunks of %d", plan.folder, left, fronts, plan.chunk)
-        wanted = {task.key for tally in tallies for task in tally.plan.tasks}
-        left_open = {task.key for tally in tallies for task in tally.plan.open_tasks}
-        summary.overview.fronts.update(wanted=len(wanted), done=len(wanted - left_open))
+        wanted = {task.key for writer in writers for task in writer.plan.tasks}
+        left_open = {task.key for writer in writers for task in writer.plan.open_tasks}
+        summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - left_open))
         try:
             yield
         finally:
@@ -99,41 +100,41 @@ def _logging(tallies: Sequence[Tally], reporter: Reporter, summary: Summary) -> 
                 log.info("%s", line)
 
 
-def _workers(tally: Tally) -> str:
-    return json.dumps([tally.plan.config.workers, tally.plan.plugin_digests], sort_keys=True)
+def _workers(writer: ResultWriter) -> str:
+    return json.dumps([writer.plan.config.workers, writer.plan.plugin_digests], sort_keys=True)
 
 
 def _execute_sharing(
-    tallies: Sequence[Tally], local: bool, reporter: Reporter, summary: Summary, told_to_end: Event
+    writers: Sequence[ResultWriter], local: bool, reporter: Reporter, summary: Summary, told_to_end: Event
 ) -> None:
     """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
 
     Where memory does not suffice for a chunk that was not given by hand, the rest of all plans with chunks of that
     size or more goes on with half of theirs, on workers that are started anew.
     """
-    run = _run_here if local else partial(_run_on_ray, overview=summary.overview)
-    while tasks := {task.key: task for tally in tallies for task in tally.tasks}:
+    run = _run_here if local else partial(_run_on_ray, run_monitor=summary.run_monitor)
+    while tasks := {task.key: task for writer in writers for task in writer.tasks}:
         under_way = set[str]()
         try:
             until_told = takewhile(lambda _: not told_to_end.is_set(), tasks.values())
-            with closing(run(tallies[0].plan, _noted(until_told, under_way), reporter)) as results:
+            with closing(run(writers[0].plan, _noted(until_told, under_way), reporter)) as results:
                 for result in results:
                     under_way.discard(result.key)
                     summary.enter(tasks[result.key], result)
-                    for tally in tallies:
-                        if tally.enter(result):
+                    for writer in writers:
+                        if writer.enter(result):
                             reporter.prompt_done()
         except ChunkTooLarge as error:
-            too_large = [tally for tally in tallies if tally.tasks and tally.plan.chunk >= error.chunk]
-            for tally in too_large:
-                tally.halve_chunk(error)
-            for tally in tallies:
-                tally.begin_again(under_way)
-            sizes = sorted({tally.plan.chunk for tally in too_large})
+            too_large = [writer for writer in writers if writer.tasks and writer.plan.chunk >= error.chunk]
+            for writer in too_large:
+                writer.halve_chunk(error)
+            for writer in writers:
+                writer.begin_again(under_way)
+            sizes = sorted({writer.plan.chunk for writer in too_large})
             text = f"{error}: from here on {' or '.join(map(str, sizes))} at once"
             log.warning("%s", text)
             reporter.note(text)
-        if told_to_end.is_set() and any(tally.tasks for tally in tallies):
+        if told_to_end.is_set() and any(writer.tasks for writer in writers):
             raise RunStopped("told to end by SIGTERM, with prompts left to do")
 
 
@@ -167,12 +168,12 @@ def _ending_on_sigterm(reporter: Reporter) -> Iterator[Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, overview: Overview) -> Results:
+def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
     # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
     from actors.cluster.session import RaySession
 
     before = reporter.counted
-    with RaySession(plan.config, attempt_prompt, plan.plugins, overview) as session:
+    with RaySession(plan.config, attempt_prompt, plan.plugins, run_monitor) as session:
         reporter.started()
         yield from session.results(
             tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
@@ -208,6 +209,6 @@ def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
             raise RequestError(
                 file="command line", key="output", value=str(folder), problem=str(error),
                 allowed="a folder that no other run is using",
-                mend="set output=... to another place, or wait for the other run",
+                fix="set output=... to another place, or wait for the other run",
             ) from error  # fmt: skip
         yield hold

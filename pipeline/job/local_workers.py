@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from actors.protocol import Encoded, Finished, Floats, Reversed, Scored
+from actors.protocol import Encoded, Finished, Floats, ReverseStepResult, Scored
 from actors.workers import (
     DecodeReport,
     DiffusionWorker,
@@ -33,7 +33,7 @@ class LocalWorkers:
     async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
         return self._diffusion.encode(prompt, sampling)
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
         return self._diffusion.reverse_step(x, step, encoded.conditioning)
 
     async def score_candidates(

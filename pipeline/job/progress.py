@@ -8,6 +8,8 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from pipeline.storage.clock import clock
+
 LINE_SECONDS = 10.0
 
 
@@ -103,9 +105,3 @@ class Reporter:
             f"prompts {self._prompts}/{prompts}, steps {self._steps}/{steps}, "
             f"candidates {self._candidates:,}/{candidates:,}, {rate:.1f}/s, {left} left"
         )
-
-
-def clock(seconds: float) -> str:
-    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -10,16 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 import yaml
 
 from actors.protocol import ChunkTooLarge, RunStopped
-from configs.location import Place
+from configs.location import Location
 from pipeline.job.progress import Reporter
+from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.plan import Plan
-from pipeline.planning.task import PromptFailure, PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from pipeline.records import DamagedPart, remove_part, write_part, write_whole
 from pipeline.storage.compact import FULL_KEYS, CannotExchange, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.lock import Hold
-from pipeline.storage.status import write_aim
+from pipeline.storage.status import write_driver_record
 from rewards.registry import create
 
 # A run that leaves fewer parts than this at its end leaves them single, one a prompt.
@@ -48,7 +49,7 @@ class Outcome:
 
 
 @dataclass
-class Tally:
+class ResultWriter:
     """What has come of one plan in this call.
 
     Attributes:
@@ -70,11 +71,11 @@ class Tally:
         self._costs = dict[str, FrontCost]()
 
     def begin(self) -> None:
-        """Say in the folder what is to be done, and mend what a crash or a damaged part has left there."""
+        """Say in the folder what is to be done, and fix what a crash or a damaged part has left there."""
         plan = self.plan
         decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
         with written(plan.folder, self.hold):
-            self._costs = write_aim(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
+            self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:
@@ -143,7 +144,7 @@ class Tally:
 
 
 @contextmanager
-def written(folder: Place, hold: Hold | None = None) -> Iterator[None]:
+def written(folder: Location, hold: Hold | None = None) -> Iterator[None]:
     """Work on the files of a run, which cannot go on without them, while the folder is ours."""
     try:
         if hold:
@@ -155,14 +156,14 @@ def written(folder: Place, hold: Hold | None = None) -> Iterator[None]:
         raise RunStopped(f"{folder} cannot be written: {error}") from error
 
 
-def _write(folder: Place, result: PromptResult | PromptFailure) -> None:
+def _write(folder: Location, result: PromptResult | PromptFailure) -> None:
     if isinstance(result, PromptFailure):
         write_part(folder, "failures", result.key, [result.row])
     else:
         _write_finished(folder, result)
 
 
-def _write_finished(folder: Place, result: PromptResult) -> None:
+def _write_finished(folder: Location, result: PromptResult) -> None:
     """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
     the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
     for table in ("samples", "scores", "steps"):

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from actors.protocol import Finished
-from configs.schema import UNGUIDED
+from configs.schema import METHODS_WITHOUT_GUIDANCE
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.runner import Trajectory
-from pipeline.planning.task import Meter, PromptTask
+from pipeline.job.result import Meter
+from pipeline.planning.task import PromptTask
 from pipeline.records import Row
 
 
@@ -44,7 +45,7 @@ def score_rows(task: PromptTask, finished: Finished) -> list[Row]:
 
 def step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
     """A row for each step, weight and guiding reward; without a reward where nothing is guided."""
-    rewards = (None,) if task.method in UNGUIDED else task.guided
+    rewards = (None,) if task.method in METHODS_WITHOUT_GUIDANCE else task.guided
     return [
         {
             "key": task.key,
@@ -94,5 +95,5 @@ def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> 
         # Several workers may be busy for one prompt at once, so this is a lower bound of the waiting.
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
-        "attempts": 1 + task.lives + meter.retries,
+        "attempts": 1 + task.restarts + meter.retries,
     }

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from actors.protocol import RunStopped
-from configs.location import Place, RemotePath
+from configs.location import Location, RemotePath
 from pipeline.records import holds, read_file, write_whole
 from pipeline.redaction import redacted
 
@@ -45,7 +45,7 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def log_file(folder: Place) -> Path:
+def log_file(folder: Location) -> Path:
     """Where the drivers of a run log: in its folder, or, as no line can be added to an object, in the current one."""
     return folder / LOG if isinstance(folder, Path) else Path(f"driver-{folder.name}.log")
 
@@ -66,7 +66,7 @@ def _put_at_the_end(folder: RemotePath) -> Iterator[None]:
 
 
 @contextmanager
-def run_log(folders: Sequence[Place], on_error: Callable[[str], None]) -> Iterator[Path]:
+def run_log(folders: Sequence[Location], on_error: Callable[[str], None]) -> Iterator[Path]:
     """Log to the first of the folders that a driver works on; the others say where.
 
     Args:

@@ -15,8 +15,9 @@ from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import run_guided, run_unguided, unguided_seeds
 from pipeline.guidance.simplex import as_weights
+from pipeline.job.result import Meter, PromptFailure, PromptResult
 from pipeline.job.rows import cost_row, sample_rows, score_rows, step_rows
-from pipeline.planning.task import Meter, PromptFailure, PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from pipeline.redaction import redacted
 
 # Called with what has just been done: denoising steps, and candidates decoded and scored.

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from actors.telemetry.events import one_line
 from actors.telemetry.pool_totals import PoolTotals
-from actors.telemetry.run_monitor import Overview
-from pipeline.job.progress import clock
-from pipeline.planning.task import PromptFailure, PromptResult, PromptTask
+from actors.telemetry.run_monitor import RunMonitor
+from pipeline.job.result import PromptFailure, PromptResult
+from pipeline.planning.task import PromptTask
+from pipeline.storage.clock import clock
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ SLOWEST = 4
 
 
 class Summary:
-    """Adds up what comes of the tasks of a driver; what its workers did comes from `overview`.
+    """Adds up what comes of the tasks of a driver; what its workers did comes from `run_monitor`.
 
     Attributes:
         log_file: where the driver logs.
@@ -31,7 +32,7 @@ class Summary:
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.overview = Overview()
+        self.run_monitor = RunMonitor()
         self.log_file: Path | None = None
         self.ready: float | None = None
         self.candidates = 0
@@ -45,13 +46,13 @@ class Summary:
         if isinstance(result, PromptFailure):
             self._failed += 1
             self._retries += result.row["attempts"] - 1
-            self.overview.fronts["failed"] += 1
+            self.run_monitor.fronts["failed"] += 1
             # A log is handed around; who wants the prompt finds it in `failures/` by its id.
             message = re.sub(rf"\b{re.escape(task.prompt.text)}\b", "(the prompt)", result.row["message"])
             log.warning("%s failed: %s: %s", _name(task), result.row["error_class"], one_line(message))
             return
         self._done += 1
-        self.overview.fronts["done"] += 1
+        self.run_monitor.fronts["done"] += 1
         (costs,) = result.tables["costs"]
         self._retries += costs["attempts"] - 1
         for column, name in PARTS.items():
@@ -71,7 +72,7 @@ class Summary:
         """A line a question: how much in how long, were the workers busy, what took longest, what went wrong."""
         parts = {
             "done": self._work(),
-            "busy": "; ".join(_busy(role, pool) for role, pool in self.overview.pools.items() if pool.actor_seconds),
+            "busy": "; ".join(_busy(role, pool) for role, pool in self.run_monitor.pools.items() if pool.actor_seconds),
             "slowest": self._slowest(),
             "faults": self._faults(),
         }
@@ -82,7 +83,7 @@ class Summary:
         return [
             f"{role}, {kind}: {calls.calls:,} calls of {calls.rows:,} rows, {calls.seconds / calls.calls:.3f} s each, "
             f"{calls.longest:.3f} s the longest"
-            for role, pool in self.overview.pools.items()
+            for role, pool in self.run_monitor.pools.items()
             for kind, calls in pool.calls.items()
         ]
 
@@ -105,12 +106,12 @@ class Summary:
         return ", ".join(f"{name} {spent:.1f} s ({spent / total:.0%})" for spent, name in named)
 
     def _faults(self) -> str:
-        pools = self.overview.pools.values()
+        pools = self.run_monitor.pools.values()
         counts = {
             "calls made again": self._retries,
             "actors lost or let go": sum(pool.lost for pool in pools),
             "starts of actors failed": sum(pool.failed_starts for pool in pools),
-            "cells lost": self.overview.lost_cells,
+            "cells lost": self.run_monitor.lost_cells,
         }
         return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from actors.workers import source_of
+from actors.from_config import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.adapters import adapted_layers, check_adapter
@@ -32,14 +32,14 @@ def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedMode
         fetch: get the configuration files of a model on the hub, and its adapters, to check them.
 
     Raises:
-        RequestError: names file, key, value, what is allowed and the mend.
+        RequestError: names file, key, value, what is allowed and the fix.
     """
     source = source_of(config.model)
     try:
         pipeline = _check(config, source, origin, fetch)
         return CheckedModel(model_revision(source), pipeline)
     except ModelError as error:
-        raise _model_error(config, origin, error.key, error.problem, error.allowed, error.mend) from error
+        raise _model_error(config, origin, error.key, error.problem, error.allowed, error.fix) from error
 
 
 def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> str | None:
@@ -66,8 +66,8 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     return pipeline
 
 
-def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allowed: str, mend: str) -> RequestError:
+def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allowed: str, fix: str) -> RequestError:
     value = config.steps if key == "steps" else getattr(config.model, key.removeprefix("model."))
     if key == "model.adapters":
         value = [adapter.name for adapter in config.model.adapters]
-    return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, mend=mend)
+    return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, fix=fix)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from actors.from_config import sampling_of
 from configs.compute import DECIDES_BITS, ComputeConfig
 from configs.errors import RequestError
-from configs.location import Place
+from configs.location import Location
 from configs.schema import RunConfig
-from diffusion.base import Sampling
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
@@ -23,7 +23,7 @@ from pipeline.planning.resume import chunk_of_folder
 from pipeline.planning.task import PromptTask
 from pipeline.records import finished_keys
 from rewards import registry
-from rewards.base import RewardError
+from rewards.errors import RewardError
 from rewards.plugin import Plugin
 
 # How the judge is asked, not what.
@@ -67,7 +67,7 @@ class Plan:
         return _digests(self.plugins)
 
     @property
-    def folder(self) -> Place:
+    def folder(self) -> Location:
         return self.config.output_folder
 
     @cached_property
@@ -107,7 +107,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
 
     Raises:
         RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
-            one that holds another configuration; names file, key, value, what is allowed and the mend.
+            one that holds another configuration; names file, key, value, what is allowed and the fix.
     """
     plug_in(plugins)
     _check_rewards(config, origin)
@@ -167,21 +167,9 @@ def prompt_task(
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
-        sampling=_sampling(config),
+        sampling=sampling_of(config),
         chunk=config.chunk_size,
         samples=_samples(config) if method == "best_of" else len(config.weights),
-    )
-
-
-def _sampling(config: RunConfig) -> Sampling:
-    """How a configuration samples its model."""
-    model = config.model
-    return Sampling(
-        steps=config.steps,
-        guidance_scale=model.guidance_scale,
-        eta=Sampling.eta if model.eta is None else model.eta,
-        noise_level=Sampling.noise_level if model.noise_level is None else model.noise_level,
-        negative_prompt=model.negative_prompt,
     )
 
 
@@ -205,7 +193,7 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     value=name,
                     problem="there is no reward of this name",
                     allowed=", ".join(known),
-                    mend=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
+                    fix=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
                 )
             try:
                 registry.create(name)
@@ -216,7 +204,7 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     value=name,
                     problem=f"it cannot be made: {error}",
                     allowed="a reward that its package or plugin declares soundly",
-                    mend="mend it where it is defined; `srsoup rewards --check` tells more",
+                    fix="fix it where it is defined; `srsoup rewards --check` tells more",
                 ) from error
 
 
@@ -229,7 +217,7 @@ def _check_reference_point(config: RunConfig, origin: Origin) -> None:
             value=point,
             problem="it does not have one value for each guided reward",
             allowed="a value for each of " + ", ".join(config.rewards.guided),
-            mend="set these, or report.reference_point=null to derive one",
+            fix="set these, or report.reference_point=null to derive one",
         )
 
 

@@ -39,13 +39,13 @@ def plug_in(plugins: Sequence[Plugin]) -> None:
 
 
 def _request_error(value: str, error: PluginError) -> RequestError:
-    # Our messages end in a semicolon and the mend.
-    problem, _, mend = str(error).rpartition("; ")
+    # Our messages end in a semicolon and the fix.
+    problem, _, fix = str(error).rpartition("; ")
     return RequestError(
         file="command line",
         key="--plugin",
         value=value,
-        problem=problem or mend,
+        problem=problem or fix,
         allowed='a Python file with REWARDS = {"name": function or class}',
-        mend=mend if problem else "mend the file",
+        fix=fix if problem else "fix the file",
     )

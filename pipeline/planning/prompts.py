@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from configs.errors import RequestError
 from configs.schema import PromptsConfig
-from rewards.pinned_files import WeightFile, WeightsError, locate
+from rewards.errors import WeightsError
+from rewards.pinned_files import WeightFile, locate
 
 USUAL_COLUMNS = ("prompt", "text", "caption")
 
@@ -67,7 +68,7 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
     result = []
     for text, place, style in rows:
         if not isinstance(text, str) or not text.strip():
-            raise _wrong(where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "mend it")
+            raise _wrong(where, f"{key}, {place}", text, "this is no prompt", "text that is not empty", "fix it")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise _wrong(
                 where,
@@ -75,7 +76,7 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
                 text,
                 "half of a surrogate pair is no character",
                 "Unicode text",
-                "mend it",
+                "fix it",
             )
         digest = hashlib.sha256(json.dumps([text, style]).encode()).hexdigest()[:16]
         result.append(Prompt(f"{digest}-{seen[digest]}", text, source, style))
@@ -95,13 +96,13 @@ def _from_github(prompts: PromptsConfig) -> Path:
         ) from error  # fmt: skip
 
 
-def _wrong(file: str, key: str, value: Any, problem: str, allowed: str, mend: str) -> RequestError:
-    return RequestError(file=file, key=key, value=value, problem=problem, allowed=allowed, mend=mend)
+def _wrong(file: str, key: str, value: Any, problem: str, allowed: str, fix: str) -> RequestError:
+    return RequestError(file=file, key=key, value=value, problem=problem, allowed=allowed, fix=fix)
 
 
 def _read_file(path: Path, column: str | None) -> list[_Found]:
-    def wrong(problem: str, allowed: str, mend: str) -> RequestError:
-        return _wrong(str(path), "prompts.file", str(path), problem, allowed, mend)
+    def wrong(problem: str, allowed: str, fix: str) -> RequestError:
+        return _wrong(str(path), "prompts.file", str(path), problem, allowed, fix)
 
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -122,7 +123,7 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
         ) from error
     except ValueError as error:
         suffix = path.suffix.lower()
-        raise wrong(f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "mend the file") from error
+        raise wrong(f"the prompt file cannot be read as {suffix}: {error}", _SHAPES[suffix], "fix the file") from error
 
 
 def _read_txt(content: bytes, column: str | None) -> list[_Found]:

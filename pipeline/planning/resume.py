@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from configs.errors import RequestError
-from configs.location import Place, RemotePath
+from configs.location import Location, RemotePath
 from pipeline.planning.model_check import Origin
 from pipeline.records import holds, read_file
 from pipeline.storage.disk import store_of
@@ -15,7 +15,7 @@ from pipeline.storage.disk import store_of
 _BESIDE = ("model_revision", "plugins")
 
 
-def chunk_of_folder(folder: Place, identity: Mapping[str, Any], origin: Origin) -> int | None:
+def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origin) -> int | None:
     """The chunk of the run that the folder holds, which memory may have made smaller; None where it holds none.
 
     Args:
@@ -40,19 +40,19 @@ def chunk_of_folder(folder: Place, identity: Mapping[str, Any], origin: Origin) 
     return chunk
 
 
-def folder_error(folder: Place, problem: str, file: str) -> RequestError:
+def folder_error(folder: Location, problem: str, file: str) -> RequestError:
     """That a run cannot be written where it was asked for; `file` asked for it."""
-    allowed, mend = "a folder that you can write, or one that can be made", "set output=... to another place"
+    allowed, fix = "a folder that you can write, or one that can be made", "set output=... to another place"
     if isinstance(folder, RemotePath):
         allowed = "a bucket that is there, and that your credentials may write"
-        mend = (
+        fix = (
             "check bucket and endpoint_override of the URI, and the credentials in the environment "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
-    return RequestError(file=file, key="output", value=str(folder), problem=problem, allowed=allowed, mend=mend)
+    return RequestError(file=file, key="output", value=str(folder), problem=problem, allowed=allowed, fix=fix)
 
 
-def _check_same(folder: Place, identity: Mapping[str, Any], held: Mapping[str, Any], origin: Origin) -> None:
+def _check_same(folder: Location, identity: Mapping[str, Any], held: Mapping[str, Any], origin: Origin) -> None:
     """Refuse to mix two configurations in one folder; says the first key that differs."""
     # A run of before there were plugins had none.
     there = _flat(held.get("config", {})) | {"plugins": {}} | {key: held[key] for key in _BESIDE if key in held}
@@ -66,7 +66,7 @@ def _check_same(folder: Place, identity: Mapping[str, Any], held: Mapping[str, A
                 value=value,
                 problem=f"{folder} holds a run with {key} = {there.get(key)!r}",
                 allowed="the configuration that the folder was begun with",
-                mend="set output=... to a new folder, or remove the old one",
+                fix="set output=... to a new folder, or remove the old one",
             )
 
 

@@ -1,0 +1,1 @@
+"""The files of a run: their columns, how they are written whole, merged, locked and counted."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.location import Place, RemotePath
+from configs.location import Location, RemotePath
 from pipeline.records import FINISHED, KEYS, MERGED, located_in, read_rows, readable_parts
 from pipeline.storage.disk import STAGING, flush
 from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
@@ -40,7 +40,7 @@ class CannotExchange(Exception):
     """This file system, or this machine, cannot let two folders change places in one step."""
 
 
-def compact(run: Place, at_least: int = 2) -> int:
+def compact(run: Location, at_least: int = 2) -> int:
     """Merge the small parts of every table, where there are enough of them. Only for who alone writes to the run.
 
     Rows of unfinished keys, and merged parts that do not read, go: their prompts will be computed again.

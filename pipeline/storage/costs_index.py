@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.location import Place
+from configs.location import Location
 from pipeline.records import holds, read_columns, read_file, write_whole
 
 INDEX = ".costs-index.parquet"
@@ -22,7 +22,7 @@ class FrontCost(NamedTuple):
     prompt_id: str
 
 
-def costs_of(run: Place, keys: Collection[str]) -> dict[str, FrontCost]:
+def costs_of(run: Location, keys: Collection[str]) -> dict[str, FrontCost]:
     """What was paid for each of these finished fronts, but for one whose part was taken away meanwhile."""
     indexed = _read_index(run)
     costs = {key: indexed[key] for key in keys if key in indexed}
@@ -30,7 +30,7 @@ def costs_of(run: Place, keys: Collection[str]) -> dict[str, FrontCost]:
     return costs | {key: FrontCost(*row) for key, row in rows.items()}
 
 
-def write_index(run: Place, costs: Mapping[str, FrontCost]) -> None:
+def write_index(run: Location, costs: Mapping[str, FrontCost]) -> None:
     """Write the index anew; OSError where the folder cannot be written."""
     names = {name: [getattr(cost, name) for cost in costs.values()] for name in FrontCost._fields}
     sink = pa.BufferOutputStream()
@@ -38,7 +38,7 @@ def write_index(run: Place, costs: Mapping[str, FrontCost]) -> None:
     write_whole(run / INDEX, sink.getvalue().to_pybytes())
 
 
-def _read_index(run: Place) -> dict[str, FrontCost]:
+def _read_index(run: Location) -> dict[str, FrontCost]:
     if not holds(run, INDEX):
         return {}
     try:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from configs.location import Place, RemotePath
+from configs.location import Location, RemotePath
 
 # Folders in which merged parts are made.
 STAGING = ".compact-"
@@ -121,7 +121,7 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def remove_leftovers(run: Place) -> None:
+def remove_leftovers(run: Location) -> None:
     """Remove the temporary files of a writer that was killed. Only for who alone writes to the run.
 
     An object store has none: a put that was cut off is nothing.
@@ -134,7 +134,7 @@ def remove_leftovers(run: Place) -> None:
         shutil.rmtree(folder)
 
 
-def store_of(place: Place) -> Store:
+def store_of(place: Location) -> Store:
     """What keeps the files at this place.
 
     Raises:

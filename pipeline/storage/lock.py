@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from configs.location import Place, RemotePath
+from configs.location import Location, RemotePath
 from pipeline.storage.lease import FolderInUse, Lease
 
 # A look at the lock holds it for an instant, which must not turn a driver away.
@@ -30,7 +30,7 @@ class _Flock:
 
 
 @contextmanager
-def lock_of(folder: Place) -> Iterator[Hold]:
+def lock_of(folder: Location) -> Iterator[Hold]:
     """Keep other writers out.
 
     Raises:
@@ -60,7 +60,7 @@ def _take(lock: int) -> None:
             time.sleep(0.01)
 
 
-def is_held(folder: Place) -> bool:
+def is_held(folder: Location) -> bool:
     """Whether somebody writes to the folder now."""
     if isinstance(folder, RemotePath):
         return Lease(folder).holder() is not None

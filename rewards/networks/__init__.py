@@ -1,0 +1,1 @@
+"""The networks that learned rewards share: architectures, checkpoint layouts and preprocessing."""

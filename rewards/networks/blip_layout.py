@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from rewards.base import RewardError
+from rewards.errors import RewardError
 from rewards.networks.strict_fill import without_counters
 
 State = dict[str, Tensor]

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rewards.base import RewardError, RewardInfo
+from rewards.base import RewardInfo
+from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint, ClipEncoder
 from rewards.pinned_files import WeightFile
 

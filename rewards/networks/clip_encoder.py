@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from rewards.base import RewardError
+from rewards.errors import RewardError
 from rewards.networks.open_clip_layout import from_open_clip
 from rewards.networks.pixels import CropToSquare, PadToSquare
 from rewards.networks.strict_fill import filled, without_counters

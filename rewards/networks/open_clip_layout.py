@@ -5,7 +5,7 @@ open_clip keeps query, key and value in one matrix and multiplies its projection
 
 from torch import Tensor
 
-from rewards.base import RewardError
+from rewards.errors import RewardError
 
 State = dict[str, Tensor]
 

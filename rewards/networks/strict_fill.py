@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rewards.base import RewardError
+from rewards.errors import RewardError
 
 Module = TypeVar("Module", bound=nn.Module)
 

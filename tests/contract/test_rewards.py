@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rewards import registry
-from rewards.base import Reward, RewardError, RewardInfo, checked_score
+from rewards.base import Reward, RewardInfo, checked_score
 from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
+from rewards.errors import RewardError
 from rewards.probe import Probe, unlike_images
 from rewards.vlm_judge import VlmJudge
 from tests.support.fake_judge import FakeJudge

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from actors.telemetry.prometheus import METRICS, ExportingMonitor, RunMetrics
-from actors.telemetry.run_monitor import Overview
+from actors.telemetry.run_monitor import RunMonitor
 
 
 class Sample(NamedTuple):
@@ -55,7 +55,7 @@ def ours(sample: Sample) -> Sample:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> None:
-    monitor, overview = ExportingMonitor("snails", 3), Overview()
+    monitor, run_monitor = ExportingMonitor("snails", 3), RunMonitor()
     watch = monitor.watch("diffusion", "GPU")
     watch.joined(0, "node")
     watch.joined(1, "node")
@@ -66,9 +66,9 @@ def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> No
     watch.start_failed("no weights")
     watch.waiting(4)
     monitor.decoded(3_000)
-    overview.fronts.update(wanted=9, done=2, failed=1)
+    run_monitor.fronts.update(wanted=9, done=2, failed=1)
     monitor.report()
-    RunMetrics("snails").export(overview, steps=40, candidates=640)
+    RunMetrics("snails").export(run_monitor, steps=40, candidates=640)
 
     deadline = time.monotonic() + 90
     samples: list[Sample] = []

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.protocol import Encoded, Finished, Floats, Reversed, Scored
+from actors.protocol import Encoded, Finished, Floats, ReverseStepResult, Scored
 from actors.workers import png_files
 from diffusion.base import Sampling
 from pipeline.guidance.ledger import Ledger
@@ -145,8 +145,8 @@ class FakeWorkers:
             raise ValueError(f"no words for {prompt}")
         return Encoded(np.float32(len(prompt)), (3, 4, 4), tuple(range(self.steps))[::-1])
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> Reversed:
-        return Reversed((0.9 * x + 0.01 * encoded.conditioning).astype(np.float32), 0.5, 0.0)
+    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
+        return ReverseStepResult((0.9 * x + 0.01 * encoded.conditioning).astype(np.float32), 0.5, 0.0)
 
     async def score_candidates(
         self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int

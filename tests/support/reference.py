@@ -91,7 +91,7 @@ def overlap(mu_D: Array, c_D: Array, sigma: float) -> Array:
     return np.exp(-((mu_D - c_D) ** 2) / (8 * sigma**2))
 
 
-class Reverse(NamedTuple):
+class ReverseMoments(NamedTuple):
     """x_{t-1} ~ N(mean, sigma^2 I) and the denoised estimate x0 that it rests on."""
 
     mean: Array
@@ -116,12 +116,12 @@ def estimate(x: Array, prediction: Array, a_t: float, prediction_type: str) -> t
     return prediction, (x - np.sqrt(a_t) * prediction) / np.sqrt(1 - a_t)
 
 
-def ddim(x: Array, prediction: Array, a_t: float, a_p: float, eta: float, prediction_type: str) -> Reverse:
+def ddim(x: Array, prediction: Array, a_t: float, a_p: float, eta: float, prediction_type: str) -> ReverseMoments:
     """DDIM, Equations 12 and 16, from a_t = alphas_cumprod[t] to a_p of the timestep before."""
     x0, eps = estimate(x, prediction, a_t, prediction_type)
     sigma = eta * np.sqrt((1 - a_p) / (1 - a_t)) * np.sqrt(1 - a_t / a_p)
     # Without signal at t, a_t = 0, the difference is 0 but for rounding.
-    return Reverse(np.sqrt(a_p) * x0 + np.sqrt(np.maximum(1 - a_p - sigma**2, 0)) * eps, float(sigma), x0)
+    return ReverseMoments(np.sqrt(a_p) * x0 + np.sqrt(np.maximum(1 - a_p - sigma**2, 0)) * eps, float(sigma), x0)
 
 
 def shifted_sigmas(steps: int, shift: float, trained: int = 1000) -> Array:
@@ -131,9 +131,9 @@ def shifted_sigmas(steps: int, shift: float, trained: int = 1000) -> Array:
     return np.append(shift * s / (1 + (shift - 1) * s), 0.0)
 
 
-def flow_sde(x: Array, v: Array, sigmas: Array, step: int, noise_level: float) -> Reverse:
+def flow_sde(x: Array, v: Array, sigmas: Array, step: int, noise_level: float) -> ReverseMoments:
     """One step of the SDE that has a rectified flow's marginals (Flow-GRPO, Equation 9), x_s = (1 - s) x0 + s eps."""
     s, d = sigmas[step], sigmas[step + 1] - sigmas[step]
     g = noise_level * np.sqrt(s / (1 - (sigmas[1] if s == 1 else s)))
     mean = x * (1 + g**2 * d / (2 * s)) + v * (1 + g**2 * (1 - s) / (2 * s)) * d
-    return Reverse(mean, float(g * np.sqrt(-d)), x - s * v)
+    return ReverseMoments(mean, float(g * np.sqrt(-d)), x - s * v)

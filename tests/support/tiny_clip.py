@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from configs.file_digest import sha256_of
 from rewards.aesthetic import Aesthetic
 from rewards.base import Reward
 from rewards.clip_score import ClipScore
@@ -24,7 +25,7 @@ from rewards.hpsv2 import HPSv2, HPSv21
 from rewards.networks.clip_encoder import Checkpoint, ClipShape, Tower, read_open_clip, read_transformers
 from rewards.networks.pixels import CLIP_MEAN, CLIP_STD, CropToSquare, PadToSquare
 from rewards.pickscore import PickScore
-from rewards.pinned_files import WeightFile, sha256_of
+from rewards.pinned_files import WeightFile
 
 PIXELS = 42
 MERGES = ["a n", "o w", "ow l</w>", "f o", "fo x</w>", "b e", "a r</w>", "be ar</w>"]

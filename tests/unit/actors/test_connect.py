@@ -57,7 +57,7 @@ def test_a_cluster_is_refused_that_answers_strangers_and_can_be_reached_by_them(
     assert (error is not None) is refused
     if error:
         assert (error.key, error.value) == ("RAY_ADDRESS", "192.0.2.2:6379")
-        assert "RAY_AUTH_MODE=token" in error.mend and "--allow-open-cluster" in error.mend
+        assert "RAY_AUTH_MODE=token" in error.fix and "--allow-open-cluster" in error.fix
 
 
 def test_the_cluster_of_the_environment_is_looked_at_before_anything_starts(

@@ -11,10 +11,10 @@ from actors.pool.pool import Pool
 from actors.pool.transport import Limits
 from actors.protocol import WorkError
 from actors.telemetry.cell_monitor import CellMonitor, CellReport
-from actors.telemetry.events import KEPT, SHOWN, Diary, RoleDiary
-from actors.telemetry.pool_totals import Calls, PoolTotals, Workload
+from actors.telemetry.events import KEPT, SHOWN, EventLog, EventRecorder
+from actors.telemetry.pool_totals import Calls, PoolCounter, PoolTotals
 from actors.telemetry.prometheus import METRICS, ExportingMonitor, RunMetrics
-from actors.telemetry.run_monitor import Node, Overview
+from actors.telemetry.run_monitor import NodeInfo, RunMonitor
 from actors.telemetry.warnings import warnings_of
 from tests.support.virtual_time import now, run
 from tests.unit.actors.test_pool import LOAD, FakeActor, FakeTransport, ask, names, takes
@@ -57,7 +57,7 @@ def test_busy_seconds_over_the_seconds_that_the_actors_were_there() -> None:
 
 
 def test_calls_that_wait_are_seen_while_they_do() -> None:
-    workload = Workload("GPU", now)
+    workload = PoolCounter("GPU", now)
 
     async def whole() -> tuple[int, int]:
         pool = Pool(FakeTransport(), 1, Limits(60.0), workload)
@@ -72,7 +72,7 @@ def test_calls_that_wait_are_seen_while_they_do() -> None:
 
 
 def test_an_actor_that_leaves_twice_has_left_once() -> None:
-    workload = Workload("CPU", lambda: 0.0)
+    workload = PoolCounter("CPU", lambda: 0.0)
     workload.joined(0, "node")
     workload.left(0, "its node is drained")
     workload.left(0, "it died")
@@ -80,15 +80,15 @@ def test_an_actor_that_leaves_twice_has_left_once() -> None:
 
 
 def test_a_diary_keeps_the_newest_and_says_how_many_it_did_not() -> None:
-    diary = Diary(lambda: 7.0)
-    watch = RoleDiary(diary, "rewards")
+    event_log = EventLog(lambda: 7.0)
+    watch = EventRecorder(event_log, "rewards")
     for call in range(KEPT + 5):
         watch.failed("reward r", f"ValueError: {call}\n" + "x" * 1000)
-    events = diary.fetch()
+    events = event_log.fetch()
     assert events[0].what == "5 events before this one were not kept" and len(events) == KEPT + 1
     assert events[1].what.startswith("a call failed (reward r): ValueError: 5 xxx")
     assert all("\n" not in event.what and len(event.what) < SHOWN + 50 for event in events)
-    assert diary.fetch() == ()
+    assert event_log.fetch() == ()
 
 
 def report_of(busy: float, *, lost: int = 0, events: tuple = ()) -> CellReport:
@@ -97,31 +97,31 @@ def report_of(busy: float, *, lost: int = 0, events: tuple = ()) -> CellReport:
 
 
 def test_what_a_dead_cell_did_counts_and_its_actors_are_gone(caplog: pytest.LogCaptureFixture) -> None:
-    overview = Overview()
+    run_monitor = RunMonitor()
     with caplog.at_level(logging.INFO):
-        first, second = overview.opened(), overview.opened()
-        overview.heard(first, report_of(4.0, lost=1))
-        overview.heard(first, report_of(6.0, lost=1))
-        overview.heard(second, report_of(9.0))
-        overview.lost(first, "it hangs\nfor long")
-    pool = overview.pools["diffusion"]
+        first, second = run_monitor.opened(), run_monitor.opened()
+        run_monitor.heard(first, report_of(4.0, lost=1))
+        run_monitor.heard(first, report_of(6.0, lost=1))
+        run_monitor.heard(second, report_of(9.0))
+        run_monitor.lost(first, "it hangs\nfor long")
+    pool = run_monitor.pools["diffusion"]
     assert (pool.busy_seconds, pool.actor_seconds, pool.actors, pool.waiting) == (15.0, 20.0, 2, 1)
-    assert pool.failed_calls == {("decode", "WorkerDied"): 1} and overview.lost_cells == 1
+    assert pool.failed_calls == {("decode", "WorkerDied"): 1} and run_monitor.lost_cells == 1
     assert caplog.records[-1].getMessage() == "cell 0: lost: it hangs for long"
 
 
 def test_an_event_is_a_line_with_its_own_time_and_the_node_in_peoples_words(caplog: pytest.LogCaptureFixture) -> None:
-    nodes = [Node("a1", "gpu7", "10.0.0.7", 64, 8, "/tmp/ray/logs")]
-    overview, diary = Overview(), Diary(lambda: 1234.5)
-    watch = RoleDiary(diary, "diffusion")
+    nodes = [NodeInfo("a1", "gpu7", "10.0.0.7", 64, 8, "/tmp/ray/logs")]
+    run_monitor, event_log = RunMonitor(), EventLog(lambda: 1234.5)
+    watch = EventRecorder(event_log, "diffusion")
     watch.joined(3, "a1")
-    nodes.append(Node("b2", "gpu8", "10.0.0.8", 64, 8, "/tmp/ray/logs"))
+    nodes.append(NodeInfo("b2", "gpu8", "10.0.0.8", 64, 8, "/tmp/ray/logs"))
     watch.joined(4, "b2")
     watch.start_failed("no weights")
     with caplog.at_level(logging.INFO):
-        cell = overview.opened()
-        overview.joined_cluster(lambda: nodes[:1] if len(caplog.records) < 2 else nodes)
-        overview.heard(cell, report_of(1.0, events=diary.fetch()))
+        cell = run_monitor.opened()
+        run_monitor.joined_cluster(lambda: nodes[:1] if len(caplog.records) < 2 else nodes)
+        run_monitor.heard(cell, report_of(1.0, events=event_log.fetch()))
     assert [record.getMessage() for record in caplog.records] == [
         "cell 0: starts its workers",
         "node gpu7 (10.0.0.7): 64 CPU, 8 GPU; output of its workers: /tmp/ray/logs",
@@ -155,7 +155,7 @@ def test_all_metrics_take_what_they_are_told() -> None:
     monitor.decoded(1000)
     monitor.report()
     metrics = RunMetrics("test")
-    metrics.export(Overview(), 1, 2)
+    metrics.export(RunMonitor(), 1, 2)
     told = {*monitor._exporter._metrics, *metrics._exporter._metrics}
     assert told == set(METRICS)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from actors.cluster.placement import Node, matches, pinned, settle
-from actors.cluster.sizing import Sizes
+from actors.cluster.placement import matches, pinned, settle
+from actors.cluster.workforce import Node, Sizes
 from configs.errors import RequestError
 from configs.schema import RunConfig
 

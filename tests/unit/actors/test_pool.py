@@ -114,7 +114,7 @@ async def test_calls_are_spread_and_never_more_than_two_are_with_an_actor(pool: 
     tasks = [asyncio.create_task(ask(pool, takes(1.0))) for _ in range(12)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [len(seat.calls) for seat in pool._crew.staff.seats] == [2, 2, 2, 2]
+    assert [len(seat.calls) for seat in pool._dispatcher.fleet.seats] == [2, 2, 2, 2]
     await asyncio.gather(*tasks)
 
 
@@ -177,7 +177,7 @@ async def test_a_call_that_kills_every_worker_fails_alone(pool: Pool, transport:
     assert isinstance(caught.value.__cause__, WorkerDied) and caught.value.attempts == 5
     await bystanders
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 5 and len(pool._crew.staff.seats) == 2
+    assert len(transport.stopped) == 5 and len(pool._dispatcher.fleet.seats) == 2
 
 
 @on_pool(1)
@@ -204,7 +204,7 @@ async def test_a_call_that_hangs_fails_within_three_deadlines_and_its_actors_are
     assert isinstance(caught.value.__cause__, WorkerOverdue) and caught.value.attempts == 3
     assert now() - start <= 3 * LIMITS.call_seconds + 3 * LOAD + 200
     await asyncio.sleep(LOAD)
-    assert len(transport.stopped) == 3 and len(pool._crew.staff.seats) == 2
+    assert len(transport.stopped) == 3 and len(pool._dispatcher.fleet.seats) == 2
 
 
 @on_pool(1)
@@ -326,7 +326,7 @@ async def test_the_pool_goes_on_with_the_actors_it_has_and_stops_with_the_last(
     transport.made[0].death.set()
     assert set(await names(pool, 4)) == {1}
     await asyncio.sleep(100)
-    assert len(pool._crew.staff.seats) == 1 and transport.starts == 2 + 3
+    assert len(pool._dispatcher.fleet.seats) == 1 and transport.starts == 2 + 3
     transport.made[1].death.set()
     with pytest.raises(WorkersLost, match="no weights"):
         await names(pool, 4)
@@ -339,7 +339,7 @@ async def test_nothing_is_lost_when_actors_die_all_the_time(pool: Pool, transpor
     async def chaos() -> None:
         while True:
             await asyncio.sleep(3.0)
-            alive = [seat.actor for seat in pool._crew.staff.seats]
+            alive = [seat.actor for seat in pool._dispatcher.fleet.seats]
             if alive:
                 alive[int(now()) % len(alive)].death.set()
 

@@ -11,7 +11,7 @@ from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
 from actors.cluster.ray_workers import RayWorkers, answered, together
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits, Member
-from actors.protocol import Encoded, Reversed, WorkError
+from actors.protocol import Encoded, ReverseStepResult, WorkError
 from actors.workers import DecodeReport
 from diffusion.base import Sampling
 from tests.support.virtual_time import run
@@ -61,7 +61,7 @@ class Actor:
 
     def __init__(self, **methods: Method) -> None:
         self.encode = methods.get("encode") or Method(lambda *_: Encoded("text", (1, 2, 2), (1, 0)))
-        self.reverse_step = methods.get("reverse_step") or Method(lambda x, step, text: Reversed(x, 0.5, 1.0))
+        self.reverse_step = methods.get("reverse_step") or Method(lambda x, step, text: ReverseStepResult(x, 0.5, 1.0))
         self.decode_candidates = Method(lambda *_: ("pixels", REPORT), returns=2)
         self.score = methods.get("score") or Method(
             lambda name, pixels, start, stop, *_: (np.arange(start, stop, dtype=np.float64), 1.0)
@@ -98,9 +98,9 @@ def no_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_retries_of_encode_and_reverse_step_are_counted() -> None:
     died, wrong = ActorDiedError(), raised(ValueError("no"))
     encode = Method(fails_first(1, died, Encoded("text", (1, 2, 2), (1, 0))))
-    reverse_step = Method(fails_first(2, wrong, Reversed(X, 0.5, 1.0)))
+    reverse_step = Method(fails_first(2, wrong, ReverseStepResult(X, 0.5, 1.0)))
 
-    async def main() -> tuple[Encoded, Reversed]:
+    async def main() -> tuple[Encoded, ReverseStepResult]:
         workers = await workers_of(Actor(encode=encode, reverse_step=reverse_step))
         encoded = await workers.encode("snail", SAMPLING)
         return encoded, await workers.reverse_step(encoded, X, 0)

@@ -10,9 +10,10 @@ from ray.exceptions import RayActorError
 from actors.cluster import cell_supervisor, session
 from actors.cluster.cell import Progress
 from actors.cluster.session import RaySession
-from actors.cluster.sizing import Sizes, Work
+from actors.cluster.sizing import BusySeconds
+from actors.cluster.workforce import Sizes
 from actors.protocol import RunStopped, WorkersLost
-from actors.telemetry.run_monitor import Overview
+from actors.telemetry.run_monitor import RunMonitor
 from configs.schema import RunConfig
 
 CONFIG = RunConfig.model_validate(
@@ -28,17 +29,17 @@ class FakeCell:
 
 
 class FakeTask:
-    def __init__(self, lives: int = 0) -> None:
-        self.lives = lives
+    def __init__(self, restarts: int = 0) -> None:
+        self.restarts = restarts
 
     def again(self) -> "FakeTask":
-        return FakeTask(self.lives + 1)
+        return FakeTask(self.restarts + 1)
 
 
 def test_the_tasks_of_a_cell_that_died_know_that_they_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
     killed = list[Any]()
     monkeypatch.setattr(cell_supervisor.ray, "kill", killed.append)
-    ours = cell_supervisor.Place(lambda sizes, number: FakeCell(), Sizes(1, 0, 1), Overview())
+    ours = cell_supervisor.CellSupervisor(lambda sizes, number: FakeCell(), Sizes(1, 0, 1), RunMonitor())
     first = ours._cell
 
     def dead(reference: Any, timeout: float) -> Any:
@@ -48,7 +49,7 @@ def test_the_tasks_of_a_cell_that_died_know_that_they_begin_again(monkeypatch: p
     for task in (FakeTask(), FakeTask(1)):
         ours.give(task)
     assert ours.take(ours.references[-1]) == [] and killed == [first] and ours._cell is not first
-    assert [task.lives for task in ours.begin_again] == [1, 2] and not ours.tasks and not ours.is_open
+    assert [task.restarts for task in ours.begin_again] == [1, 2] and not ours.tasks and not ours.is_open
     assert ours.take(object()) == [], "what is left of the dead cell is forgotten"
     ours.take(ours.references[0])
     with pytest.raises(RunStopped, match="3 cells in a row"):
@@ -58,7 +59,7 @@ def test_the_tasks_of_a_cell_that_died_know_that_they_begin_again(monkeypatch: p
 class FakePlace:
     """A cell that finishes a task now and then, and now and then dies and is opened again."""
 
-    up, work, progress = Sizes(1, 0, 1), Work(), Progress()
+    up, work, progress = Sizes(1, 0, 1), BusySeconds(), Progress()
 
     def __init__(self, rng: random.Random, deaths: int) -> None:
         self.rng, self.deaths, self.sizes, self.is_open = rng, deaths, Sizes(2, 0, 1), False
@@ -99,8 +100,8 @@ class FakePlace:
     def check_opening(self) -> None: ...
 
 
-def fed(places: list[FakePlace], monkeypatch: pytest.MonkeyPatch, tasks: int = 200) -> list[Any]:
-    rng = places[0].rng
+def fed(supervisors: list[FakePlace], monkeypatch: pytest.MonkeyPatch, tasks: int = 200) -> list[Any]:
+    rng = supervisors[0].rng
 
     def wait(references: list[Any], num_returns: int = 1, timeout: float = 0.0) -> tuple[list[Any], list[Any]]:
         assert references, "a session that waits for nothing waits for ever"
@@ -110,7 +111,7 @@ def fed(places: list[FakePlace], monkeypatch: pytest.MonkeyPatch, tasks: int = 2
     monkeypatch.setattr(RaySession, "_follow_cluster", lambda self: None)
     monkeypatch.setattr(session.RunMetrics, "export", lambda *facts: None)
     feeding = RaySession(CONFIG, None)  # type: ignore[arg-type]
-    feeding._places = places  # type: ignore[assignment]
+    feeding._supervisors = supervisors  # type: ignore[assignment]
     return list(feeding.results(numbers(tasks), lambda progress: None))
 
 
@@ -121,24 +122,24 @@ def numbers(n: int) -> Iterator[int]:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_task_comes_to_a_result_once_whatever_dies(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
-    places = [FakePlace(rng, deaths=10) for _ in range(1 + seed % 3)]
-    assert sorted(fed(places, monkeypatch)) == list(range(200))
-    assert max(one.most for one in places) == 4, "two prompts in flight for each diffusion actor"
+    supervisors = [FakePlace(rng, deaths=10) for _ in range(1 + seed % 3)]
+    assert sorted(fed(supervisors, monkeypatch)) == list(range(200))
+    assert max(one.most for one in supervisors) == 4, "two prompts in flight for each diffusion actor"
 
 
 def test_a_cell_that_dies_with_no_task_yet_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of a run's one cell can die between its opening and its first task."""
     ours = FakePlace(random.Random(0), deaths=0)
     feeding = RaySession(CONFIG, None)  # type: ignore[arg-type]
-    feeding._places = [ours]  # type: ignore[list-item]
+    feeding._supervisors = [ours]  # type: ignore[list-item]
     assert feeding._hand_out(session._Queue([1, 2])) and not ours.tasks
 
 
 def test_a_cell_without_workers_leaves_its_tasks_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(0)
-    places = [FakePlace(rng, 0), FakePlace(rng, 0)]
-    places[0].lost = True
-    assert sorted(fed(places, monkeypatch)) == list(range(200)) and len(places) == 1
+    supervisors = [FakePlace(rng, 0), FakePlace(rng, 0)]
+    supervisors[0].lost = True
+    assert sorted(fed(supervisors, monkeypatch)) == list(range(200)) and len(supervisors) == 1
 
 
 def test_a_run_without_any_workers_stops_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,11 @@
 
 import random
 
-from actors.cluster.placement import Post, Workforce
-from actors.cluster.sizing import MEASURED_SECONDS, Sizes, Work, by_work, n_cells, shares
+from actors.cluster.sizing import MEASURED_SECONDS, BusySeconds, by_work, n_cells, shares
+from actors.cluster.workforce import Reservation, Sizes, Workforce
 from configs.compute import NodesConfig
 
-POST = Post(1, 0, NodesConfig())
+POST = Reservation(1, 0, NodesConfig())
 NONE = Sizes(0, 0, 0)
 
 
@@ -17,24 +17,24 @@ def force(sizes: Sizes, shared: bool = False, plain_room: int | None = None) -> 
 def test_gpus_are_shared_out_as_the_work_is() -> None:
     eight = Sizes(7, 1, 0)
     # A candidate's rewards take a third of what its look-ahead and decode take: 6 and 2 GPUs are all busy.
-    assert by_work(force(eight, shared=True), Work(300, 100, 0), eight) == Sizes(6, 2, 0)
-    assert by_work(force(eight, shared=True), Work(100, 300, 0), eight) == Sizes(2, 6, 0)
-    assert by_work(force(eight, shared=True), Work(1e6, 1, 0), eight) == Sizes(7, 1, 0), "rewards keep one"
-    assert by_work(force(eight, shared=True), Work(100, 1e9, 0), eight) == Sizes(1, 7, 0), "diffusion keeps one"
+    assert by_work(force(eight, shared=True), BusySeconds(300, 100, 0), eight) == Sizes(6, 2, 0)
+    assert by_work(force(eight, shared=True), BusySeconds(100, 300, 0), eight) == Sizes(2, 6, 0)
+    assert by_work(force(eight, shared=True), BusySeconds(1e6, 1, 0), eight) == Sizes(7, 1, 0), "rewards keep one"
+    assert by_work(force(eight, shared=True), BusySeconds(100, 1e9, 0), eight) == Sizes(1, 7, 0), "diffusion keeps one"
 
 
 def test_sizes_stay_until_enough_is_measured_and_while_they_are_nearly_right() -> None:
     eight = Sizes(7, 1, 0)
-    assert by_work(force(eight, shared=True), Work(MEASURED_SECONDS - 1, 1e3, 0), eight) == eight
-    assert by_work(force(Sizes(28, 4, 0), shared=True), Work(270, 50, 0), Sizes(28, 4, 0)) == Sizes(28, 4, 0)
-    assert by_work(force(eight), Work(100, 900, 100), eight) == eight, "numbers that were given by hand"
+    assert by_work(force(eight, shared=True), BusySeconds(MEASURED_SECONDS - 1, 1e3, 0), eight) == eight
+    assert by_work(force(Sizes(28, 4, 0), shared=True), BusySeconds(270, 50, 0), Sizes(28, 4, 0)) == Sizes(28, 4, 0)
+    assert by_work(force(eight), BusySeconds(100, 900, 100), eight) == eight, "numbers that were given by hand"
 
 
 def test_reward_actors_on_cpus_follow_the_work_within_their_room() -> None:
     now = Sizes(16, 0, 1)
-    assert by_work(force(now, plain_room=64), Work(160, 0, 45), now) == Sizes(16, 0, 5)
-    assert by_work(force(now, plain_room=4), Work(160, 0, 450), now) == Sizes(16, 0, 4)
-    assert by_work(force(now, plain_room=64), Work(160, 0, 45), Sizes(16, 0, 5)) == Sizes(16, 0, 5)
+    assert by_work(force(now, plain_room=64), BusySeconds(160, 0, 45), now) == Sizes(16, 0, 5)
+    assert by_work(force(now, plain_room=4), BusySeconds(160, 0, 450), now) == Sizes(16, 0, 4)
+    assert by_work(force(now, plain_room=64), BusySeconds(160, 0, 45), Sizes(16, 0, 5)) == Sizes(16, 0, 5)
 
 
 def test_sizes_by_work_settle_and_do_not_swing() -> None:
@@ -42,7 +42,7 @@ def test_sizes_by_work_settle_and_do_not_swing() -> None:
     rng = random.Random(0)
     for _ in range(500):
         gpus = rng.randint(2, 64)
-        whole, work = Sizes(gpus - 1, 1, 1), Work(rng.uniform(30, 1e4), rng.uniform(0, 1e4), rng.uniform(0, 1e4))
+        whole, work = Sizes(gpus - 1, 1, 1), BusySeconds(rng.uniform(30, 1e4), rng.uniform(0, 1e4), rng.uniform(0, 1e4))
         planned = force(whole, shared=True, plain_room=rng.randint(1, 100))
         first = by_work(planned, work, whole)
         assert by_work(planned, work, first) == first and first.diffusion + first.networks == gpus
@@ -50,10 +50,10 @@ def test_sizes_by_work_settle_and_do_not_swing() -> None:
 
 
 def test_nodes_that_join_or_leave_change_shared_gpus() -> None:
-    settled = by_work(force(Sizes(7, 1, 0), shared=True), Work(300, 100, 0), Sizes(7, 1, 0))
-    grown = by_work(force(Sizes(14, 2, 0), shared=True), Work(300, 100, 0), settled)
+    settled = by_work(force(Sizes(7, 1, 0), shared=True), BusySeconds(300, 100, 0), Sizes(7, 1, 0))
+    grown = by_work(force(Sizes(14, 2, 0), shared=True), BusySeconds(300, 100, 0), settled)
     assert grown == Sizes(12, 4, 0)
-    assert by_work(force(Sizes(3, 1, 0), shared=True), Work(300, 100, 0), grown) == Sizes(3, 1, 0)
+    assert by_work(force(Sizes(3, 1, 0), shared=True), BusySeconds(300, 100, 0), grown) == Sizes(3, 1, 0)
 
 
 def test_a_cell_for_every_32_actors_that_hold_a_model() -> None:

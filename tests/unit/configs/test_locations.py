@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from configs.load import load_config
-from configs.location import RemotePath, place_of
+from configs.location import RemotePath, location_of
 from srsoup import app
 from tests.unit.planning.test_wrong_input import DEMO
 
@@ -14,15 +14,15 @@ OPTIONS = "endpoint_override=127.0.0.1:9000&scheme=http"
 
 
 def test_paths_and_uris() -> None:
-    assert place_of("runs/a") == Path("runs/a") and place_of("s3:odd") == Path("s3:odd")
-    assert place_of("file:///tmp/a%20b") == Path("/tmp/a b")
-    run = place_of(f"s3://bucket/runs/a%20b/?{OPTIONS}")
+    assert location_of("runs/a") == Path("runs/a") and location_of("s3:odd") == Path("s3:odd")
+    assert location_of("file:///tmp/a%20b") == Path("/tmp/a b")
+    run = location_of(f"s3://bucket/runs/a%20b/?{OPTIONS}")
     assert run == RemotePath(f"s3://bucket/runs/a%20b?{OPTIONS}") and run.name == "a b"
     part = run / "costs" / "key.parquet"
     assert (part.name, part.stem) == ("key.parquet", "key")
     assert str(part) == f"s3://bucket/runs/a%20b/costs/key.parquet?{OPTIONS}"
-    assert place_of(str(run / "point")) == RemotePath(f"s3://bucket/runs/a%20b/point?{OPTIONS}")
-    assert place_of("gs://bucket").name == "bucket"
+    assert location_of(str(run / "point")) == RemotePath(f"s3://bucket/runs/a%20b/point?{OPTIONS}")
+    assert location_of("gs://bucket").name == "bucket"
 
 
 def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: Path) -> None:

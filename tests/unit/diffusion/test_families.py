@@ -95,7 +95,7 @@ class Equations:
         first = 999 if self.config["timestep_spacing"] == "trailing" else 1 + stride * (STEPS - 1)
         return [first - stride * i for i in range(STEPS)]
 
-    def reverse(self, x: Tensor, prediction: np.ndarray, step: int) -> reference.Reverse:
+    def reverse(self, x: Tensor, prediction: np.ndarray, step: int) -> reference.ReverseMoments:
         x_ = x.double().numpy()
         if self.family == "sd3":
             return reference.flow_sde(x_, prediction, self.scheduler.sigmas.double().numpy(), step, 0.7)

@@ -125,15 +125,15 @@ def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
     assert one == other
 
 
-@pytest.mark.parametrize(("chunk", "mend"), [(8, "set compute.chunk=4"), (4, "set compute.chunk=2")])
+@pytest.mark.parametrize(("chunk", "fix"), [(8, "set compute.chunk=4"), (4, "set compute.chunk=2")])
 def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, mend: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, fix: str
 ) -> None:
     monkeypatch.setattr("pipeline.job.local_workers.DiffusionWorker", SmallMemory)
     command = ["run", DEMO, *SMALL, *EIGHT, "--local", f"output={tmp_path / 'run'}", f"compute.chunk={chunk}"]
     stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == 1 and f"stopped: out of memory with {chunk}" in stopped.output
-    assert mend in stopped.output
+    assert fix in stopped.output
 
 
 class SmallMemoryUnlessUnguided(DiffusionWorker):

@@ -112,7 +112,7 @@ def edited(folder: Path, to: Path, file: str, **changes: Any) -> Path:
 def refused(config: Path, *overrides: str) -> str:
     result = invoke(config, *overrides)
     assert result.exit_code == 2, result.output
-    for part in ("file:", "key:", "value:", "allowed:", "mend:"):
+    for part in ("file:", "key:", "value:", "allowed:", "fix:"):
         assert result.output.count(part) == 1, result.output
     assert not (config.parent / "run").exists()
     return str(result.output)
@@ -126,8 +126,8 @@ def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.workers.load_model", load)
 
 
-Mend = Callable[[Path, Path], Path]
-BROKEN: dict[str, tuple[str, Mend, str, str]] = {
+Fix = Callable[[Path, Path], Path]
+BROKEN: dict[str, tuple[str, Fix, str, str]] = {
     "no scheduler": (
         "sd", lambda folder, to: _without(folder, to, "scheduler"), "model.name", "has no scheduler/"),
     "no scheduler in SD3": (
@@ -204,7 +204,7 @@ def _written(folder: Path, to: Path, file: str, text: str) -> Path:
 @pytest.mark.usefixtures("nothing_loads")
 @pytest.mark.parametrize(("family", "broken", "key", "says"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_model_that_cannot_be_sampled_is_refused(
-    folders: dict[str, Path], tmp_path: Path, family: str, broken: Mend, key: str, says: str
+    folders: dict[str, Path], tmp_path: Path, family: str, broken: Fix, key: str, says: str
 ) -> None:
     folder = broken(folders[family], tmp_path / "model")
     output = refused(write_config(tmp_path / "tiny.yaml", folder))

@@ -26,7 +26,7 @@ from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.planning.plan import make_plan
 from pipeline.records import read_table
-from rewards.base import RewardError
+from rewards.errors import RewardError
 from rewards.plugin import Plugin
 from rewards.registry import UnknownRewardError
 from srsoup import Front, sample_front

@@ -17,11 +17,12 @@ from configs.load import load_config
 from pipeline.cli.commands import app
 from pipeline.job import driver
 from pipeline.job.progress import Reporter
+from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.run_log import LOG, run_log
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.job.summary import Summary
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.task import PromptFailure, PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from tests.support.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
@@ -143,7 +144,7 @@ def test_the_summary_adds_up_parts_and_pools() -> None:
     gpus = PoolTotals("GPU", 2, 3, 1, 0, 100.0, 87.6, 2, Counter(), {"decode": Calls(4, 64, 10.0, 4.0)})
     cpus = PoolTotals("CPU", 0, 1, 1, 0, 50.0, 10.0)
     for pools in ({"diffusion": gpus, "cpu rewards": cpus}, {"diffusion": gpus}):
-        summary.overview.heard(summary.overview.opened(), CellReport(pools, ()))
+        summary.run_monitor.heard(summary.run_monitor.opened(), CellReport(pools, ()))
     summary.ready, summary.candidates = 110.0, 2_400
     assert summary.lines() == [
         "done      2 fronts in 02:10, 1 failed; 00:10 until the models were loaded, then 20.0 candidates a second",
@@ -154,4 +155,4 @@ def test_the_summary_adds_up_parts_and_pools() -> None:
     assert summary.details() == [
         "diffusion, decode: 8 calls of 128 rows, 2.500 s each, 4.000 s the longest",
     ]
-    assert summary.overview.fronts == {"wanted": 0, "done": 2, "failed": 1}
+    assert summary.run_monitor.fronts == {"wanted": 0, "done": 2, "failed": 1}

@@ -1,4 +1,4 @@
-"""A wrong request: exit status 2 and one message that names file, key, value, what is allowed and the mend."""
+"""A wrong request: exit status 2 and one message that names file, key, value, what is allowed and the fix."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ COMMIT = "abcdef6789" * 4
 def refused(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["run", DEMO, *arguments])
     assert result.exit_code == 2, result.output
-    for part in ("file:", "key:", "value:", "allowed:", "mend:"):
+    for part in ("file:", "key:", "value:", "allowed:", "fix:"):
         assert result.output.count(part) == 1, result.output
     return result.output
 

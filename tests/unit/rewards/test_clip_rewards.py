@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from rewards import aesthetic, registry
-from rewards.base import Reward, RewardError, checked_score
+from rewards.base import Reward, checked_score
+from rewards.errors import RewardError, WeightsError
 from rewards.networks.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, ClipShape, _config, read_transformers
 from rewards.networks.open_clip_layout import from_open_clip
-from rewards.pinned_files import WeightsError
 from tests.support.tiny_clip import PROMPTS, SHAPE, OpenClip, Tiny, pinned
 
 COSINES = ("clip_score", "pickscore", "hpsv2", "hpsv2.1")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rewards.base import Reward, RewardError, checked_score
+from rewards.base import Reward, checked_score
+from rewards.errors import RewardError
 from rewards.image_reward import BLIP_LARGE, ImageReward, _text, _vision
 from rewards.networks.blip_layout import split_image_reward
 from rewards.networks.linear_head import WIDTHS

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from mini.data import load_table
 from pipeline.cli.commands import app
 from pipeline.records import read_table
-from rewards.base import RewardError, checked_score
+from rewards.base import checked_score
+from rewards.errors import RewardError
 from rewards.imagenet_confidence import WEIGHTS, ImageNetConfidence
 from rewards.networks.efficientnet_lite import EfficientNetLite0, SameConv, efficientnet_lite0
 from rewards.networks.imagenet_names import class_names, named_classes, nearest_names

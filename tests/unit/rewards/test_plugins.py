@@ -19,9 +19,10 @@ from configs.load import load_config
 from pipeline.planning.plan import make_plan
 from pipeline.planning.plugins import plug_in, read_plugins
 from rewards import registry
-from rewards.base import RewardError, checked_score
+from rewards.base import checked_score
 from rewards.colorfulness import Colorfulness
 from rewards.contract import check_reward
+from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint
 from rewards.pinned_files import WeightFile
 from rewards.plugin import Plugin, as_reward

@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from rewards import mini_clip, registry
-from rewards.base import Reward, RewardError, checked_score
+from rewards.base import Reward, checked_score
 from rewards.colorfulness import Colorfulness
+from rewards.errors import RewardError
 
 Pixels = NDArray[np.uint8]
 

@@ -20,7 +20,8 @@ from pipeline.cli.commands import app
 from pipeline.job.result_writer import _record
 from pipeline.planning.plan import make_plan
 from pipeline.records import read_table
-from rewards.base import RewardError, checked_score
+from rewards.base import checked_score
+from rewards.errors import RewardError
 from rewards.vlm_judge import VlmJudge
 from tests.support.fake_judge import KEY, FakeJudge, mark
 
@@ -238,7 +239,7 @@ def test_wrong_settings_are_wrong_requests(judge: str, held_out: str, told: str)
 def test_a_misspelt_setting_names_the_nearest_and_all() -> None:
     with pytest.raises(RequestError) as caught:
         load_config(DEMO, ["rewards.judge={url: 'http://a/v1', model: m, retrys: 3}", "rewards.held_out=[vlm_judge]"])
-    assert caught.value.key == "rewards.judge.retrys" and caught.value.mend == "did you mean retries?"
+    assert caught.value.key == "rewards.judge.retrys" and caught.value.fix == "did you mean retries?"
     assert "requests_per_minute" in caught.value.allowed
     with pytest.raises(RequestError) as caught:
         load_config(DEMO, ["rewards.judge={url: 'http://a/v1', model: m, retries: -3}", "rewards.held_out=[vlm_judge]"])

@@ -16,9 +16,10 @@ from configs.load import load_config
 from pipeline.job import driver
 from pipeline.job.driver import Outcome, execute
 from pipeline.job.progress import Reporter
+from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.task import PromptFailure, PromptResult, PromptTask
+from pipeline.planning.task import PromptTask
 from pipeline.records import SCHEMAS, failed_keys, finished_keys, read_table
 from tests.support.fakes import FakeWorkers, wait
 

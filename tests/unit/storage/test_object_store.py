@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from actors.protocol import RunStopped
 from configs.errors import RequestError
-from configs.location import RemotePath, place_of
+from configs.location import RemotePath, location_of
 from pipeline.job.driver import _folder_of_our_own
 from pipeline.records import (
     FINISHED,
@@ -58,7 +58,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 
 @pytest.fixture
 def run(s3: S3Server) -> RemotePath:
-    place = place_of(s3.uri("bucket/runs/a"))
+    place = location_of(s3.uri("bucket/runs/a"))
     assert isinstance(place, RemotePath)
     return place
 
@@ -133,9 +133,9 @@ def test_a_whole_run_its_status_and_its_report(run: RemotePath) -> None:
 
 DRIVER = """
 import sys
-from configs.location import place_of
+from configs.location import location_of
 from tests.unit.storage.test_crashes import run
-run(place_of(sys.argv[1]))
+run(location_of(sys.argv[1]))
 """
 
 

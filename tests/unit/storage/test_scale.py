@@ -17,13 +17,13 @@ from pipeline import records
 from pipeline.cli.commands import app
 from pipeline.job import driver, result_writer
 from pipeline.job.progress import Reporter
+from pipeline.job.result import PromptFailure
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.task import PromptFailure
 from pipeline.records import FINISHED, finished_keys, read_table
 from pipeline.storage import compact as merging
 from pipeline.storage import costs_index
 from pipeline.storage.compact import CannotExchange
-from pipeline.storage.status import AIM, read_status
+from pipeline.storage.status import DRIVER_FILE, read_status
 
 PROMPTS = 30
 
@@ -82,7 +82,7 @@ def test_status_of_a_live_and_of_a_dead_run(plan: Plan, monkeypatch: pytest.Monk
         execute(plan)
     dead = read_status(plan.folder)
     assert not dead.alive and (dead.prompts, dead.done, dead.failed, dead.left) == (9, 9, 1, 20)
-    assert (dead.decodes, dead.aim.decodes) == (9 * 358, PROMPTS * 358)
+    assert (dead.decodes, dead.record.decodes) == (9 * 358, PROMPTS * 358)
     assert dead.rate == pytest.approx(9 * 358 / dead.seconds)
     assert dead.seconds_left == pytest.approx(20 * dead.seconds / 9)
     with driver._folder_of_our_own(plan):
@@ -100,7 +100,7 @@ def test_status_of_a_live_and_of_a_dead_run(plan: Plan, monkeypatch: pytest.Monk
 
 def test_status_of_no_run(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["status", str(tmp_path)])
-    assert told.exit_code == 2 and f"it holds no {AIM}" in told.output
+    assert told.exit_code == 2 and f"it holds no {DRIVER_FILE}" in told.output
 
 
 def test_what_another_driver_finished_meanwhile_is_not_computed_again(plan: Plan) -> None:
