@@ -4,53 +4,23 @@ A page marks a part with `<!-- generated: NAME -->` and `<!-- end -->`. Between 
 repository sees; the site has the part instead.
 """
 
-import json
+import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any
+from unittest import mock
 
 import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-from typer.main import get_command
-from typer.testing import CliRunner
 
-from configs.schema import RunConfig
+from docs.configuration_keys import sections
 
 HERE = Path(__file__).parent
 MARKED = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
-# Keys whose name says all that there is to say in the schema.
-PLAIN_KEYS = {
-    "method": "method or methods of the run; see [Methods](methods.md)",
-    "seed": "seed of the run, from which every prompt gets a seed of its own",
-    "model.dtype": "type of the numbers in the networks",
-    "rewards.judge.requests_per_minute": "requests that one reward actor may send in a minute",
-    "compute.diffusion_nodes": "nodes that diffusion actors may be on",
-    "compute.reward_nodes": "nodes that reward actors may be on",
-}
-PLURALS = {"text": "texts", "number": "numbers", "mapping": "mappings"}
-KINDS = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
-SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-
-
-class Key(NamedTuple):
-    """One key of a configuration, as the reference shows it."""
-
-    name: str
-    values: str
-    default: str
-    meaning: str
-
-
-class Section(NamedTuple):
-    """A mapping of a configuration: its dotted name, "" for the top level, and the keys in it that hold values."""
-
-    name: str
-    meaning: str
-    keys: tuple[Key, ...]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -63,87 +33,35 @@ def configuration() -> str:
     text = []
     for section in sections():
         title = f"`{section.name}`" if section.name else "Top level"
-        rows = [(f"`{key.name}`", key.values, key.default, key.meaning) for key in section.keys]
+        rows = [(f"`{key.name}`", key.values, key.default, _sentence(key.meaning)) for key in section.keys]
         text += [f"### {title}", _sentence(section.meaning), _table(("key", "values", "default", "meaning"), rows)]
     return "\n\n".join(text)
 
 
-def sections(model: type[BaseModel] = RunConfig, name: str = "") -> Iterator[Section]:
-    """Yield the mappings of a configuration in the order of the schema, each before those within it."""
-    inner, keys = list[tuple[str, type[BaseModel]]](), list[Key]()
-    for key, field in model.model_fields.items():
-        dotted, (part, many) = f"{name}.{key}".lstrip("."), _model_in(field.annotation)
-        if part:
-            inner.append((f"{dotted}[]" if many else dotted, part))
-        if not part or many or field.default is None:
-            keys.append(_key(dotted, key, field))
-    yield Section(name, (model.__doc__ or "").strip().partition("\n\n")[0], tuple(keys))
-    for dotted, part in inner:
-        yield from sections(part, dotted)
-
-
-def _key(dotted: str, name: str, field: FieldInfo) -> Key:
-    annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    meaning = field.description or PLAIN_KEYS[dotted.replace("[]", "")]
-    return Key(name, _values(annotation), _default(field), _sentence(meaning))
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default()
-    shown = value if isinstance(value, str) and " " not in value else json.dumps(value)
-    return f"`{shown}`"
-
-
-def _values(annotation: Any, bounds: str = "") -> str:
-    """What a key takes, in words: the choices, the kind of value, and its bounds."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _values(inner[0], " and ".join(_bounds(inner[1:])))
-    if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in inner)
-    if origin in (Union, UnionType):
-        branches = [_values(branch, "" if branch is NoneType else bounds) for branch in inner]
-        return " or ".join("a list of them" if branch == f"list of {branches[0]}" else branch for branch in branches)
-    if origin is tuple:
-        items = _values(inner[0])
-        return f"list of {PLURALS.get(items, items.replace('list of', 'lists of'))}"
-    if origin is dict:
-        return f"mapping of names to {_values(inner[1]).replace('number', 'numbers').replace('text', 'texts')}"
-    return f"{KINDS.get(annotation, 'mapping')} {bounds}".strip()
-
-
-def _bounds(metadata: tuple[Any, ...]) -> Iterator[str]:
-    for rule in metadata:
-        yield from _bounds(tuple(rule.metadata)) if isinstance(rule, FieldInfo) else ()
-        for name, sign in SIGNS.items():
-            if (bound := getattr(rule, name, None)) is not None:
-                yield f"{sign} 2^63" if bound == 2**63 else f"{sign} {bound:g}"
-
-
-def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The mapping that a key holds, if it holds one, and whether it holds a list of them."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
-    for inner in get_args(annotation):
-        part, many = _model_in(inner)
-        if part:
-            return part, many or get_origin(annotation) is tuple
-    return None, False
-
-
 def commands() -> str:
     """Return the table of all commands, and the help of each."""
-    from srsoup import app
+    names = re.findall(r"^  (\w+)  ", program("--help").partition("Commands:")[2], re.MULTILINE)
+    helps = {name: program(name, "--help").strip() for name in names}
+    rows = [(f"[`srsoup {name}`](#srsoup-{name})", _first_sentence(shown)) for name, shown in helps.items()]
+    text = [f"## srsoup {name}\n\n```text\n{shown}\n```" for name, shown in helps.items()]
+    return "\n\n".join([_table(("command", "what it does"), rows), *text])
 
-    names = get_command(app).commands  # type: ignore[attr-defined]
-    rows = [(f"[`srsoup {name}`](#srsoup-{name})", _first_sentence(command.help)) for name, command in names.items()]
-    text = [_table(("command", ""), rows)]
-    for name in names:
-        shown = CliRunner().invoke(app, [name, "--help"], prog_name="srsoup", env={"COLUMNS": "92"})
-        text += [f"## srsoup {name}", f"```text\n{shown.output.strip()}\n```"]
-    return "\n\n".join(text)
+
+def program(*arguments: str) -> str:
+    """Return what `srsoup` prints for these arguments; SystemExit if its exit status is not 0."""
+    output = io.StringIO()
+    with redirect_stdout(output), mock.patch.object(sys, "argv", ["srsoup", *arguments]):
+        try:
+            runpy.run_module("srsoup", run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
+    return output.getvalue()
+
+
+def _first_sentence(shown: str) -> str:
+    """The first sentence of a command's help, which follows the line with its usage."""
+    return re.split(r"(?<=\.)\s", " ".join(shown.partition("\n")[2].split()), maxsplit=1)[0]
 
 
 def rewards() -> str:
@@ -220,10 +138,6 @@ def _range(low: float, high: float) -> str:
     if math.isinf(low):
         return "any number" if math.isinf(high) else f"at most {high:,.10g}"
     return f"at least {low:,.10g}" if math.isinf(high) else f"{low:,.10g} to {high:,.10g}"
-
-
-def _first_sentence(text: str | None) -> str:
-    return re.split(r"(?<=\.)\s", " ".join((text or "").split()), maxsplit=1)[0]
 
 
 def _sentence(text: str) -> str:
