@@ -10,15 +10,6 @@ from pydantic.fields import FieldInfo
 
 from configs.schema import RunConfig
 
-# Keys whose name says all that there is to say in the schema.
-PLAIN_KEYS = {
-    "method": "method or methods of the run; see [Methods](methods.md)",
-    "seed": "seed of the run, from which every prompt gets a seed of its own",
-    "model.dtype": "type of the numbers in the networks",
-    "rewards.judge.requests_per_minute": "requests that one reward actor may send in a minute",
-    "compute.diffusion_nodes": "nodes that diffusion actors may be on",
-    "compute.reward_nodes": "nodes that reward actors may be on",
-}
 PLURALS = {"text": "texts", "number": "numbers", "mapping": "mappings"}
 KINDS = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -49,16 +40,15 @@ def sections(model: type[BaseModel] = RunConfig, name: str = "") -> Iterator[Sec
         if part:
             inner.append((f"{dotted}[]" if many else dotted, part))
         if not part or many or field.default is None:
-            keys.append(_key(dotted, key, field))
+            keys.append(_key(key, field))
     yield Section(name, (model.__doc__ or "").strip().partition("\n\n")[0], tuple(keys))
     for dotted, part in inner:
         yield from sections(part, dotted)
 
 
-def _key(dotted: str, name: str, field: FieldInfo) -> Key:
+def _key(name: str, field: FieldInfo) -> Key:
     annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    meaning = field.description or PLAIN_KEYS[dotted.replace("[]", "")]
-    return Key(name, _values(annotation), _default(field), meaning)
+    return Key(name, _values(annotation), _default(field), field.description or "")
 
 
 def _default(field: FieldInfo) -> str:

@@ -3,11 +3,14 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas as pd
 import pytest
 import yaml
 
@@ -176,3 +179,18 @@ def test_the_smallest_configuration_of_the_page_is_taken(tmp_path: Path) -> None
     assert example
     (tmp_path / "snails.yaml").write_text(example.group(1))
     assert len(load_config(tmp_path / "snails.yaml").weights) == 6
+
+
+def test_the_readers_of_the_results_run(synthetic_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples of the README and of the page on files, on a run in the folder that they name."""
+    page = (DOCS / "files.md").read_text(encoding="utf-8")
+    pandas, query = re.findall(r"```(?:python\nimport pandas|sql\n)(.*?)```", page, re.DOTALL)
+    (readme,) = re.findall(r"(    import pandas.*?\n)\n", README.read_text(encoding="utf-8"), re.DOTALL)
+    run = synthetic_run()
+    monkeypatch.chdir(run.parent)
+    for code in (f"import pandas{pandas}", textwrap.dedent(readme)):
+        named: dict[str, Any] = {}
+        exec(re.sub(r"runs/(demo|mine)", run.name, code), named)
+        assert len(named["scores"]) == len(pd.read_parquet("demo/scores")) and "prompt" in named["scores"]
+    prompts = set(named["scores"]["prompt"])
+    assert {row[0] for row in duckdb.sql(query.replace("runs/demo", run.name)).fetchall()} == prompts
