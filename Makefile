@@ -34,7 +34,7 @@ check: $(STAMP) ## format, lint, types
 
 docs: $(STAMP) ## build the documentation as a static site in build/docs
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open: $(CURDIR)/build/docs/index.html"
 
 mini: $(STAMP) ## rebuild the embedded model from the registries alone (hours; goes on from its checkpoints)

@@ -80,6 +80,11 @@ def test_a_dead_link_is_seen(link: str) -> None:
     assert is_dead(DOCS / "index.md", link)
 
 
+def test_the_build_is_strict() -> None:
+    """With --quiet MkDocs would count no warning, and --strict would refuse nothing."""
+    assert "mkdocs build --strict\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_every_page_is_in_the_navigation() -> None:
     nav = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(nav) == [page.name for page in PAGES]
