@@ -17,7 +17,7 @@ if [ "$others" -gt 0 ]; then
 fi
 export RAY_ADDRESS=$head:$port
 
-# A run takes the GPUs that are there when it begins.
+# A run takes the GPUs that the cluster has when it starts.
 timeout 600 python - "$SLURM_JOB_NUM_NODES" <<'PYTHON'
 import sys, time, ray
 
@@ -28,7 +28,7 @@ PYTHON
 
 python -m pipeline run "$@" &
 driver=$!
-# Two minutes before the end: no prompt is begun any more, and those under way are finished.
+# Two minutes before the end the run starts no other prompt, and finishes those under way.
 trap 'kill -TERM $driver' TERM
 wait $driver && status=0 || status=$?
 if kill -0 $driver 2>/dev/null; then # the signal ended the wait, not the run

@@ -32,7 +32,7 @@ from rewards.registry import UnknownRewardError
 from srsoup import Front, sample_front
 from tests.support import tiny
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "library.md"
 SMALL: dict[str, Any] = {"steps": 3, "queries": 4, "soup_steps": 2, "weights": {"grid": 3}}
 SOURCE = """
 def warmth(images, prompts):
@@ -200,12 +200,11 @@ def test_wrong_calls_name_key_and_mend(pipe: Any) -> None:
         call(steps=1000)
 
 
-def test_the_ten_lines_of_the_readme(pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"((?:    .*\n|\n)*    .*sample_front\(.*\n(?:    .*\n)*)", README.read_text(encoding="utf-8"))
-    lines = [line[4:] for line in code.splitlines()]
-    assert sum(bool(line) for line in lines) <= 10
-    small = "\n".join(lines).replace("steps=50, queries=30, soup_steps=20", "steps=2, queries=2, soup_steps=1")
-    assert small != "\n".join(lines)
+def test_the_example_of_the_library_page_runs(pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?sample_front\(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert sum(bool(line) for line in code.splitlines()) <= 10
+    small = code.replace('"compressibility"])', '"compressibility"], steps=2, queries=2, soup_steps=1)')
+    assert small != code
     monkeypatch.setattr(DiffusionPipeline, "from_pretrained", lambda name, dtype: pipe)
     monkeypatch.setattr(type(pipe), "to", lambda self, device: self)
     monkeypatch.chdir(tmp_path)
