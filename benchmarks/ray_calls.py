@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.cluster.ray_workers import RayTransport, answered
+from actors.cluster.ray_workers import RayTransport, result_of
 from actors.pool.dispatch import SLOTS
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
@@ -59,7 +59,7 @@ CALLS: dict[str, tuple[Callable[[Any], Awaitable[Any]], int]] = {
 
 
 async def pooled(pool: Pool[Any], what: str, call: Callable[[Any], Awaitable[Any]]) -> None:
-    await pool.call(what, 1, lambda actor, *_: answered(call(actor)))
+    await pool.call(what, 1, lambda actor, *_: result_of(call(actor)))
 
 
 async def measure(callers: Sequence[Call], calls: int) -> dict[str, float]:

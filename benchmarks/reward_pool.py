@@ -12,7 +12,7 @@ import numpy as np
 import ray
 
 from actors.cluster.model_actors import RewardActor
-from actors.cluster.ray_workers import RayTransport, answered
+from actors.cluster.ray_workers import RayTransport, result_of
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
 from configs.schema import RunConfig
@@ -41,7 +41,7 @@ async def seconds(actors: int) -> float:
     async def score() -> None:
         await pool.call(
             "reward", CHUNK,
-            lambda actor, *_: answered(actor.score.remote("compressibility", pixels, 0, CHUNK, "noise")),
+            lambda actor, *_: result_of(actor.score.remote("compressibility", pixels, 0, CHUNK, "noise")),
         )  # fmt: skip
 
     try:

@@ -24,8 +24,8 @@ from actors.cluster.cell import _Cell
 from actors.cluster.session import PROMPTS_PER_DIFFUSION_ACTOR
 from actors.cluster.workforce import Reservation, Sizes, Workforce
 from actors.pool.pool import Pool
-from actors.pool.transport import Limits, Member
-from actors.protocol import Encoded, ReverseStepResult, Workers
+from actors.pool.transport import Limits, StartedActor
+from actors.protocol import EncodeResult, ReverseStepResult, Workers
 from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
 from configs.compute import NodesConfig
@@ -86,7 +86,7 @@ class Remote:
 class SimulatedDiffusion(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.encode = Remote(lambda *_: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
+        self.encode = Remote(lambda *_: self.compute(0.1, EncodeResult(None, (1, 1, 1), ())))
         self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, ReverseStepResult(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
         self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
@@ -104,9 +104,9 @@ class SimulatedTransport:
     def __init__(self, make: Callable[[], SimulatedActor]) -> None:
         self._make, self.made = make, list[SimulatedActor]()
 
-    async def start(self) -> Member[Any]:
+    async def start(self) -> StartedActor[Any]:
         self.made.append(self._make())
-        return Member(self.made[-1], f"node{len(self.made) // 8}")
+        return StartedActor(self.made[-1], f"node{len(self.made) // 8}")
 
     async def probe(self, actor: Any) -> None: ...
 
@@ -125,9 +125,13 @@ class SimulatedCell(_Cell):
         sizes = Sizes(case.actors, n_rewards, 0)
         self._run_prompt: Callable[..., Awaitable[Any]] = prompt
         self._colocated = False
-        force = Workforce(sizes, none, none, none, False, None, on_networks=REWARDS, on_plain=())
-        self._take_pools(
-            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)), force, limits, CellMonitor(), lambda value: value
+        workforce = Workforce(sizes, none, none, none, False, None, gpu_reward_names=REWARDS, cpu_reward_names=())
+        self._set_pools(
+            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)),
+            workforce,
+            limits,
+            CellMonitor(),
+            lambda value: value,
         )
 
 

@@ -37,7 +37,7 @@ def seconds_a_report(monitor: ExportingMonitor) -> float:
     def one() -> float:
         monitor._exporter._due = 0.0
         for actor in range(ACTORS):
-            monitor.workloads["diffusion"].computed(actor, "decode", 16, 2.5)
+            monitor.counters["diffusion"].computed(actor, "decode", 16, 2.5)
         return seconds_of(monitor.report)
 
     return min(one() for _ in range(TIMES))
@@ -46,11 +46,11 @@ def seconds_a_report(monitor: ExportingMonitor) -> float:
 def main() -> None:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     monitor = ExportingMonitor("benchmark", 0)
-    exporting = monitor.watch("diffusion", "GPU")
+    exporting = monitor.new_observer("diffusion", "GPU")
     for actor in range(ACTORS):
         exporting.joined(actor, "node")
     told = {
-        "us_a_call_counted": 1e6 * seconds_a_call(CellMonitor().watch("diffusion", "GPU")),
+        "us_a_call_counted": 1e6 * seconds_a_call(CellMonitor().new_observer("diffusion", "GPU")),
         "us_a_call_counted_and_in_a_histogram": 1e6 * seconds_a_call(exporting),
         f"ms_a_report_of_{ACTORS}_actors": 1e3 * seconds_a_report(monitor),
     }

@@ -13,17 +13,17 @@ from tests.ray.runs import ROOT
 LOOK = """
 import json, os, subprocess
 import psutil, ray
-from actors.cluster.connect import is_loopback, look_at
+from actors.cluster.connect import inspect_cluster, is_loopback
 
 me = psutil.Process()
 family = {me.pid} | {child.pid for child in me.children(recursive=True)}
 listening = [one.laddr.ip for one in psutil.net_connections("tcp") if one.pid in family and one.status == "LISTEN"]
-seen = look_at(ray.get_runtime_context().gcs_address)
+seen = inspect_cluster(ray.get_runtime_context().gcs_address)
 token = os.environ.get("RAY_AUTH_TOKEN")
 session = ray._private.worker._global_node.get_session_dir_path()
 files = token and subprocess.run(["grep", "-rl", token, session], capture_output=True, text=True).stdout
 print(json.dumps({
-    "answers": seen.answers, "within": seen.within_this_machine, "token": len(token or ""), "files": files,
+    "answers": seen.needs_no_token, "within": seen.is_local_only, "token": len(token or ""), "files": files,
     "everywhere": [ip for ip in listening if not is_loopback(ip)], "listening": len(listening),
 }))
 ray.shutdown()

@@ -100,7 +100,7 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
     assert (lost := re.search(r"^faults .* (\d+) actors lost", done.stdout, re.M)) and int(lost[1]) >= 8
     log = (output / "driver.log").read_text()
     assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
-    assert log.count("is let go: no answer within 8 s") >= 3 and log.count("is let go") == int(lost[1])
+    assert log.count("is removed: no answer within 8 s") >= 3 and log.count("is removed") == int(lost[1])
     assert "a call failed (reward faulty): RuntimeError: no words for this" in log
     alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")

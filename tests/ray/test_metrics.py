@@ -56,7 +56,7 @@ def ours(sample: Sample) -> Sample:
 @pytest.mark.slow
 def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> None:
     monitor, run_monitor = ExportingMonitor("snails", 3), RunMonitor()
-    watch = monitor.watch("diffusion", "GPU")
+    watch = monitor.new_observer("diffusion", "GPU")
     watch.joined(0, "node")
     watch.joined(1, "node")
     for seconds in (2.0, 5.0):
@@ -65,7 +65,7 @@ def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> No
     watch.left(1, "it died")
     watch.start_failed("no weights")
     watch.waiting(4)
-    monitor.decoded(3_000)
+    monitor.add_pixel_bytes(3_000)
     run_monitor.fronts.update(wanted=9, done=2, failed=1)
     monitor.report()
     RunMetrics("snails").export(run_monitor, steps=40, candidates=640)
