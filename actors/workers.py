@@ -145,7 +145,7 @@ class RewardWorker:
             for reward in rewards.values():
                 reward.setup(device)
         except RewardError as error:
-            raise loading_error(config, error) from error
+            raise unloadable(config, error) from error
         return cls(rewards)
 
     def score(self, name: str, pixels: Pixels, prompt: str, chunk: int) -> tuple[Doubles, float]:
@@ -172,19 +172,16 @@ def _create_reward(name: str, config: RunConfig) -> Reward:
     return VlmJudge(config.rewards.judge) if name == "vlm_judge" else registry.create(name)
 
 
-def loading_error(config: RunConfig, error: RewardError) -> RequestError:
-    """Turn the error of a reward that cannot be loaded into a `RequestError`.
-
-    The text after the last semicolon of the error's message becomes the fix.
-    """
+def unloadable(config: RunConfig, error: RewardError) -> RequestError:
+    """A reward cannot be loaded where it is to be asked. Our messages end in a semicolon and the fix."""
     problem, _, fix = str(error).rpartition("; ")
     return RequestError(
         file=config.name,
         key="rewards",
         value=[*config.rewards.guided, *config.rewards.held_out],
         problem=problem or fix,
-        allowed="rewards whose weights and packages are on every machine that computes rewards",
-        fix=fix if problem else "fix this problem, or choose other rewards",
+        allowed="rewards whose weights and packages are on every machine that asks them",
+        fix=fix if problem else "fix that, or name other rewards",
     )
 
 
