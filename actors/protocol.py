@@ -97,7 +97,7 @@ class CallFailed(Exception):
 
 
 class WorkerDied(Exception):
-    """The worker of a call is gone.
+    """The worker of a call has died.
 
     Attributes:
         preempted: its node was taken away, as happens to spot nodes.
@@ -121,7 +121,7 @@ class InputLost(Exception):
 
 
 class WorkersLost(Exception):
-    """All workers are gone and none can be started. The run cannot continue, and the error belongs to no prompt."""
+    """All workers are gone and none can be started, so the run cannot continue. It is no prompt's failure."""
 
 
 class ChunkTooLarge(Exception):
@@ -136,7 +136,7 @@ class ChunkTooLarge(Exception):
 
 
 class RunStopped(Exception):
-    """The run cannot continue, for a reason that belongs to no prompt. Finished prompts are kept."""
+    """The run cannot continue, and it is no prompt's failure. Finished prompts are kept."""
 
 
 class Workers(Protocol):

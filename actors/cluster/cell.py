@@ -150,5 +150,5 @@ class _Cell:
         return CellState(self._progress, Sizes(*live), BusySeconds(*busy), self._monitor.report())
 
 
-# Not a decorator on the class, so that type checkers still see the plain class.
+# Not a decorator, because a type checker would take the name for the plain class, which has no `remote`.
 Cell: Any = ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)(_Cell)

@@ -16,7 +16,7 @@ from actors.telemetry.cell_monitor import CellReport
 from actors.telemetry.run_monitor import RunMonitor
 
 # Timeout of a cell's start. Loading a model of many GB from a cold disk takes minutes. Without a timeout the run would
-# wait for ever on a cluster that has no room for an actor.
+# wait forever on a cluster that has no room for an actor.
 OPEN_SECONDS = 900.0
 # Timeout of a cell's answer. A cell only passes messages and takes short steps; one that is silent for longer hangs.
 ANSWER_SECONDS = 120.0
@@ -34,7 +34,7 @@ class CellSupervisor:
 
     Attributes:
         tasks: the tasks that the cell has, by the Ray reference of their result.
-        tasks_to_restart: tasks of cells that died, each as its own `task.again()` returned it.
+        tasks_to_restart: tasks of cells that died, as their own `task.again()` returned them.
     """
 
     def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, run_monitor: RunMonitor) -> None:

@@ -129,6 +129,6 @@ def _node_id() -> str:
 
 # Ray neither retries calls nor restarts actors, because `actors.pool` does.
 _OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"probe": 1}}
-# Not decorators on the classes, so that type checkers still see the plain classes.
+# Not decorators, because a type checker would take the names for the plain classes, which have no `remote`.
 DiffusionActor: Any = ray.remote(**_OPTIONS)(_DiffusionActor)
 RewardActor: Any = ray.remote(**_OPTIONS)(_RewardActor)

@@ -1,7 +1,7 @@
 """Plans the actors of a run on the nodes of a cluster. Called by `session` at the start and when nodes come or go.
 
-Three kinds of actors hold models: diffusion actors; reward actors on GPUs, which hold the rewards that are networks if
-there are GPUs; and reward actors on CPUs, which hold the other rewards, or all of them if there are no GPUs.
+Three kinds of actors hold models: diffusion actors; reward actors on GPUs, for the rewards that are networks; and
+reward actors on CPUs, for the other rewards. Without GPUs the reward actors on CPUs hold all rewards.
 
 - Separate placement: each diffusion actor and each GPU reward actor has its own GPU.
 - Colocated placement: each GPU holds one diffusion actor and one GPU reward actor.

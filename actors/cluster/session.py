@@ -40,7 +40,7 @@ class RaySession:
 
     Args:
         run_prompt: the coroutine that runs one task on some `Workers`.
-        plugins: plugins whose rewards the reward actors hold besides ours. They get the plugins' source.
+        plugins: plugins whose rewards the reward actors hold besides the built-in ones. Actors get the plugins' source.
         run_monitor: gets the reports of all cells.
     """
 

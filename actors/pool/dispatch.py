@@ -3,8 +3,8 @@
 Plain Python: actors come from a `Transport`, and the clock is that of the event loop. `Dispatcher` has a call computed
 once; `pool.Pool` decides whether to retry it; `fleet.Fleet` starts and replaces the actors.
 
-- A call goes to the actor that would begin it first by estimate, among those with a free slot. Moving the call's input
-  to another node counts as waiting. An actor has two slots, so the next call is already there when one is answered.
+- A call goes to the actor with a free slot that is expected to begin it first. The time to move the call's input to
+  another node counts. An actor has two slots, so that it has its next call when it answers one.
 - A call has a deadline, counted from the moment when its actor is free to compute it. An actor that misses the deadline
   counts as hung.
 - When an actor dies or hangs, the failure counts against the call that it was computing, unless the actor was
@@ -31,7 +31,7 @@ A = TypeVar("A")
 
 
 class CallInterrupted(Exception):
-    """The actor of a call is gone for a reason unrelated to that call."""
+    """The actor of a call died, hung or was preempted, and the call did not cause it."""
 
 
 class Dispatcher(Generic[A]):
@@ -55,7 +55,7 @@ class Dispatcher(Generic[A]):
         """Have one call computed once.
 
         Raises:
-            CallInterrupted: the actor is gone, and not because of this call; repeating it counts as no retry.
+            CallInterrupted: the actor is gone, and not because of this call. Repeating the call is not a retry.
             WorkerDied, WorkerOverdue: the actor is gone, and it was computing this call.
             WorkersLost: there are no actors left.
             Exception: the error that the call raised.
@@ -154,4 +154,4 @@ class Dispatcher(Generic[A]):
         """Count a call that raised on this actor and succeeded on another. After too many, replace the actor."""
         actor.failures += 1
         if actor.failures >= self._limits.actor_failures:
-            self.fleet.remove(actor, "it raised where others had no trouble", fatal_call=None)
+            self.fleet.remove(actor, "calls raised on it and succeeded on other actors", fatal_call=None)

@@ -56,7 +56,7 @@ class LiveActor:
         handle: the actor as its transport returned it.
         calls: in the order in which the actor computes them; the first one is being computed.
         failures: consecutive calls that raised on this actor and succeeded on another.
-        stopped: it was ended, and its end has been reported.
+        stopped: whether it has been ended. Later reports of its death are ignored.
         fatal_call: the call that made it die or hang, if there was one.
         probing: the task that probes it.
     """

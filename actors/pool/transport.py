@@ -1,4 +1,4 @@
-"""The types at the border of a pool: its limits, the interface that starts and stops actors, and a call's answer."""
+"""The types that a pool shares with its users: its limits, the interface that starts and stops actors, and answers."""
 
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
