@@ -1,4 +1,4 @@
-"""A Ray head on this machine, for tests whose run joins a cluster."""
+"""A Ray head of this machine's own, for runs that join a cluster."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ Head = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def start_head(tmp_path: Path) -> Iterator[Head]:
-    """A function that starts a head with `ray start` and a token. It returns the environment for the head's clients."""
+    """A function that starts a head, as `ray start` makes it, with a token; it gives what it takes to speak to it."""
     with ExitStack() as stack:
         yield lambda *options, **variables: stack.enter_context(_Head(tmp_path, options, variables))
 
@@ -27,19 +27,19 @@ def start_head(tmp_path: Path) -> Iterator[Head]:
 class _Head:
     def __init__(self, folder: Path, options: tuple[str, ...], variables: dict[str, str]) -> None:
         self.port, self.dashboard = free_port(), free_port()
-        # Ray's sockets need a short path, and pytest's folders have long ones.
+        # Sockets of Ray have short paths, and pytest's folders have not.
         self.folder, self.log = Path("/tmp") / f"srsoup-{uuid.uuid4().hex[:8]}", folder / "head.log"
         self.options = options
         self.environment = os.environ | variables | {
             "PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex,
             "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
-        # A job must need nothing but the packed working directory.
+        # The packed working directory is all that a job may need.
         self.environment.pop("PYTHONPATH", None)
 
     def __enter__(self) -> dict[str, str]:
         arguments = ["start", "--head", "--block", f"--port={self.port}", f"--dashboard-port={self.dashboard}",
-                     # A free port, because the agent of another head on this machine may hold the default one.
+                     # Its own: the agent of another head here may hold the usual one, and then takes no job.
                      f"--dashboard-agent-listen-port={free_port()}",
                      f"--temp-dir={self.folder}", "--node-ip-address=127.0.0.1", *self.options]  # fmt: skip
         with self.log.open("w") as log:
@@ -56,7 +56,7 @@ class _Head:
                 if not one.connect_ex(("127.0.0.1", self.dashboard)):
                     return
             time.sleep(0.2)
-        raise AssertionError(f"the head did not start: {self.log.read_text()}")
+        raise AssertionError(f"the head did not come up: {self.log.read_text()}")
 
     def __exit__(self, *_: object) -> None:
         self.ray.terminate()
