@@ -1,4 +1,4 @@
-"""The workers of a run: plain classes that hold the models, and the Ray actors that are thin shells on them.
+"""The workers of a run: plain classes that hold the models, and Ray actors that wrap them.
 
-The workers, the protocol and the rules of the pool import no Ray; everything that does is in this package.
+Only `actors.cluster` and `actors.telemetry` import Ray; the workers, their protocol and `actors.pool` do not.
 """

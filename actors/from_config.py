@@ -1,4 +1,4 @@
-"""What a configuration says of its model, in the words of `diffusion`: its source, its loading, its sampling."""
+"""Translates the model part of a configuration into the types of `diffusion`. Called by the planner and the workers."""
 
 from configs.model import ModelConfig
 from configs.schema import RunConfig
@@ -7,13 +7,13 @@ from diffusion.source import Adapter, Source
 
 
 def source_of(model: ModelConfig) -> Source:
-    """The model that a configuration names."""
-    adapters = (Adapter(part.name, part.weight, part.revision, part.file) for part in model.adapters)
+    """The source of a configuration's model: its name and revision, and its adapters."""
+    adapters = (Adapter(one.name, one.weight, one.revision, one.file) for one in model.adapters)
     return Source(model.name, model.revision, tuple(adapters))
 
 
 def loading_of(model: ModelConfig) -> Loading:
-    """How a configuration loads its model."""
+    """The dtype and the memory options with which a configuration's model is loaded."""
     return Loading(
         dtype=model.dtype,
         attention_slicing=model.attention_slicing,
@@ -23,7 +23,7 @@ def loading_of(model: ModelConfig) -> Loading:
 
 
 def sampling_of(config: RunConfig) -> Sampling:
-    """How a configuration samples its model."""
+    """The options with which a configuration's model is sampled."""
     model = config.model
     return Sampling(
         steps=config.steps,

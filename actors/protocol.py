@@ -1,4 +1,7 @@
-"""What one prompt may ask of the workers, and what comes back. Ray and the one-process run both offer it."""
+"""The interface between a prompt and its workers: `Workers`, the results of its calls, and its errors.
+
+`pipeline.job.run_prompt` calls it. `actors.cluster.ray_workers` and `pipeline.job.local_workers` implement it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +17,15 @@ Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A prompt's text conditioning (or a handle to it) and what a run needs to know of its model.
+class EncodeResult:
+    """A prompt's text conditioning and the facts about the model that sampling needs.
 
-    `warnings`: what the model had to say of the prompt, where that was in another process.
+    Attributes:
+        conditioning: a `diffusion.base.Conditioning`, or a Ray reference to it.
+        latent_shape: (C, H, W) of one sample's latents.
+        timesteps: the T timesteps, largest first.
+        retries: calls that failed and were repeated.
+        warnings: the messages that the model logged about the prompt, if it runs in another process.
     """
 
     conditioning: Any
@@ -29,9 +37,13 @@ class Encoded:
 
 @dataclass(frozen=True)
 class ReverseStepResult:
-    """Means of a reverse step, shape (n, C, H, W), their sigma, and the seconds it took.
+    """The distribution of x_{t-1} for n latents.
 
-    `retries`, here and below: calls that failed and were made again.
+    Attributes:
+        mean: the means, shape (n, C, H, W).
+        sigma: their common standard deviation.
+        seconds: the time of the computation.
+        retries: calls that failed and were repeated.
     """
 
     mean: Floats
@@ -41,12 +53,14 @@ class ReverseStepResult:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Scores of one chunk, shape (n, R), and the busy seconds of each part.
+class ScoreResult:
+    """The scores of n images, and the time that each part of the computation took.
 
     Attributes:
-        peak_memory: bytes, of the worker that held the model, since it was started: its GPU memory, or its resident
-            memory.
+        scores: one column per reward, shape (n, R).
+        peak_memory: bytes. The most memory that the diffusion worker has used since it was started: GPU memory, or
+            resident memory if it has no GPU.
+        retries: calls that failed and were repeated.
     """
 
     scores: Doubles
@@ -58,17 +72,21 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The final images of a prompt as PNG files, and their scores."""
+class FinishResult:
+    """The final images of a prompt as PNG files, their size in pixels, and their scores."""
 
     images: tuple[bytes, ...]
     width: int
     height: int
-    scored: Scored
+    scored: ScoreResult
 
 
-class WorkError(Exception):
-    """A call that still failed after its retries; the worker's own error is its cause."""
+class CallFailed(Exception):
+    """A call failed and so did its retries. The worker's own error is the cause.
+
+    Attributes:
+        attempts: how often the call was made.
+    """
 
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message, attempts)
@@ -79,7 +97,11 @@ class WorkError(Exception):
 
 
 class WorkerDied(Exception):
-    """The worker of a call is gone. `preempted`: its node was taken away, as spot nodes are."""
+    """The worker of a call has died.
+
+    Attributes:
+        preempted: its node was taken away, as happens to spot nodes.
+    """
 
     def __init__(self, message: str, preempted: bool = False) -> None:
         super().__init__(message)
@@ -87,7 +109,7 @@ class WorkerDied(Exception):
 
 
 class StartFailed(Exception):
-    """A worker raised while it was loading."""
+    """A worker raised while it loaded its models, or was not ready in time."""
 
 
 class WorkerOverdue(Exception):
@@ -95,15 +117,15 @@ class WorkerOverdue(Exception):
 
 
 class InputLost(Exception):
-    """The pixels that a call was given are gone with the node that held them."""
+    """The pixels that were passed to a call are gone, because the node that held them is gone."""
 
 
 class WorkersLost(Exception):
-    """There is no worker any more, and none can be started: no prompt is to blame, and the run cannot go on."""
+    """All workers are gone and none can be started, so the run cannot continue. It is no prompt's failure."""
 
 
 class ChunkTooLarge(Exception):
-    """A worker ran out of memory with a chunk of so many candidates: the run needs a smaller one."""
+    """A worker ran out of memory with a chunk of `chunk` candidates, so the run needs a smaller chunk."""
 
     def __init__(self, chunk: int) -> None:
         super().__init__(chunk)
@@ -114,35 +136,35 @@ class ChunkTooLarge(Exception):
 
 
 class RunStopped(Exception):
-    """The run cannot go on for a reason that lies in no prompt; what is finished is kept."""
+    """The run cannot continue, and it is no prompt's failure. Finished prompts are kept."""
 
 
 class Workers(Protocol):
-    """The services of the diffusion and reward workers. Every array has at most one chunk of rows, but for
-    `reverse_step` and `finish`, which take all rows of a prompt.
+    """The calls that a prompt makes to the diffusion and reward workers.
 
-    `chunk`, below: candidates that a network is given at once; fewer are padded where its last bits depend on how
-    many they are.
+    Every array has at most one chunk of rows, except in `reverse_step` and `finish`, which take all rows of a prompt.
+    `chunk` is the number of candidates that a network gets at once. Fewer rows are padded to that number if the last
+    bits of the network's output depend on the batch size.
     """
 
-    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
-        """Text conditioning of a prompt; the calls below sample it in the same way."""
+    async def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
+        """Compute the text conditioning of a prompt. The other calls take it and sample as `sampling` says."""
         ...
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
-        """Mean and sigma of x_{t-1}, for all latents of a prompt at once."""
+    async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
+        """Compute mean and sigma of x_{t-1} for all latents of a prompt at once."""
         ...
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
-    ) -> Scored:
-        """Look ahead, decode and score one chunk of candidates x_{t-1} of a step."""
+        self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
+    ) -> ScoreResult:
+        """Look ahead from one chunk of candidates x_{t-1} of a step, decode the estimates and score the images."""
         ...
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
-        """Decode one chunk of final latents and score the images, which nobody keeps."""
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
+        """Decode one chunk of final latents and score the images. The images are not kept."""
         ...
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
-        """Decode final latents and score the images."""
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> FinishResult:
+        """Decode the final latents of a prompt and score the images."""
         ...

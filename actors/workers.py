@@ -1,4 +1,8 @@
-"""The workers as plain classes: tests and the one-process run drive them without Ray."""
+"""The diffusion worker and the reward worker: plain classes that hold the models.
+
+Model actors (`actors.cluster.model_actors`) wrap them on Ray. The one-process run, the library and tests call them
+directly.
+"""
 
 import io
 import os
@@ -6,7 +10,7 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.from_config import loading_of, source_of
-from actors.protocol import ChunkTooLarge, Doubles, Encoded, Floats, ReverseStepResult
+from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, ReverseStepResult
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
@@ -25,11 +29,12 @@ from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
 
 Pixels = NDArray[np.uint8]
+# The environment variable for tests of placement: if it is set, GPUs are only numbers that Ray counts.
 LOGICAL_GPUS = "SRSOUP_LOGICAL_GPUS"
 
 
 class DecodeReport(NamedTuple):
-    """Busy seconds of a decoded chunk, and the worker's peak memory and the size of the images in bytes."""
+    """Measurements of one call that decodes: busy seconds, the worker's peak memory and the images' size in bytes."""
 
     seconds_lookahead: float
     seconds_decode: float
@@ -38,21 +43,21 @@ class DecodeReport(NamedTuple):
 
 
 def set_threads(threads: int) -> None:
-    """Fix what decides the bits of a CPU computation; keeps denormals from slowing it down."""
+    """Fix the number of threads, which decides the bits of a CPU computation, and flush denormals, which slow it."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
 
 
 def default_device() -> str:
+    """The device for computations in this process: the GPU if torch sees one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def device_for(gpus: float) -> str:
-    """Where an actor computes for which Ray keeps so much of a GPU.
+    """The device of an actor for which Ray reserves `gpus` GPUs: a CPU if that is 0 or SRSOUP_LOGICAL_GPUS is set.
 
     Raises:
-        RuntimeError: torch sees no GPU on its node. With SRSOUP_LOGICAL_GPUS set GPUs are only numbers that Ray
-            counts, as where placement is tested, and all is computed on CPUs.
+        RuntimeError: Ray reserves a GPU, and torch sees none on this node.
     """
     if not gpus or os.environ.get(LOGICAL_GPUS):
         return "cpu"
@@ -65,8 +70,8 @@ def device_for(gpus: float) -> str:
 
 
 @contextmanager
-def fitting(chunk: int) -> Iterator[None]:
-    """Work on a chunk; where memory does not suffice for it, say so in the words of the run."""
+def raising_chunk_too_large(chunk: int) -> Iterator[None]:
+    """Raise `ChunkTooLarge` in place of torch's error if the computation on a chunk runs out of memory."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -74,9 +79,9 @@ def fitting(chunk: int) -> Iterator[None]:
 
 
 class DiffusionWorker:
-    """Holds the diffusion model. Stateless between calls: the same call gives the same bits.
+    """Holds the diffusion model. It keeps no state between calls: the same call gives the same bits.
 
-    Every chunk is padded to `chunk` rows, because a network's last bits depend on the batch size.
+    Every chunk is padded to `chunk` rows, because the last bits of a network's output depend on the batch size.
     """
 
     def __init__(self, model: DiffusionModel) -> None:
@@ -84,14 +89,17 @@ class DiffusionWorker:
 
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
+        """Load the model of a configuration."""
         set_threads(config.compute.threads)
         return cls(load_model(source_of(config.model), loading_of(config.model), device))
 
-    def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+    def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
+        """Compute the text conditioning of a prompt."""
         conditioning, timesteps = self.model.encode(prompt, sampling), self.model.timesteps(sampling)
-        return Encoded(conditioning, self.model.latent_shape, tuple(timesteps))
+        return EncodeResult(conditioning, self.model.latent_shape, tuple(timesteps))
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
+        """Compute mean and sigma of x_{t-1} for latents x_t."""
         start = time.perf_counter()
         mean, sigma = self.model.reverse_step(as_tensor(x), step, conditioning)
         return ReverseStepResult(mean.numpy(), sigma, time.perf_counter() - start)
@@ -99,41 +107,41 @@ class DiffusionWorker:
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
     ) -> tuple[Pixels, DecodeReport]:
-        """Images uint8 (n, 3, h, w) of the denoised estimates of one chunk of candidates x_{t-1}."""
+        """Look ahead from one chunk of candidates x_{t-1} and decode the estimates: images uint8 (n, 3, h, w)."""
         start = time.perf_counter()
-        with fitting(chunk):
+        with raising_chunk_too_large(chunk):
             x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
             middle = time.perf_counter()
             pixels = self.model.decode(x0)[: len(x)].numpy()
         return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes)
 
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
-        """Images uint8 (n, 3, h, w) of final latents, any number of them."""
+        """Decode any number of final latents in chunks: images uint8 (n, 3, h, w)."""
         start = time.perf_counter()
-        parts = [x[i : i + chunk] for i in range(0, len(x), chunk)]
-        with fitting(chunk):
-            images = [self.model.decode(as_tensor(pad(part, chunk)))[: len(part)].numpy() for part in parts]
+        chunks = [x[i : i + chunk] for i in range(0, len(x), chunk)]
+        with raising_chunk_too_large(chunk):
+            images = [self.model.decode(as_tensor(pad(rows, chunk)))[: len(rows)].numpy() for rows in chunks]
         pixels = np.concatenate(images)
         return pixels, DecodeReport(0.0, time.perf_counter() - start, peak_memory(), pixels.nbytes)
 
 
 class RewardWorker:
-    """Holds the reward models. Asked by name, one reward and one chunk of one prompt at a time."""
+    """Holds the reward models. A call queries one of them, by name, on images of one prompt."""
 
     def __init__(self, rewards: dict[str, Reward]) -> None:
         self.rewards = rewards
 
     @classmethod
     def from_config(cls, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> Self:
-        """Load some of the rewards of a configuration.
+        """Load the rewards of these names.
 
         Raises:
-            RequestError: a plugin does not run here, or a reward's weights or packages are not here.
+            RequestError: a plugin does not run on this machine, or a reward's weights or packages are missing on it.
         """
         set_threads(config.compute.threads)
         try:
             registry.plug_in(plugins)
-            rewards = {name: _created(name, config) for name in names}
+            rewards = {name: _create_reward(name, config) for name in names}
             for reward in rewards.values():
                 reward.setup(device)
         except RewardError as error:
@@ -141,25 +149,26 @@ class RewardWorker:
         return cls(rewards)
 
     def score(self, name: str, pixels: Pixels, prompt: str, chunk: int) -> tuple[Doubles, float]:
-        """Scores float64 (n,) of images for one prompt, and the seconds they took.
+        """Score images for one prompt: scores float64 (n,), and the seconds that the computation took.
 
-        A reward whose last bits depend on the batch size sees whole chunks only.
+        A reward whose last bits depend on the batch size gets whole chunks only.
         """
         start = time.perf_counter()
         reward = self.rewards[name]
         size = chunk if reward.info.batch_sensitive else min(chunk, len(pixels))
-        parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        with fitting(chunk):
-            scores = [checked_score(reward, as_tensor(pad(part, size)), [prompt] * size)[: len(part)] for part in parts]
+        batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
+        with raising_chunk_too_large(chunk):
+            scores = [checked_score(reward, as_tensor(pad(b, size)), [prompt] * size)[: len(b)] for b in batches]
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 
     def close(self) -> None:
+        """Free what the rewards hold, such as connections."""
         for reward in self.rewards.values():
             reward.close()
 
 
-def _created(name: str, config: RunConfig) -> Reward:
-    """A reward of the configuration; the judge is the one that has settings in it."""
+def _create_reward(name: str, config: RunConfig) -> Reward:
+    """Create a reward by name. Only the judge has settings in the configuration."""
     return VlmJudge(config.rewards.judge) if name == "vlm_judge" else registry.create(name)
 
 
@@ -176,19 +185,19 @@ def unloadable(config: RunConfig, error: RewardError) -> RequestError:
     )
 
 
-def pad(rows: NDArray, size: int) -> NDArray:
-    """The rows, with the last one repeated until there are `size`."""
+def pad(rows: NDArray[Any], size: int) -> NDArray[Any]:
+    """Repeat the last row until there are `size` rows."""
     missing = size - len(rows)
     return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows
 
 
-def as_tensor(array: NDArray) -> torch.Tensor:
-    """A tensor of its own: what comes from an object store is read-only."""
+def as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Copy an array into a tensor. Arrays from Ray's object store are read-only, and a tensor must not be."""
     return torch.from_numpy(array.copy())
 
 
 def png_files(pixels: Pixels) -> tuple[bytes, ...]:
-    """Each image of uint8 (n, 3, h, w) as a PNG file."""
+    """Encode images uint8 (n, 3, h, w) as PNG files."""
     files = []
     for image in pixels:
         file = io.BytesIO()
@@ -198,17 +207,17 @@ def png_files(pixels: Pixels) -> tuple[bytes, ...]:
 
 
 def peak_memory() -> int:
-    """Bytes: peak GPU memory where there is a GPU, else the peak resident memory of this process."""
+    """The peak GPU memory of this process in bytes, or its peak resident memory if there is no GPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def stack_scores(columns: Sequence[Doubles]) -> Doubles:
-    """One column a reward: shape (n, R)."""
+    """Join the scores of R rewards into one array, a column per reward: shape (n, R)."""
     return np.stack(columns, axis=1)
 
 
-def join_scores(parts: Sequence[Doubles]) -> Doubles:
-    """The rows of several parts, shape (n,)."""
-    return np.concatenate(parts)
+def join_scores(pieces: Sequence[Doubles]) -> Doubles:
+    """Join the scores of consecutive rows into one array, shape (n,)."""
+    return np.concatenate(pieces)

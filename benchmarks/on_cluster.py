@@ -1,7 +1,8 @@
-"""The storm on a cluster that is there already, of one machine or many, with others' work on it or not.
+"""The storm on an existing cluster, which other jobs may use too. Used by `benchmarks.chaos --on-cluster`.
 
-Its nodes are left alone. What is killed are the workers of our own runs, by a task on the worker's node, and the
-driver, which is a process of this machine. Imports Ray, so only once the environment says how to reach the cluster.
+It kills the workers of its own runs, through a task on the worker's node, and the driver, which runs on this machine.
+The cluster's nodes are left alone. This module imports Ray, so import it only when the environment says how to reach
+the cluster.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ KILL_SECONDS = 30.0
 
 
 class OnTheirCluster(Storm):
-    """On the cluster of RAY_ADDRESS, which this process joins."""
+    """The storm on the cluster of RAY_ADDRESS, which this process joins."""
 
     def __init__(self, *run: Any) -> None:
         address = os.environ["RAY_ADDRESS"]
@@ -29,7 +30,7 @@ class OnTheirCluster(Storm):
         if not ray.is_initialized():
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
 
-        # Inside, so that it travels as code: a worker of the cluster may know no benchmarks.
+        # Defined inside the method, so that Ray sends its code: the cluster's machines may not have this module.
         def kill(pid: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -37,7 +38,7 @@ class OnTheirCluster(Storm):
         self._kill = ray.remote(num_cpus=0, max_retries=0)(kill)
 
     def find(self, kind: str) -> list[Victim]:
-        """Those that have loaded. What one is doing cannot be seen from elsewhere."""
+        """The actors of a kind that have loaded. The method that one computes cannot be seen from another machine."""
         return [
             Victim(actor["ActorClassName"].removeprefix("_"), lambda actor=actor: self._end(actor))
             for actor in self.left()
@@ -45,7 +46,7 @@ class OnTheirCluster(Storm):
         ]
 
     def left(self) -> list[dict[str, Any]]:
-        """Live actors of all drivers of this run."""
+        """The live actors of all drivers of this run."""
         here = get_node_ip_address()
         ours = {
             job["JobID"]

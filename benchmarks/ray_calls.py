@@ -1,10 +1,11 @@
-"""What a call through the pool costs on real Ray, beside a bare Ray call: `python -m benchmarks.ray_calls`
+"""Compares the cost of a call through the pool with that of a bare Ray call: `python -m benchmarks.ray_calls`
 
-Sixteen actors on this machine that do nothing, called through `actors.pool.pool.Pool` on `RayTransport`, and bare, by
-`await actor.method.remote()`; one call at a time, and as many as the pool lets: two at each actor. A call carries
-nothing, or a chunk: 30 latents in (float32, 2 MB), their pixels at 512 px out (uint8, 24 MB), which stay in the object
-store, as between our workers. Prints JSON; a call's milliseconds are a median, CPU time is that of this process, the
-caller. Many logical actors on a few cores: messages are measured, and no throughput of GPUs.
+Sixteen actors on this machine do nothing. They are called through `actors.pool.pool.Pool` on a `RayTransport`, and bare
+with `await actor.method.remote()`; one call at a time, and as many at once as the pool allows, two per actor. A call
+carries nothing or a chunk: 30 latents go in (float32, 2 MB), and their pixels at 512 px come out (uint8, 24 MB), which
+stay in the object store, as they do between our workers. Prints JSON. The milliseconds of a call are a median, and CPU
+time is that of this process, the caller. There are more actors than cores, so this measures messages and not the
+throughput of GPUs.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.cluster.ray_workers import RayTransport, answered
+from actors.cluster.ray_workers import RayTransport, result_of
 from actors.pool.dispatch import SLOTS
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
@@ -51,7 +52,7 @@ class Idle:
         return self.pixels, len(x)
 
 
-# What is called, and how often for one figure.
+# For each kind of call: the call, and how often it is made for one figure.
 CALLS: dict[str, tuple[Callable[[Any], Awaitable[Any]], int]] = {
     "nothing": (lambda actor: actor.nothing.remote(), 2000),
     "chunk": (lambda actor: actor.chunk.remote(np.zeros(LATENTS, np.float32))[1], 200),
@@ -59,11 +60,11 @@ CALLS: dict[str, tuple[Callable[[Any], Awaitable[Any]], int]] = {
 
 
 async def pooled(pool: Pool[Any], what: str, call: Callable[[Any], Awaitable[Any]]) -> None:
-    await pool.call(what, 1, lambda actor, *_: answered(call(actor)))
+    await pool.call(what, 1, lambda actor, *_: result_of(call(actor)))
 
 
 async def measure(callers: Sequence[Call], calls: int) -> dict[str, float]:
-    """Have so many calls made by callers, each of which makes one after the other."""
+    """Have the callers make this many calls in total, each caller one after the other."""
     left, seconds = iter(range(calls)), list[float]()
 
     async def make(call: Call) -> None:
@@ -97,17 +98,17 @@ async def figures() -> list[dict[str, Any]]:
             "pool": [partial(pooled, pool, what, call)] * ALL_SLOTS,
         }
         for callers in ways.values():
-            await measure(callers, calls // 4)  # the first calls of an actor are slower
+            await measure(callers, calls // 4)  # an actor's first calls are slower
         for at_once in (1, ALL_SLOTS):
             for way, callers in ways.items():
-                told = {"carries": what, "at_once": at_once, "way": way}
-                rows.append(told | await measure(callers[:at_once], calls))
+                labels = {"carries": what, "at_once": at_once, "way": way}
+                rows.append(labels | await measure(callers[:at_once], calls))
     pool.close()
     return rows
 
 
 def main() -> None:
-    # Or Ray warns, between the lines of JSON, that there are many for so few cores.
+    # Otherwise Ray warns between the lines of JSON that there are many actors for these cores.
     many = {"worker_maximum_startup_concurrency": ACTORS}
     options = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "_system_config": many}
     ray.init(address="local", num_cpus=os.cpu_count(), **options)

@@ -1,6 +1,7 @@
-"""How much faster a pool of CPU reward actors scores than one actor: `python -m benchmarks.reward_pool`.
+"""Measures how much faster a pool of CPU reward actors scores than one actor: `python -m benchmarks.reward_pool`
 
-Real Ray, real reward actors, JPEG compressibility of random 512 px images; one actor, then one a core, in turns.
+Real reward actors on real Ray compute the JPEG compressibility of random 512 px images, alternately with one actor and
+with one actor per core.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import numpy as np
 import ray
 
 from actors.cluster.model_actors import RewardActor
-from actors.cluster.ray_workers import RayTransport, answered
+from actors.cluster.ray_workers import RayTransport, result_of
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
 from configs.schema import RunConfig
@@ -30,7 +31,7 @@ def config() -> RunConfig:
 
 
 async def seconds(actors: int) -> float:
-    """Of scoring all chunks on a pool of so many actors, once all have loaded and scored one."""
+    """Measure the seconds to score all chunks on a pool of `actors` actors that have loaded and scored some before."""
     limits = Limits(600.0)
     kind = RewardActor.options(num_cpus=0)
     pool = Pool(RayTransport(lambda: kind.remote(config(), ["compressibility"], 0)), actors, limits)
@@ -41,7 +42,7 @@ async def seconds(actors: int) -> float:
     async def score() -> None:
         await pool.call(
             "reward", CHUNK,
-            lambda actor, *_: answered(actor.score.remote("compressibility", pixels, 0, CHUNK, "noise")),
+            lambda actor, *_: result_of(actor.score.remote("compressibility", pixels, 0, CHUNK, "noise", CHUNK)),
         )  # fmt: skip
 
     try:

@@ -1,11 +1,11 @@
-"""A run of very many prompts with fake models: what the driver, its files, a resume and `status` cost.
+"""Measures what the driver, its files, a resume and `status` cost in a run of very many prompts with fake models.
 
     python -m benchmarks.scale --prompts 100000 --folder /tmp/scale
     python -m benchmarks.scale --prompts 10000 --folder /tmp/scale --output s3://bucket/runs/scale
 
-The driver, the plan and the files are the real ones. Only the workers are left out: every prompt gets the rows of
-one (6 images of 2 kB of noise, 18 scores, 60 rows of steps) under a key of its own, so what is measured is what the job
-around the models costs. Prints JSON. The second and third part are processes of their own, as a user starts them.
+The driver, the plan and the files are real. Only the workers are replaced: every prompt gets made-up rows (6 images of
+2 kB of noise, 18 scores, 60 rows of steps) under its own key, so the figures show the cost of everything around the
+models. Prints JSON. The resumed command and `status` run as separate processes, as a user starts them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def overrides(folder: Path, output: str | None = None) -> list[str]:
 
 
 def rows_of(task: PromptTask, images: Sequence[bytes]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a prompt, as long as real ones."""
+    """Make up the rows of a prompt, as many and as long as real ones."""
     weights, rewards = range(len(task.weights)), (*task.guided, *task.held_out)
     about = {"key": task.key, "prompt_id": task.prompt.prompt_id, "prompt": task.prompt.text, "method": task.method}
     samples = [
@@ -62,7 +62,7 @@ def rows_of(task: PromptTask, images: Sequence[bytes]) -> dict[str, list[dict[st
 
 
 def computed(_: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Generator[PromptResult, None, None]:
-    """What stands in for the workers: every prompt is done at once."""
+    """Replaces the workers: every prompt is finished at once."""
     noise = np.random.default_rng(0)
     reporter.started()
     for task in tasks:
@@ -70,7 +70,7 @@ def computed(_: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Genera
 
 
 def drive(plan: Plan) -> dict[str, float]:
-    """The real driver on prompts that cost nothing."""
+    """Run the real driver on prompts that cost nothing, and measure it."""
     driver._run_here = computed
     start, cpu = time.monotonic(), time.process_time()
     driver.execute([plan], local=True, reporter=Reporter(plan.n_prompts, 0, 0))
@@ -82,7 +82,7 @@ def drive(plan: Plan) -> dict[str, float]:
 
 
 def timed(*arguments: str) -> tuple[float, str]:
-    """Seconds of a command of ours, from a cold start of Python, and the last line that it prints."""
+    """Run a command of ours in a new process. Returns its seconds and its output."""
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -92,16 +92,16 @@ def timed(*arguments: str) -> tuple[float, str]:
 def measure(prompts: int, folder: Path, output: str | None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.txt").write_text("".join(f"a painting of animal number {i}\n" for i in range(prompts)))
-    config, told = ROOT / "configs" / "demo.yaml", overrides(folder, output)
+    config, settings = ROOT / "configs" / "demo.yaml", overrides(folder, output)
     start = time.monotonic()
-    plan = make_plan(load_config(config, told), str)
+    plan = make_plan(load_config(config, settings), str)
     run = plan.folder
     figures: dict[str, Any] = {"prompts": prompts, "plan_seconds": time.monotonic() - start}
     figures |= drive(plan)
     start = time.monotonic()
     assert len(finished_keys(run)) == prompts
     figures["resume_scan_seconds"] = time.monotonic() - start
-    figures["resumed_command_seconds"], _ = timed("run", str(config), *told)
+    figures["resumed_command_seconds"], _ = timed("run", str(config), *settings)
     figures["status_seconds"], figures["status"] = timed("status", str(run))
     figures["files"] = sum(len(store_of(run).parts(run / table)) for table in SCHEMAS)
     if isinstance(run, Path):
@@ -112,10 +112,10 @@ def measure(prompts: int, folder: Path, output: str | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, required=True, help="on a disk, for the prompts")
-    parser.add_argument("--output", help="the run's folder or URI; FOLDER/run by default")
-    told = parser.parse_args()
-    print(json.dumps(measure(told.prompts, told.folder, told.output), indent=2))
+    parser.add_argument("--folder", type=Path, required=True, help="a folder on a disk, for the prompts")
+    parser.add_argument("--output", help="the run's folder or URI; default: FOLDER/run")
+    options = parser.parse_args()
+    print(json.dumps(measure(options.prompts, options.folder, options.output), indent=2))
 
 
 if __name__ == "__main__":

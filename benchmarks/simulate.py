@@ -1,12 +1,13 @@
-"""Do the pool and the cell keep many GPUs busy? Their real code on a simulated clock, with simulated actors.
+"""Measures whether the pool and the cell keep many GPUs busy: their real code, on a simulated clock and actors.
 
     python -m benchmarks.simulate --cells 32 --actors 32 --seconds 0.18 --prompts 10000
 
-Real: `actors.pool`, `RayWorkers`, the cell's `run`, and two prompts in flight a diffusion actor as in
-`actors.cluster.session`. Simulated: the clock, Ray, and the actors, which compute one call after the other for so many
-seconds a row and then answer; a message takes half a millisecond. The method's arithmetic is left out: a prompt asks
-what SRSoup asks (`prompt`). No GPU is measured here. "Busy" is the share of the simulated diffusion actors' time in
-which they had something to compute, from when a fifth of the prompts is done until four fifths are.
+Real are `actors.pool`, `RayWorkers`, the cell's `run`, and the two prompts in flight per diffusion actor, as in
+`actors.cluster.session`. Simulated are the clock, Ray, and the actors, which compute one call after the other, each for
+a fixed number of seconds per row, and then answer. A message takes half a millisecond. The method's arithmetic is left
+out: a prompt makes the calls that SRSoup makes (`prompt`). This measures no GPU. "Busy" is the share of time in which
+the simulated diffusion actors had something to compute, from the moment when a fifth of the prompts is done until four
+fifths are done.
 """
 
 import argparse
@@ -24,30 +25,30 @@ from actors.cluster.cell import _Cell
 from actors.cluster.session import PROMPTS_PER_DIFFUSION_ACTOR
 from actors.cluster.workforce import Reservation, Sizes, Workforce
 from actors.pool.pool import Pool
-from actors.pool.transport import Limits, Member
-from actors.protocol import Encoded, ReverseStepResult, Workers
+from actors.pool.transport import Limits, StartedActor
+from actors.protocol import EncodeResult, ReverseStepResult, Workers
 from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
 from configs.compute import NodesConfig
 from diffusion.base import Sampling
 from tests.support.virtual_time import now, run
 
-MESSAGE_SECONDS = 0.0005  # a call of nothing costs 0.77 ms there and back
-REWARD_SHARE = 0.1  # of a candidate's look-ahead and decode, for a reward
+MESSAGE_SECONDS = 0.0005  # one way; a call without data takes 0.77 ms in both directions
+REWARD_SHARE = 0.1  # the time of one reward, as a share of the time of a candidate's look-ahead and decode
 ACTORS_PER_REWARD_ACTOR = 2
-L, M, N = 6, 2, 30  # the paper's weights, rewards and candidates
+L, M, N = 6, 2, 30  # weightings, rewards and candidates, as in the paper
 REWARDS = tuple(f"reward {m}" for m in range(M))
 REPORT = DecodeReport(0.0, 0.0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is simulated.
+    """The run that is simulated.
 
     Attributes:
-        actors: diffusion actors a cell.
-        seconds: of one for a candidate.
-        steps: of a prompt; two fifths of them are shared.
+        actors: diffusion actors per cell.
+        seconds: the time that a diffusion actor takes for one candidate.
+        steps: denoising steps per prompt; two fifths of them are soup steps, in which the candidates are shared.
     """
 
     cells: int
@@ -58,7 +59,7 @@ class Case:
 
 
 class SimulatedActor:
-    """Computes its calls one after the other, on the simulated clock."""
+    """An actor that computes its calls one after the other, on the simulated clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.free_at, self.given, self.calls = seconds, 0.0, 0.0, 0
@@ -72,12 +73,12 @@ class SimulatedActor:
         return value
 
     def busy(self) -> float:
-        """Seconds that it has computed so far."""
+        """The seconds that it has computed so far."""
         return self.given - max(self.free_at - now(), 0.0)
 
 
 class Remote:
-    """`actor.method.remote(...)`."""
+    """A fake of `actor.method`, which has `remote(...)`."""
 
     def __init__(self, remote: Callable[..., Any]) -> None:
         self.remote = remote
@@ -86,7 +87,7 @@ class Remote:
 class SimulatedDiffusion(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.encode = Remote(lambda *_: self.compute(0.1, Encoded(None, (1, 1, 1), ())))
+        self.encode = Remote(lambda *_: self.compute(0.1, EncodeResult(None, (1, 1, 1), ())))
         self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, ReverseStepResult(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
         self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
@@ -99,14 +100,14 @@ class SimulatedReward(SimulatedActor):
 
 
 class SimulatedTransport:
-    """Actors that are there at once, eight to a node."""
+    """Starts simulated actors without delay, eight per node."""
 
     def __init__(self, make: Callable[[], SimulatedActor]) -> None:
         self._make, self.made = make, list[SimulatedActor]()
 
-    async def start(self) -> Member[Any]:
+    async def start(self) -> StartedActor[Any]:
         self.made.append(self._make())
-        return Member(self.made[-1], f"node{len(self.made) // 8}")
+        return StartedActor(self.made[-1], f"node{len(self.made) // 8}")
 
     async def probe(self, actor: Any) -> None: ...
 
@@ -114,7 +115,7 @@ class SimulatedTransport:
 
 
 class SimulatedCell(_Cell):
-    """The cell, on simulated actors: the rewards are networks on GPUs of their own."""
+    """The cell on simulated actors. The rewards are networks with their own GPUs."""
 
     def __init__(self, case: Case) -> None:
         limits, none = Limits(call_seconds=600.0), Reservation(0, 0, NodesConfig())
@@ -125,19 +126,25 @@ class SimulatedCell(_Cell):
         sizes = Sizes(case.actors, n_rewards, 0)
         self._run_prompt: Callable[..., Awaitable[Any]] = prompt
         self._colocated = False
-        force = Workforce(sizes, none, none, none, False, None, on_networks=REWARDS, on_plain=())
-        self._take_pools(
-            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)), force, limits, CellMonitor(), lambda value: value
+        workforce = Workforce(sizes, none, none, none, False, None, gpu_reward_names=REWARDS, cpu_reward_names=())
+        self._set_pools(
+            (*pools, Pool(SimulatedTransport(_nobody), 0, limits)),
+            workforce,
+            limits,
+            CellMonitor(),
+            lambda value: value,
         )
 
 
 def _nobody() -> SimulatedActor:
-    raise AssertionError("no plain reward actor is wanted")
+    raise AssertionError("no reward actor on CPUs is needed")
 
 
 async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]) -> None:
-    """What SRSoup asks for one prompt: a chunk for each exemplar while they are shared, then one for each weight; the
-    one-hot weights ask one reward and the others all."""
+    """Make the calls of one prompt of SRSoup: in soup steps one chunk per exemplar, then one chunk per weighting.
+
+    One-hot weightings query one reward, and the others query all.
+    """
     encoded, x, chunk = await workers.encode("", Sampling(steps, 1.0)), np.zeros((L, 1)), np.zeros((N, 1))
     for step in range(steps):
         await workers.reverse_step(encoded, x, step)
@@ -148,7 +155,7 @@ async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]
 
 
 async def simulate(case: Case) -> dict[str, Any]:
-    """Run the prompts of a case and tell how busy its actors were."""
+    """Run the prompts of a case, and return how busy its actors were and what the simulation cost."""
     cells = [SimulatedCell(case) for _ in range(case.cells)]
     await asyncio.gather(*(cell.open() for cell in cells))
     actors = [actor for cell in cells for actor in cell.diffusion.made]
@@ -184,7 +191,7 @@ async def simulate(case: Case) -> dict[str, Any]:
 
 
 def megabytes() -> float:
-    """Resident memory of this process."""
+    """The resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return round(pages * 4096 / 2**20, 1)
 
@@ -192,14 +199,14 @@ def megabytes() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=1)
-    parser.add_argument("--actors", type=int, default=64, help="diffusion actors a cell")
-    parser.add_argument("--seconds", type=float, default=0.18, help="of one for one candidate")
+    parser.add_argument("--actors", type=int, default=64, help="diffusion actors per cell")
+    parser.add_argument("--seconds", type=float, default=0.18, help="the time of a diffusion actor for one candidate")
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--count-own", action="store_true", help="let our own CPU time pass on the simulated clock")
-    told = vars(parser.parse_args())
-    count_own = told.pop("count_own")
-    print(json.dumps(told | {"count_own": count_own} | run(simulate(Case(**told)), count_own=count_own)))
+    parser.add_argument("--count-own", action="store_true", help="add the CPU time of this process to the clock")
+    options = vars(parser.parse_args())
+    count_own = options.pop("count_own")
+    print(json.dumps(options | {"count_own": count_own} | run(simulate(Case(**options)), count_own=count_own)))
 
 
 if __name__ == "__main__":

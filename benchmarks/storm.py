@@ -1,4 +1,4 @@
-"""Kills of actors, cells and the driver of one run, at moments drawn from a seed."""
+"""Kills actors, cells and the driver of one run at moments drawn from a seed. `benchmarks.chaos` uses it."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from pipeline.records import finished_keys
 from tests.support.runs import ROOT
 
 ACTOR_KILLS = 8
-# In a pattern for what an actor does.
+# The end of a pattern for an actor: it matches only after the actor has loaded.
 LOADED = r"(?!\.__init__)"
 LOOK_SECONDS = 0.2
 
@@ -22,24 +22,30 @@ Story = Callable[[Random], Coroutine[Any, Any, None]]
 
 
 class Victim(NamedTuple):
-    """An actor: its class, with the method that it computes where that is known, and how it is killed."""
+    """An actor that may be killed.
+
+    Attributes:
+        doing: its class, followed by the method that it computes if that is known.
+        kill: kills it.
+    """
 
     doing: str
     kill: Callable[[], None]
 
 
 class Storm(ABC):
-    """One run on a cluster, and all that is done to it.
+    """One run on a cluster, and everything that is killed in it.
 
     Args:
-        address: of the cluster.
-        output, n_fronts: of the run.
-        seconds: that it may take in all.
+        address: the cluster's address.
+        output: the run's folder.
+        n_fronts: the number of fronts of the run.
+        seconds: the time that the run may take, restarts included.
 
     Attributes:
-        driver: the one at work, or the last one.
-        kills: by what was killed; of an actor, with what it was doing.
-        drivers: process ids of all that were started.
+        driver: the driver that runs, or the last one that ran.
+        kills: the number of kills by victim, such as `DiffusionActor.decode`, `node` or `driver`.
+        drivers: the process ids of all drivers that were started.
     """
 
     def __init__(self, address: str, seed: int, output: Path, n_fronts: int, seconds: float) -> None:
@@ -51,14 +57,14 @@ class Storm(ABC):
 
     @abstractmethod
     def find(self, kind: str) -> list[Victim]:
-        """Live actors of the run, by a pattern for `processes.matches`."""
+        """Find the run's live actors that match a pattern of `processes.matches`."""
 
     def stories(self) -> list[Story]:
-        """What goes on beside the run, each with random numbers of its own."""
+        """The coroutines that disturb the run. Each gets its own random numbers."""
         return [self._kill_actors, self._kill_cell, self._kill_driver]
 
     def rage(self, arguments: Sequence[str]) -> int | None:
-        """Disturb a command until it ends by itself; its exit status, None if it took too long."""
+        """Disturb a command until it ends by itself. Returns its exit status, or None if it took too long."""
         try:
             return asyncio.run(self._rage(arguments))
         except TimeoutError:
@@ -73,7 +79,7 @@ class Storm(ABC):
         return status
 
     async def _live(self, arguments: Sequence[str]) -> int:
-        """Give the command, and again whenever we have killed its driver."""
+        """Start the command, and start it again whenever we have killed its driver. Returns its exit status."""
         environment = {**os.environ, "RAY_ADDRESS": self._address}
         with self.output.with_suffix(".log").open("ab") as log:
             while True:
@@ -106,14 +112,14 @@ class Storm(ABC):
             self.kills["driver"] += 1
 
     async def moment(self, random: Random) -> None:
-        """Some seconds after there are workers, and up to a third of the fronts."""
+        """Wait until workers are there and up to a third of the fronts are finished, and then some seconds more."""
         fronts, seconds = random.randint(0, self.n_fronts // 3), random.uniform(0, 5)
         while len(finished_keys(self.output)) < fronts or not self.find("DiffusionActor"):
             await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(seconds)
 
     async def _kill_one(self, kind: str, random: Random) -> None:
-        """Kill one of the actors of a kind, as soon as there is one."""
+        """Kill a random actor of a kind, as soon as there is one."""
         while not (victims := self.find(kind)):
             await asyncio.sleep(LOOK_SECONDS)
         victim = random.choice(victims)

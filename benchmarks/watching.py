@@ -1,6 +1,6 @@
-"""What it costs a cell's event loop to be watched: counts, the log's events, and metrics on a real Ray.
+"""Measures what the counters, the event log and the metrics cost a cell's event loop: `python -m benchmarks.watching`
 
-python -m benchmarks.watching
+The metrics are exported to a real Ray.
 """
 
 import json
@@ -17,7 +17,7 @@ ACTORS, CALLS, TIMES = 64, 2_000, 15
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
+    """Return the CPU seconds that this process spends on `work`."""
     start = time.process_time()
     work()
     return time.process_time() - start
@@ -32,12 +32,12 @@ def seconds_a_call(watch: Observer) -> float:
 
 
 def seconds_a_report(monitor: ExportingMonitor) -> float:
-    """When it is time to export, and every actor has computed since."""
+    """Return the CPU seconds of a report that also exports, after every actor has computed a call."""
 
     def one() -> float:
         monitor._exporter._due = 0.0
         for actor in range(ACTORS):
-            monitor.workloads["diffusion"].computed(actor, "decode", 16, 2.5)
+            monitor.counters["diffusion"].computed(actor, "decode", 16, 2.5)
         return seconds_of(monitor.report)
 
     return min(one() for _ in range(TIMES))
@@ -46,15 +46,15 @@ def seconds_a_report(monitor: ExportingMonitor) -> float:
 def main() -> None:
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     monitor = ExportingMonitor("benchmark", 0)
-    exporting = monitor.watch("diffusion", "GPU")
+    exporting = monitor.new_observer("diffusion", "GPU")
     for actor in range(ACTORS):
         exporting.joined(actor, "node")
-    told = {
-        "us_a_call_counted": 1e6 * seconds_a_call(CellMonitor().watch("diffusion", "GPU")),
+    figures = {
+        "us_a_call_counted": 1e6 * seconds_a_call(CellMonitor().new_observer("diffusion", "GPU")),
         "us_a_call_counted_and_in_a_histogram": 1e6 * seconds_a_call(exporting),
         f"ms_a_report_of_{ACTORS}_actors": 1e3 * seconds_a_report(monitor),
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
     ray.shutdown()
 
 

@@ -1,1 +1,1 @@
-"""The Ray cluster: joining it, placing actors on it, and the cells that run prompts."""
+"""Runs on a Ray cluster: joins it, places actors on it, and runs prompts in cells."""

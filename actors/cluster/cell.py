@@ -1,4 +1,7 @@
-"""A cell: the actor that runs many prompts at once on workers of its own, and starts and replaces those."""
+"""The cell: the Ray actor that runs many prompts at once on its own model actors.
+
+`cell_supervisor.CellSupervisor` starts it and passes it tasks. The cell's pools start and replace its model actors.
+"""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +9,7 @@ from typing import Any, NamedTuple
 import ray
 
 from actors.cluster.model_actors import DiffusionActor, RewardActor
-from actors.cluster.ray_workers import RayTransport, RayWorkers, together
+from actors.cluster.ray_workers import RayTransport, RayWorkers, gather_or_cancel
 from actors.cluster.sizing import BusySeconds
 from actors.cluster.workforce import Sizes, Workforce
 from actors.pool.pool import Pool
@@ -18,12 +21,12 @@ from configs.errors import RequestError
 from configs.schema import RunConfig
 from rewards.plugin import Plugin
 
-# The kinds of `sizing.Sizes`, for people.
+# The names of the kinds of `Sizes` in logs, summaries and metrics.
 ROLES = ("diffusion", "network rewards", "rewards")
 
 
 class Progress(NamedTuple):
-    """What has been done: denoising steps of prompts, and candidates decoded and scored."""
+    """Work that is done: denoising steps, summed over prompts, and candidates that were decoded and scored."""
 
     steps: int = 0
     candidates: int = 0
@@ -33,96 +36,105 @@ class Progress(NamedTuple):
 
 
 class CellState(NamedTuple):
-    """A cell of this moment: what its prompts have done, finished or not, its actors that are up, and their work.
+    """The state of a cell at one moment.
 
-    `report` tells people more of the actors.
+    Attributes:
+        progress: the work done for its prompts, finished or not.
+        live: the actors that have loaded.
+        busy: the seconds that its actors have been busy.
+        report: what the run's log and summary need.
     """
 
     progress: Progress
-    up: Sizes
-    work: BusySeconds
+    live: Sizes
+    busy: BusySeconds
     report: CellReport
 
 
 class _Cell:
-    """Runs prompts, each by the coroutine that it is given.
+    """Runs each prompt as a coroutine, `run_prompt`, on the cell's model actors.
 
-    It holds the state of its prompts; the workers hold none. The workers are its children: they end with it.
+    The cell holds the state of its prompts; the model actors hold none. They are its children and end with it.
     """
 
     def __init__(
         self,
         config: RunConfig,
         run_prompt: Callable[..., Awaitable[Any]],
-        force: Workforce,
+        workforce: Workforce,
         sizes: Sizes,
         plugins: Sequence[Plugin] = (),
         number: int = 0,
     ) -> None:
         set_threads(config.compute.threads)
-        self._run_prompt, self._colocated, limits = run_prompt, force.colocated, Limits(config.compute.call_seconds)
-        diffusion = DiffusionActor.options(**force.diffusion.options)
-        networks, plain = (RewardActor.options(**post.options) for post in (force.networks, force.plain))
+        self._run_prompt, self._colocated = run_prompt, workforce.colocated
+        limits = Limits(config.compute.call_seconds)
+        reservations = (workforce.diffusion, workforce.gpu_rewards, workforce.cpu_rewards)
+        diffusion = DiffusionActor.options(**workforce.diffusion.options)
+        gpu_rewards = RewardActor.options(**workforce.gpu_rewards.options)
+        cpu_rewards = RewardActor.options(**workforce.cpu_rewards.options)
         starts: list[Callable[[], Any]] = [
-            lambda: diffusion.remote(config, force.diffusion.gpus),
-            lambda: networks.remote(config, force.on_networks, force.networks.gpus, plugins),
-            lambda: plain.remote(config, force.on_plain, force.plain.gpus, plugins),
+            lambda: diffusion.remote(config, workforce.diffusion.gpus),
+            lambda: gpu_rewards.remote(config, workforce.gpu_reward_names, workforce.gpu_rewards.gpus, plugins),
+            lambda: cpu_rewards.remote(config, workforce.cpu_reward_names, workforce.cpu_rewards.gpus, plugins),
         ]
         monitor = ExportingMonitor(config.name, number)
-        watches = [
-            monitor.watch(role, "GPU" if post.gpus else "CPU")
-            for role, post in zip(ROLES, (force.diffusion, force.networks, force.plain), strict=True)
+        observers = [
+            monitor.new_observer(role, "GPU" if reservation.gpus else "CPU")
+            for role, reservation in zip(ROLES, reservations, strict=True)
         ]
         pools = [
-            Pool(RayTransport(start), size, limits, watch)
-            for start, size, watch in zip(starts, sizes, watches, strict=True)
+            Pool(RayTransport(start), size, limits, observer)
+            for start, size, observer in zip(starts, sizes, observers, strict=True)
         ]
-        self._take_pools(pools, force, limits, monitor)
+        self._set_pools(pools, workforce, limits, monitor)
 
-    def _take_pools(
+    def _set_pools(
         self,
         pools: Sequence[Pool[Any]],
-        force: Workforce,
+        workforce: Workforce,
         limits: Limits,
         monitor: CellMonitor,
         put: Callable[[Any], Any] | None = None,
     ) -> None:
         self._pools, self._monitor = pools, monitor
-        diffusion, networks, plain = pools
-        rewards = dict.fromkeys(force.on_networks, networks) | dict.fromkeys(force.on_plain, plain)
-        self._workers = RayWorkers(diffusion, rewards, limits, put, monitor.decoded)
+        diffusion, gpu_rewards, cpu_rewards = pools
+        rewards = dict.fromkeys(workforce.gpu_reward_names, gpu_rewards)
+        rewards |= dict.fromkeys(workforce.cpu_reward_names, cpu_rewards)
+        self._workers = RayWorkers(diffusion, rewards, limits, put, monitor.add_pixel_bytes)
         self._progress = Progress()
 
     async def open(self) -> RequestError | None:
-        """Start the workers; answers when their models are loaded, or with the reason why they refuse."""
+        """Start the model actors and wait until they have loaded. Returns the error if one cannot load its models."""
         diffusion, *rewards = self._pools
         try:
             if self._colocated:
-                # Reward actors that come first could share a GPU, and leave no room on it for a diffusion actor.
+                # Two reward actors that start first could share a GPU and leave no room for its diffusion actor.
                 await diffusion.open()
-                await together(pool.open() for pool in rewards)
+                await gather_or_cancel(pool.open() for pool in rewards)
             else:
-                await together(pool.open() for pool in self._pools)
-        except RequestError as refusal:
-            return refusal
+                await gather_or_cancel(pool.open() for pool in self._pools)
+        except RequestError as error:
+            return error
         return None
 
     async def close(self) -> None:
+        """End the model actors."""
         for pool in self._pools:
             pool.close()
 
     async def resize(self, sizes: Sizes) -> None:
-        """Have so many workers from now on."""
+        """Keep these numbers of model actors from now on."""
         for pool, size in zip(self._pools, sizes, strict=True):
             pool.resize(size)
 
     async def drain(self, nodes: Collection[str]) -> None:
-        """Leave these nodes, which are about to be taken away."""
+        """Leave these nodes, which will soon be taken away."""
         for pool in self._pools:
             pool.drain(nodes)
 
     async def run(self, task: Any) -> tuple[Any, Progress]:
-        """What the task comes to, and what was done for it."""
+        """Run a task. Returns its result and the work done for it."""
         done = Progress()
 
         def count(steps: int, candidates: int) -> None:
@@ -133,9 +145,10 @@ class _Cell:
         return await self._run_prompt(task, self._workers, count), done
 
     async def state(self) -> CellState:
-        up, work = (pool.size for pool in self._pools), (pool.busy_seconds for pool in self._pools)
-        return CellState(self._progress, Sizes(*up), BusySeconds(*work), self._monitor.report())
+        """Report the state of this moment."""
+        live, busy = (pool.size for pool in self._pools), (pool.busy_seconds for pool in self._pools)
+        return CellState(self._progress, Sizes(*live), BusySeconds(*busy), self._monitor.report())
 
 
-# Not as a decorator: a type checker would go on to see the plain class.
+# Not a decorator, because a type checker would take the name for the plain class, which has no `remote`.
 Cell: Any = ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)(_Cell)

@@ -1,4 +1,4 @@
-"""Where a cell is, and after it another if it dies: what it was given, what has come of it, and what it tells."""
+"""Supervises one cell: starts it, passes it tasks, reads its state, and replaces it when it dies. Used by `session`."""
 
 import time
 from collections.abc import Callable, Collection
@@ -15,81 +15,85 @@ from actors.protocol import ChunkTooLarge, RunStopped, WorkersLost
 from actors.telemetry.cell_monitor import CellReport
 from actors.telemetry.run_monitor import RunMonitor
 
-# Loading a model of many GB from a cold disk takes minutes; a cluster that cannot supervisor an actor waits
-# for ever.
-READY_SECONDS = 900.0
-# A cell only passes messages and takes small steps: one that says nothing for so long hangs.
-CELL_SECONDS = 120.0
-# Cells that may die one after the other without a prompt finished between.
-CELL_DEATHS = 3
-_NOTHING = CellState(Progress(), Sizes(0, 0, 0), BusySeconds(), CellReport({}, ()))
+# Timeout of a cell's start. Loading a model of many GB from a cold disk takes minutes. Without a timeout the run would
+# wait forever on a cluster that has no room for an actor.
+OPEN_SECONDS = 900.0
+# Timeout of a cell's answer. A cell only passes messages and takes short steps; one that is silent for longer hangs.
+ANSWER_SECONDS = 120.0
+# Consecutive cells that may die without finishing a prompt before the run stops.
+MAX_DEATHS = 3
+_EMPTY_STATE = CellState(Progress(), Sizes(0, 0, 0), BusySeconds(), CellReport({}, ()))
 
 
 class CellSupervisor:
-    """A cell's supervisor in a run.
+    """The driver's side of one cell, and of the cells that replace it.
 
     Args:
-        start: a new cell with actors of these sizes, under a number of its own.
-        run_monitor: is told what the cells report.
+        start: starts a cell with actors of these sizes and a number of its own, and returns its handle.
+        run_monitor: gets the cell's reports.
 
     Attributes:
-        tasks: that the cell has, by the reference of their result.
-        begin_again: tasks of cells that died here, each by its own word for that, `task.again()`.
+        tasks: the tasks that the cell has, by the Ray reference of their result.
+        tasks_to_restart: tasks of cells that died, as their own `task.again()` returned them.
     """
 
     def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, run_monitor: RunMonitor) -> None:
         self._start, self.sizes, self._run_monitor, self._deaths = start, sizes, run_monitor, 0
         self.tasks: dict[Any, Any] = {}
-        self.begin_again: list[Any] = []
-        # Of the cells that died here: what they finished counts as done, and all that they did as work.
-        self._finished, self._done_before, self._work_before = Progress(), Progress(), BusySeconds()
-        self._fill()
+        self.tasks_to_restart: list[Any] = []
+        # Of dead cells, only the progress of finished prompts counts, but all busy seconds do.
+        self._finished, self._earlier_progress, self._earlier_busy = Progress(), Progress(), BusySeconds()
+        self._start_cell()
 
-    def _fill(self) -> None:
-        self._state, self._since, self._number = _NOTHING, time.monotonic(), self._run_monitor.opened()
+    def _start_cell(self) -> None:
+        self._state, self._start_time, self._number = _EMPTY_STATE, time.monotonic(), self._run_monitor.cell_started()
         self._cell = self._start(self.sizes, self._number)
         self._opening = self._cell.open.remote()
 
     @property
     def is_open(self) -> bool:
-        """Its workers have loaded: it can be given tasks."""
+        """Whether the cell's workers have loaded, so that it can get tasks."""
         return self._opening is None
 
     @property
     def references(self) -> list[Any]:
-        """What may become ready."""
+        """The Ray references to wait for: those of the tasks, and that of the opening while the cell opens."""
         return list(self.tasks) if self.is_open else [self._opening, *self.tasks]
 
     @property
-    def up(self) -> Sizes:
-        return self._state.up
+    def live(self) -> Sizes:
+        """The cell's actors that have loaded, as last reported."""
+        return self._state.live
 
     @property
     def progress(self) -> Progress:
-        return self._done_before.plus(self._state.progress)
+        """The work done by this cell and by the cells before it."""
+        return self._earlier_progress.plus(self._state.progress)
 
     @property
-    def work(self) -> BusySeconds:
-        return self._work_before.plus(self._state.work)
+    def busy(self) -> BusySeconds:
+        """The busy seconds of this cell and of the cells before it."""
+        return self._earlier_busy.plus(self._state.busy)
 
-    def give(self, task: Any) -> None:
+    def submit(self, task: Any) -> None:
+        """Pass a task to the cell."""
         self.tasks[self._cell.run.remote(task)] = task
 
     def take(self, reference: Any) -> list[Any]:
-        """The result behind a reference that is ready; none if it was the cell's opening, or the cell died.
+        """Take the result of a reference that is ready: a list of one. It is empty for the opening or a dead cell.
 
         Raises:
             WorkersLost: the cell has no workers, and none can be started.
             ChunkTooLarge: a worker ran out of memory.
-            RequestError: a worker refuses what it is asked for.
-            RunStopped: too many cells have died here.
+            RequestError: a worker cannot load what the configuration requests.
+            RunStopped: too many cells have died.
         """
         try:
-            answer = ray.get(reference, timeout=CELL_SECONDS)
+            answer = ray.get(reference, timeout=ANSWER_SECONDS)
         except (RayActorError, GetTimeoutError) as error:
-            # Of several references of a cell that died the first one buries it, and the others are forgotten.
+            # The first failed reference of a dead cell replaces the cell. Its other references are then unknown here.
             if reference in self.references:
-                self._bury(error)
+                self._replace_dead_cell(error)
             return []
         except ChunkTooLarge as error:
             raise ChunkTooLarge(error.chunk) from error
@@ -103,69 +107,73 @@ class CellSupervisor:
         self._deaths, self._finished = 0, self._finished.plus(progress)
         return [result]
 
-    def ask(self) -> Any:
-        """A reference to the cell's state, for `hear`."""
+    def request_state(self) -> Any:
+        """Request the cell's state. Returns a Ray reference for `read_state`."""
         return self._cell.state.remote()
 
-    def hear(self, reference: Any) -> None:
-        """Take the cell's state in; a cell that tells none is dead.
+    def read_state(self, reference: Any) -> None:
+        """Wait for the cell's state and store it. A cell that does not answer counts as dead.
 
         Raises:
-            RunStopped: as `take`.
+            RunStopped: too many cells have died.
         """
         try:
-            self._state = ray.get(reference, timeout=CELL_SECONDS)
+            self._state = ray.get(reference, timeout=ANSWER_SECONDS)
         except (RayActorError, GetTimeoutError) as error:
-            self._bury(error)
+            self._replace_dead_cell(error)
         else:
-            self._run_monitor.heard(self._number, self._state.report)
+            self._run_monitor.cell_reported(self._number, self._state.report)
 
-    def hear_last(self, seconds: float) -> None:
-        """Take the state in of a cell that is about to end, if it has any to tell."""
+    def read_last_report(self, seconds: float) -> None:
+        """Pass on the last report of a cell that is about to end, unless the cell does not answer in time."""
         with suppress(RayActorError, GetTimeoutError):
-            self._run_monitor.heard(self._number, ray.get(self.ask(), timeout=seconds).report)
+            state = ray.get(self.request_state(), timeout=seconds)
+            self._run_monitor.cell_reported(self._number, state.report)
 
     def check_opening(self) -> None:
-        """Give up a cell that does not open.
+        """Replace a cell that has not opened in time.
 
         Raises:
-            RunStopped: as `take`.
+            RunStopped: too many cells have died.
         """
-        if not self.is_open and time.monotonic() - self._since > READY_SECONDS:
-            self._bury(TimeoutError(f"the workers were not ready within {READY_SECONDS:g} s"))
+        if not self.is_open and time.monotonic() - self._start_time > OPEN_SECONDS:
+            self._replace_dead_cell(TimeoutError(f"the workers were not ready within {OPEN_SECONDS:g} s"))
 
     def resize(self, sizes: Sizes) -> None:
+        """Have the cell keep actors of these sizes from now on."""
         if sizes != self.sizes:
             self.sizes = sizes
             self._cell.resize.remote(sizes)
 
     def drain(self, nodes: Collection[str]) -> None:
+        """Have the cell's actors leave these nodes."""
         self._cell.drain.remote(nodes)
 
     def close(self) -> Any:
-        """A reference that is ready when the workers are told to end."""
+        """Have the cell end its workers. Returns a Ray reference that is ready when it has done so."""
         return self._cell.close.remote()
 
     def kill(self) -> None:
+        """End the cell at once."""
         ray.kill(self._cell)
 
-    def leave(self) -> None:
-        """End the cell; its tasks are to begin again."""
+    def abandon(self) -> None:
+        """End the cell at once, and move its tasks to `tasks_to_restart`."""
         self.kill()
-        self.begin_again += [task.again() for task in self.tasks.values()]
+        self.tasks_to_restart += [task.again() for task in self.tasks.values()]
         self.tasks = {}
 
-    def _bury(self, error: Exception) -> None:
-        self.leave()
-        self._run_monitor.lost(self._number, str(error))
+    def _replace_dead_cell(self, error: Exception) -> None:
+        self.abandon()
+        self._run_monitor.cell_lost(self._number, str(error))
         self._deaths += 1
-        if self._deaths >= CELL_DEATHS:
-            raise RunStopped(f"{CELL_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error
-        self._done_before = self._done_before.plus(self._finished)
-        self._work_before, self._finished = self.work, Progress()
-        self._fill()
+        if self._deaths >= MAX_DEATHS:
+            raise RunStopped(f"{MAX_DEATHS} cells in a row died or hung with no prompt finished: {error}") from error
+        self._earlier_progress = self._earlier_progress.plus(self._finished)
+        self._earlier_busy, self._finished = self.busy, Progress()
+        self._start_cell()
 
 
-def stopped(error: WorkersLost) -> RunStopped:
-    """Why a run without workers cannot go on. Ray's copy of an error has the stack of the other process in its text."""
+def run_stopped(error: WorkersLost) -> RunStopped:
+    """The error of a run without workers. Ray's copy of an error has the other process's stack in its text."""
     return RunStopped(str(getattr(error, "cause", error)))

@@ -1,9 +1,11 @@
-"""Ray's cluster: the one of RAY_ADDRESS, if strangers are kept out of it, or one of our own on this machine.
+"""Joins the Ray cluster of RAY_ADDRESS if it is closed to strangers, or starts a closed one on this machine.
 
-Whoever reaches a Ray cluster that asks for no token can run code on it. `ray start` by itself asks for none, and
-nothing tells who joins, with or without a token: so we ask the head something without one, and see whether it answers.
+Everybody who reaches a Ray cluster that requires no token can run code on it. `ray start` requires none by default, and
+a client cannot see from its own connection whether one is required. So `inspect_cluster` sends the head a request
+without a token, and sees whether the head answers.
 
-Ray is imported in the functions, because some of what `prepare` settles it reads once, when it is imported.
+The driver calls `prepare` before anything starts, and `session` calls `start_or_join`. Ray is imported inside the
+functions, because it reads some of the variables that `prepare` sets only once, when it is imported.
 """
 
 import ipaddress
@@ -19,173 +21,183 @@ from typing import Any
 from configs.errors import RequestError
 from configs.schema import RunConfig
 
-# A head that is only just starting takes some seconds to answer.
+# A head that has just been started takes some seconds to answer.
 ANSWER_SECONDS = 20.0
-FLAG = "--allow-open-cluster"
-A_HEAD = "HOST:PORT of `ray start --head`, whose port is 6379 by default, or auto for the one on this machine"
+OVERRIDE_FLAG = "--allow-open-cluster"
+ALLOWED_ADDRESSES = "HOST:PORT of `ray start --head` (port 6379 by default), or auto for the head on this machine"
 
 
 @dataclass(frozen=True)
-class Openness:
-    """What a cluster shows to somebody without a token.
+class ClusterExposure:
+    """How far a cluster is open to a client without a token.
 
     Attributes:
-        answers: it told what follows, so it would obey as well.
-        nodes: addresses of its nodes.
-        listens: addresses at which this machine listens on the ports of the cluster's head.
+        needs_no_token: the cluster's head answered without a token, so it would also run code without one.
+        node_addresses: the addresses of the cluster's nodes.
+        listen_addresses: the addresses at which this machine listens on the ports of the cluster's head.
     """
 
-    answers: bool
-    nodes: tuple[str, ...] = ()
-    listens: tuple[str, ...] = ()
+    needs_no_token: bool
+    node_addresses: tuple[str, ...] = ()
+    listen_addresses: tuple[str, ...] = ()
 
     @property
-    def within_this_machine(self) -> bool:
-        """Nobody else can reach it. That its nodes say 127.0.0.1 is not enough: they may listen everywhere."""
-        return bool(self.listens) and all(map(is_loopback, (*self.nodes, *self.listens)))
+    def is_local_only(self) -> bool:
+        """Whether only this machine can reach the cluster.
+
+        Node addresses of 127.0.0.1 do not suffice, because such nodes may still listen on every interface.
+        """
+        addresses = (*self.node_addresses, *self.listen_addresses)
+        return bool(self.listen_addresses) and all(map(is_loopback, addresses))
 
 
-def joins() -> bool:
+def joins_a_cluster() -> bool:
     """Whether the environment names a cluster to join."""
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
 def prepare(allow_open: bool = False) -> None:
-    """Before anything starts: refuse a cluster of RAY_ADDRESS that is open to others, or have our own be closed.
+    """Refuse the cluster of RAY_ADDRESS if it is open to others, or make sure that our own cluster will be closed.
+
+    Call it before anything starts.
+
+    Args:
+        allow_open: accept an open cluster, because its network is closed to others.
 
     Raises:
-        RequestError: no cluster answers, or it asks nobody for a token and is not within this machine.
+        RequestError: no cluster answers, or the cluster requires no token and other machines can reach it.
     """
-    if not joins():
-        _close_our_own()
+    if not joins_a_cluster():
+        _close_own_cluster()
     elif not allow_open and not _uses_tls():
         address = _address()
-        if refused := why_refused(address, look_at(address)):
-            raise refused
+        if refusal := refusal_of(address, inspect_cluster(address)):
+            raise refusal
 
 
-def why_refused(address: str, seen: Openness) -> RequestError | None:
-    """The reason not to run on a cluster, if there is one."""
-    if not seen.answers or seen.within_this_machine:
+def refusal_of(address: str, exposure: ClusterExposure) -> RequestError | None:
+    """Return the error that refuses a cluster, or None if a run may use it."""
+    if not exposure.needs_no_token or exposure.is_local_only:
         return None
-    return _wrong_address(
+    return _address_error(
         address,
-        "this cluster asks nobody for a token: whoever reaches it can run code on it, this run's machines included",
-        "a cluster started with RAY_AUTH_MODE=token, or one that listens on 127.0.0.1 alone",
-        "start it with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN on all machines (docs/cluster.md); "
-        f"or say {FLAG}, if its network keeps all others out",
+        "this cluster requires no token: everybody who reaches it can run code on it and on this run's machines",
+        "a cluster started with RAY_AUTH_MODE=token, or one that listens on 127.0.0.1 only",
+        "start it with RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN on all machines (docs/cluster.md); "
+        f"or pass {OVERRIDE_FLAG}, if its network is closed to others",
     )
 
 
 def start_or_join(config: RunConfig) -> None:
-    """Join the cluster of RAY_ADDRESS, or start one on this machine; after `prepare`.
+    """Join the cluster of RAY_ADDRESS, or start one on this machine. Call `prepare` first.
 
     Raises:
-        RequestError: the cluster does not let us in.
+        RequestError: the cluster rejects the connection, or is gone.
     """
     handler = signal.getsignal(signal.SIGTERM)
     _init_ray(config)
     if current_thread() is main_thread():
-        # Ray has put its own in its place, which ends the process.
+        # Ray has installed a handler of its own, which ends the process.
         signal.signal(signal.SIGTERM, handler)
 
 
 def _init_ray(config: RunConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray 2.60 warns of a coming change for actors without GPUs; 0 is the new behaviour.
+    # Without this, Ray 2.60 warns that its behaviour for actors without GPUs will change; 0 is the new behaviour.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
     from ray.exceptions import AuthenticationError
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "namespace": "srsoup"}
-    if joins():
+    if joins_a_cluster():
         try:
             ray.init(**options)
         except (AuthenticationError, ConnectionError) as error:
-            raise _wrong_address(
+            raise _address_error(
                 os.environ["RAY_ADDRESS"],
-                "the cluster does not let us in, or is gone: " + str(error).partition("\n")[0].partition(". ")[0],
-                "a cluster with the token of RAY_AUTH_TOKEN (or of the file RAY_AUTH_TOKEN_PATH)",
+                "the cluster rejected the connection, or is gone: " + str(error).partition("\n")[0].partition(". ")[0],
+                "a cluster whose token is in RAY_AUTH_TOKEN (or in the file RAY_AUTH_TOKEN_PATH)",
                 "set RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that the head was started with",
             ) from error
         return
-    wanted = config.compute.diffusion_actors
-    cpus = max(os.cpu_count() or 1, 1 if wanted == "auto" else wanted)
+    requested = config.compute.diffusion_actors
+    cpus = max(os.cpu_count() or 1, 1 if requested == "auto" else requested)
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
 
 
-def _close_our_own() -> None:
-    """Have the cluster that we start listen on loopback alone, and ask for a token that nobody else knows.
+def _close_own_cluster() -> None:
+    """Make the cluster that we start listen on loopback only, and require a token that nobody else knows.
 
-    Left to itself Ray writes the token into a file that every user of the machine can read, and listens everywhere.
+    By default Ray listens on every interface, and writes the token to a file that every user of the machine can read.
     """
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        # Unset is what makes Ray turn it on, also where it has been imported before.
+        # Ray turns authentication on if the variable is unset, even if Ray has already been imported.
         os.environ.pop("RAY_AUTH_MODE", None)
     if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def _uses_tls() -> bool:
-    # Ray's servers then ask everybody for a certificate of the cluster's authority, and so would not answer us here.
+    # With TLS, Ray's servers require a certificate of the cluster's authority, so they would not answer our inspection.
     return os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true")
 
 
 def _address() -> str:
-    """HOST:PORT that Ray will join, which is not always what RAY_ADDRESS says."""
+    """Return the HOST:PORT that Ray will join. RAY_ADDRESS may name it in another form, such as `auto`."""
     from ray._private.services import canonicalize_bootstrap_address
 
     named = os.environ["RAY_ADDRESS"]
     with suppress(ConnectionError, ValueError):
         if "://" not in named and (address := canonicalize_bootstrap_address(named)):
             return str(address)
-    raise _wrong_address(named, "no cluster has such an address", A_HEAD, "set RAY_ADDRESS to the head's, or unset it")
+    problem = "no cluster has this address"
+    raise _address_error(named, problem, ALLOWED_ADDRESSES, "set RAY_ADDRESS to the head's address, or unset it")
 
 
-def look_at(address: str) -> Openness:
-    """What the head at this address shows to somebody without a token.
+def inspect_cluster(address: str) -> ClusterExposure:
+    """Ask the head at this address for its nodes, without a token, and see where it listens.
 
     Raises:
-        RequestError: no head answers there.
+        RequestError: no head answers at this address.
     """
     import grpc
     from ray.core.generated import gcs_service_pb2 as messages
     from ray.core.generated import gcs_service_pb2_grpc as services
 
-    patience = {"timeout": ANSWER_SECONDS, "wait_for_ready": True}
+    options: dict[str, Any] = {"timeout": ANSWER_SECONDS, "wait_for_ready": True}
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            nodes = services.NodeInfoGcsServiceStub(channel).GetAllNodeInfo(
-                messages.GetAllNodeInfoRequest(), **patience
-            )
+            nodes = services.NodeInfoGcsServiceStub(channel).GetAllNodeInfo(messages.GetAllNodeInfoRequest(), **options)
             dashboard = services.InternalKVGcsServiceStub(channel).InternalKVGet(
-                messages.InternalKVGetRequest(namespace=b"dashboard", key=b"dashboard"), **patience
+                messages.InternalKVGetRequest(namespace=b"dashboard", key=b"dashboard"), **options
             )
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                return Openness(answers=False)
-            raise _wrong_address(
+                return ClusterExposure(needs_no_token=False)
+            raise _address_error(
                 address,
-                f"no head answers there ({error.code().name.lower()})",
-                A_HEAD,
-                "see that it runs and that this machine reaches it, or unset RAY_ADDRESS to start Ray here",
+                f"no head answers at this address ({error.code().name.lower()})",
+                ALLOWED_ADDRESSES,
+                "check that the head runs and that this machine reaches it, or unset RAY_ADDRESS to start Ray here",
             ) from error
     addresses = [address, dashboard.value.decode()]
     ports = {int(one.rpartition(":")[2]) for one in addresses if one}
-    return Openness(True, tuple(node.node_manager_address for node in nodes.node_info_list), listening(ports))
+    node_addresses = tuple(node.node_manager_address for node in nodes.node_info_list)
+    return ClusterExposure(True, node_addresses, listen_addresses(ports))
 
 
-def listening(ports: set[int]) -> tuple[str, ...]:
-    """Addresses at which processes of this machine listen on some ports."""
+def listen_addresses(ports: set[int]) -> tuple[str, ...]:
+    """Return the addresses at which processes of this machine listen on these ports."""
     import psutil
 
     connections = psutil.net_connections("tcp")
-    return tuple(one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN and one.laddr.port in ports)
+    listening = (one.laddr for one in connections if one.status == psutil.CONN_LISTEN)
+    return tuple(address.ip for address in listening if address and address.port in ports)
 
 
 def is_loopback(address: str) -> bool:
-    """Of an IP address, in IPv6's clothes too; a name is none."""
+    """Whether an IP address is a loopback address, as IPv4, IPv6 or IPv4 mapped to IPv6. False for a host name."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -193,5 +205,5 @@ def is_loopback(address: str) -> bool:
     return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
-def _wrong_address(value: str, problem: str, allowed: str, fix: str) -> RequestError:
+def _address_error(value: str, problem: str, allowed: str, fix: str) -> RequestError:
     return RequestError(file="environment", key="RAY_ADDRESS", value=value, problem=problem, allowed=allowed, fix=fix)

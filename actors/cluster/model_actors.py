@@ -1,13 +1,13 @@
-"""The Ray actors that hold models: thin shells on the plain workers."""
+"""The Ray actors that hold models. Each wraps one plain worker of `actors.workers`; a cell's pools call them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
-from actors.protocol import Doubles, Encoded, Floats, ReverseStepResult
-from actors.telemetry.warnings import warnings_of
+from actors.protocol import Doubles, EncodeResult, Floats, ReverseStepResult
+from actors.telemetry.warnings import collected_warnings
 from actors.workers import (
     DecodeReport,
     DiffusionWorker,
@@ -22,46 +22,58 @@ from configs.schema import RunConfig
 from diffusion.base import Conditioning, Sampling
 from rewards.plugin import Plugin
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _method(**options: Any) -> Callable[[F], F]:
+    """`ray.method`, typed: it sets options of an actor's method and leaves the method itself as it is."""
+    decorate: Callable[[F], F] = ray.method(**options)
+    return decorate
+
 
 class _DiffusionActor:
-    """A `DiffusionWorker` in a process of its own."""
+    """Holds a `DiffusionWorker` in a process of its own.
+
+    Args:
+        gpus: the GPUs that Ray reserves for it, less than 1 for a share of one.
+    """
 
     def __init__(self, config: RunConfig, gpus: float) -> None:
         self._threads, self._loaded = config.compute.threads, DiffusionWorker.from_config(config, device_for(gpus))
 
     @property
     def _worker(self) -> DiffusionWorker:
-        """Ray computes calls on a thread that has not loaded the worker: what decides bits is set for each thread."""
+        """The worker. Ray computes calls on another thread than it loads on, and torch's settings are per thread."""
         set_threads(self._threads)
         return self._loaded
 
     def node(self) -> str:
-        """Answers when the models are loaded."""
-        return ray.get_runtime_context().get_node_id()
+        """Wait until the models are loaded. Returns Ray's name of the node."""
+        return _node_id()
 
-    @ray.method(concurrency_group="probe")
+    @_method(concurrency_group="probe")
     def probe(self) -> None:
-        """Answers beside a call that is computed."""
+        """Answer, even while a call is being computed."""
 
-    def encode(self, prompt: str, sampling: Sampling) -> Encoded:
-        with warnings_of("diffusion") as warnings:
+    def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
+        with collected_warnings("diffusion") as warnings:
             encoded = self._worker.encode(prompt, sampling)
         return replace(encoded, warnings=tuple(warnings))
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
         return self._worker.reverse_step(x, step, conditioning)
 
-    @ray.method(num_returns=2)
+    @_method(num_returns=2)
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
     ) -> tuple[Pixels, DecodeReport]:
         return self._worker.decode_candidates(x, step, conditioning, chunk)
 
-    @ray.method(num_returns=2)
+    @_method(num_returns=2)
     def decode_pixels(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
         return self._worker.decode(x, chunk)
 
-    @ray.method(num_returns=3)
+    @_method(num_returns=3)
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, tuple[tuple[bytes, ...], int, int], DecodeReport]:
         pixels, report = self._worker.decode(x, chunk)
         height, width = pixels.shape[2:]
@@ -69,48 +81,54 @@ class _DiffusionActor:
 
 
 class _RewardActor:
-    """A `RewardWorker` in a process of its own.
+    """Holds a `RewardWorker` in a process of its own.
 
     Args:
-        names: of its rewards.
-        gpus: how much of one Ray keeps for it.
-        plugins: the sources of the plugin files, because the files are only where the run was started.
+        names: the names of its rewards.
+        gpus: the GPUs that Ray reserves for it, less than 1 for a share of one.
+        plugins: plugins with their source, because their files exist only on the machine that started the run.
     """
 
     def __init__(self, config: RunConfig, names: Sequence[str], gpus: float, plugins: Sequence[Plugin] = ()) -> None:
         self._threads = config.compute.threads
-        self._refusal: RequestError | None = None
+        self._load_error: RequestError | None = None
         try:
             self._loaded = RewardWorker.from_config(config, names, device_for(gpus), plugins)
         except RequestError as error:
-            # Kept until asked: of a constructor's error Ray says only that the actor died.
-            self._refusal = error
+            # Raised by `node`, because Ray reports an error of the constructor only as the actor's death.
+            self._load_error = error
 
     @property
     def _worker(self) -> RewardWorker:
-        """As of a diffusion actor."""
+        """The worker, with torch's settings as in `_DiffusionActor._worker`."""
         set_threads(self._threads)
         return self._loaded
 
     def node(self) -> str:
-        """Answers when the models are loaded.
+        """Wait until the models are loaded. Returns Ray's name of the node.
 
         Raises:
-            RequestError: a reward's weights or packages are missing here.
+            RequestError: a reward's weights or packages are missing on this node.
         """
-        if self._refusal is not None:
-            raise self._refusal
-        return ray.get_runtime_context().get_node_id()
+        if self._load_error is not None:
+            raise self._load_error
+        return _node_id()
 
-    @ray.method(concurrency_group="probe")
+    @_method(concurrency_group="probe")
     def probe(self) -> None:
-        """Answers beside a call that is computed."""
+        """Answer, even while a call is being computed."""
 
     def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str, chunk: int) -> tuple[Doubles, float]:
         return self._worker.score(name, pixels[start:stop], prompt, chunk)
 
 
-# Not as decorators: a type checker would go on to see the plain classes. Retries and restarts are ours, in `pool`.
-_OURS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"probe": 1}}
-DiffusionActor: Any = ray.remote(**_OURS)(_DiffusionActor)
-RewardActor: Any = ray.remote(**_OURS)(_RewardActor)
+def _node_id() -> str:
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
+
+
+# Ray neither retries calls nor restarts actors, because `actors.pool` does.
+_OPTIONS: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"probe": 1}}
+# Not decorators, because a type checker would take the names for the plain classes, which have no `remote`.
+DiffusionActor: Any = ray.remote(**_OPTIONS)(_DiffusionActor)
+RewardActor: Any = ray.remote(**_OPTIONS)(_RewardActor)

@@ -1,15 +1,15 @@
-"""The machines of the Ray cluster: for people, and for who places actors on them."""
+"""Lists the nodes of the Ray cluster, for the log (`node_infos`) and for placement (`placement_nodes`)."""
 
 from pathlib import Path
 
 import ray
 
-from actors.cluster import placement
+from actors.cluster.workforce import Node
 from actors.telemetry.run_monitor import NodeInfo
 
 
-def live_nodes() -> list[NodeInfo]:
-    """Those that are there now."""
+def node_infos() -> list[NodeInfo]:
+    """Describe the live nodes for people."""
     return [
         NodeInfo(
             node["NodeID"],
@@ -17,7 +17,7 @@ def live_nodes() -> list[NodeInfo]:
             node["NodeManagerAddress"],
             node["Resources"].get("CPU", 0),
             node["Resources"].get("GPU", 0),
-            # <folder of the session>/sockets/raylet
+            # The socket is SESSION/sockets/raylet, and the logs are in SESSION/logs.
             str(Path(node["RayletSocketName"]).parents[1] / "logs"),
         )
         for node in ray.nodes()
@@ -25,12 +25,12 @@ def live_nodes() -> list[NodeInfo]:
     ]
 
 
-def cluster_nodes() -> list[placement.Node]:
-    """The live nodes of the cluster."""
-    # Ray has no public word for the nodes that were told to go, as spot nodes are before they are taken away.
+def placement_nodes() -> list[Node]:
+    """Describe the live nodes for placement."""
+    # Ray has no public function that lists nodes about to be taken away, such as spot nodes that got their notice.
     draining = ray._private.state.state.get_draining_nodes()
     return [
-        placement.Node(node["NodeID"], node["Resources"], node["Labels"], node["NodeID"] in draining)
+        Node(node["NodeID"], node["Resources"], node["Labels"], node["NodeID"] in draining)
         for node in ray.nodes()
         if node["Alive"]
     ]

@@ -1,4 +1,7 @@
-"""How many actors of each kind the cells of a run have, as nodes come and go and the work is measured. Plain rules."""
+"""Computes how many actors of each kind a run and its cells have. Called by `session` as nodes and work change.
+
+Plain arithmetic without Ray.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,68 +9,76 @@ from typing import Literal, NamedTuple
 
 from actors.cluster.workforce import Sizes, Workforce
 
-ACTORS_A_CELL = 32
-# Numbers follow the work once so many seconds of it have been measured in all.
-MEASURED_SECONDS = 30.0
-# A number is left as it is while it is off by less than this share: a change loads models anew.
-SLACK = 0.25
+ACTORS_PER_CELL = 32
+# Sizes follow the work once the diffusion actors have been busy for this long in total.
+MIN_MEASURED_SECONDS = 30.0
+# A size stays as it is while it differs from the ideal one by less than this share, because a change reloads models.
+TOLERANCE = 0.25
 
 
 class BusySeconds(NamedTuple):
-    """Seconds that the actors of each kind were busy, for the same candidates."""
+    """The seconds that the actors of each kind were busy with the same candidates."""
 
     diffusion: float = 0.0
-    networks: float = 0.0
-    plain: float = 0.0
+    gpu_rewards: float = 0.0
+    cpu_rewards: float = 0.0
 
     def plus(self, other: "BusySeconds") -> "BusySeconds":
         return BusySeconds(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def by_work(force: Workforce, work: BusySeconds, present: Sizes) -> Sizes:
-    """The sizes of a run by the work that was measured.
+def resize_by_work(workforce: Workforce, busy: BusySeconds, current: Sizes) -> Sizes:
+    """Return the sizes of a run that the measured work calls for.
 
-    Actors of two kinds are all busy when their numbers are as their work. Where a number is not free, or the present
-    one is right to within `SLACK`, it stays.
+    Two kinds of actors are all busy when their numbers are in proportion to their busy seconds. A size that the
+    configuration fixes, or that is right to within `TOLERANCE`, stays as it is.
+
+    Args:
+        busy: the seconds measured so far, over all cells.
+        current: the sizes until now.
     """
-    diffusion, networks, plain = force.sizes
-    measured = work.diffusion >= MEASURED_SECONDS
-    if force.shared:
-        gpus = diffusion + networks
-        wanted = gpus * work.networks / (work.diffusion + work.networks) if measured else networks
-        now = min(present.networks, gpus - 1)
-        networks = now if _right(now, wanted) else min(max(round(wanted), 1), gpus - 1)
-        diffusion = gpus - networks
-    if force.plain_room is not None:
-        wanted = diffusion * work.plain / work.diffusion if measured else plain
-        now = min(present.plain, force.plain_room)
-        plain = now if _right(now, wanted) else min(max(math.ceil(wanted), 1), force.plain_room)
-    return Sizes(diffusion, networks, plain)
+    diffusion, gpu_rewards, cpu_rewards = workforce.sizes
+    measured = busy.diffusion >= MIN_MEASURED_SECONDS
+    if workforce.gpus_by_work:
+        gpus = diffusion + gpu_rewards
+        ideal = gpus * busy.gpu_rewards / (busy.diffusion + busy.gpu_rewards) if measured else gpu_rewards
+        now = min(current.gpu_rewards, gpus - 1)
+        gpu_rewards = now if _is_close(now, ideal) else min(max(round(ideal), 1), gpus - 1)
+        diffusion = gpus - gpu_rewards
+    if workforce.max_cpu_rewards is not None:
+        ideal = diffusion * busy.cpu_rewards / busy.diffusion if measured else cpu_rewards
+        now = min(current.cpu_rewards, workforce.max_cpu_rewards)
+        cpu_rewards = now if _is_close(now, ideal) else min(max(math.ceil(ideal), 1), workforce.max_cpu_rewards)
+    return Sizes(diffusion, gpu_rewards, cpu_rewards)
 
 
-def _right(present: int, wanted: float) -> bool:
-    return present > 0 and abs(wanted - present) <= max(SLACK * present, 0.5)
+def _is_close(size: int, ideal: float) -> bool:
+    return size > 0 and abs(ideal - size) <= max(TOLERANCE * size, 0.5)
 
 
-def n_cells(wanted: int | Literal["auto"], sizes: Sizes) -> int:
-    """As many as are asked for, or one for every 32 actors that hold a model; no more than diffusion actors."""
-    n = math.ceil((sizes.diffusion + sizes.networks) / ACTORS_A_CELL) if wanted == "auto" else wanted
+def cell_count(cells: int | Literal["auto"], sizes: Sizes) -> int:
+    """Return the number of cells: the configured one, or one per 32 diffusion and GPU reward actors.
+
+    There are never more cells than diffusion actors.
+    """
+    n = math.ceil((sizes.diffusion + sizes.gpu_rewards) / ACTORS_PER_CELL) if cells == "auto" else cells
     return max(1, min(n, sizes.diffusion))
 
 
-def shares(total: Sizes, there: Sequence[Sizes]) -> list[Sizes]:
-    """The sizes of each cell, as near as can be to those that it has: the largest give, the smallest get.
+def split_among_cells(total: Sizes, current: Sequence[Sizes]) -> list[Sizes]:
+    """Return new sizes for each cell that add up to `total` and change the current ones as little as possible.
 
-    Every cell has at least one of each kind that there is, also where there are fewer of a kind than cells.
+    The largest cells shrink and the smallest grow. Every cell has at least one actor of each kind in `total`, even if
+    `total` has fewer of a kind than there are cells.
     """
-    kinds = [_split(n, [sizes[kind] for sizes in there]) for kind, n in enumerate(total)]
+    kinds = [_split(n, [sizes[kind] for sizes in current]) for kind, n in enumerate(total)]
     return [Sizes(*sizes) for sizes in zip(*kinds, strict=True)]
 
 
-def _split(total: int, there: Sequence[int]) -> list[int]:
+def _split(total: int, current: Sequence[int]) -> list[int]:
     if not total:
-        return [0 for _ in there]
-    sizes = [max(size, 1) for size in there]
+        return [0 for _ in current]
+    sizes = [max(size, 1) for size in current]
     while sum(sizes) > max(total, len(sizes)):
         sizes[sizes.index(max(sizes))] -= 1
     while sum(sizes) < total:

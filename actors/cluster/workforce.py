@@ -1,4 +1,7 @@
-"""The actors of a run: how many of each kind, what Ray keeps for each, and the nodes that they may be on."""
+"""Describes all actors of a run: how many of each kind, what Ray reserves for one, and the nodes it may run on.
+
+`placement` plans a `Workforce`, `sizing` adapts its sizes to the measured work, and `cell.Cell` starts its actors.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +11,29 @@ from configs.compute import NodesConfig
 
 
 class Sizes(NamedTuple):
-    """Actors of each kind: of a cell, or of the whole run."""
+    """The number of actors of each kind, in one cell or in the whole run.
+
+    Attributes:
+        diffusion: diffusion actors.
+        gpu_rewards: reward actors on GPUs.
+        cpu_rewards: reward actors on CPUs.
+    """
 
     diffusion: int
-    networks: int
-    plain: int
+    gpu_rewards: int
+    cpu_rewards: int
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a cluster says of one of its live nodes. `draining`: it is about to be taken away."""
+    """A live node of a cluster, as placement needs it.
+
+    Attributes:
+        name: Ray's name of the node.
+        resources: the amount of each resource.
+        labels: the node's labels.
+        draining: the node will soon be taken away.
+    """
 
     name: str
     resources: Mapping[str, float]
@@ -27,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What Ray keeps for each actor of a kind, and where it may be."""
+    """What Ray reserves for each actor of a kind, and the nodes that the actor may run on."""
 
     gpus: float
     cpus: float
@@ -35,13 +51,13 @@ class Reservation:
 
     @property
     def options(self) -> dict[str, Any]:
-        """For `actor.options`."""
-        wanted: dict[str, Any] = {"num_gpus": self.gpus, "num_cpus": self.cpus}
+        """The reservation as keyword arguments of `actor.options`."""
+        options: dict[str, Any] = {"num_gpus": self.gpus, "num_cpus": self.cpus}
         if self.nodes.labels:
-            wanted["label_selector"] = dict(self.nodes.labels)
+            options["label_selector"] = dict(self.nodes.labels)
         if self.nodes.resources:
-            wanted["resources"] = dict(self.nodes.resources)
-        return wanted
+            options["resources"] = dict(self.nodes.resources)
+        return options
 
 
 @dataclass(frozen=True)
@@ -49,21 +65,26 @@ class Workforce:
     """All actors of a run.
 
     Attributes:
-        sizes: how many of each kind, before any work is measured.
-        shared: diffusion actors and networks share out the same GPUs, by the work that is measured.
-        plain_room: at most so many plain actors, where their number follows the work; else None.
-        on_networks, on_plain: the rewards that each kind of reward actor holds.
+        sizes: the number of actors of each kind before any work has been measured.
+        diffusion: what Ray reserves for a diffusion actor.
+        gpu_rewards: what Ray reserves for a reward actor on a GPU.
+        cpu_rewards: what Ray reserves for a reward actor on CPUs.
+        gpus_by_work: whether the GPUs are divided between diffusion and reward actors by the measured work.
+        max_cpu_rewards: the most reward actors on CPUs, if their number follows the measured work; otherwise None.
+        gpu_reward_names: the rewards that each reward actor on a GPU holds.
+        cpu_reward_names: the rewards that each reward actor on CPUs holds.
     """
 
     sizes: Sizes
     diffusion: Reservation
-    networks: Reservation
-    plain: Reservation
-    shared: bool
-    plain_room: int | None
-    on_networks: tuple[str, ...]
-    on_plain: tuple[str, ...]
+    gpu_rewards: Reservation
+    cpu_rewards: Reservation
+    gpus_by_work: bool
+    max_cpu_rewards: int | None
+    gpu_reward_names: tuple[str, ...]
+    cpu_reward_names: tuple[str, ...]
 
     @property
     def colocated(self) -> bool:
-        return 0 < self.networks.gpus < 1
+        """Whether a diffusion actor and a reward actor share each GPU."""
+        return 0 < self.gpu_rewards.gpus < 1

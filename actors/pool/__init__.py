@@ -1,1 +1,1 @@
-"""Calls to equal actors, and what is done when one fails. No Ray here."""
+"""Calls to interchangeable actors, with retries, timeouts and replacement of actors. Imports no Ray."""

@@ -1,8 +1,8 @@
-"""The actors of a dispatcher: brought up, looked after, replaced, and let go.
+"""Starts, probes, replaces and retires the actors of a dispatcher (`dispatch.Dispatcher`).
 
-- An actor that dies, hangs or no longer answers a probe is replaced. A start that fails is tried again some times.
-- `resize` brings more up, or lets some go. `drain` lets those of some nodes go. One that is let go gets no call any
-  more and ends when it has computed those that it has.
+- An actor that dies, hangs or stops answering probes is replaced. A failed start is retried a few times.
+- `resize` starts actors or retires some; `drain` retires those on given nodes. A retired actor gets no more calls, and
+  ends once it has computed the calls that it has.
 """
 
 import asyncio
@@ -13,213 +13,232 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from actors.pool.observer import Observer
-from actors.pool.transport import Limits, Member, PartialAnswer, Transport
+from actors.pool.transport import Limits, PartialAnswer, StartedActor, Transport
 from actors.protocol import StartFailed, WorkerDied, WorkerOverdue, WorkersLost
 from configs.errors import RequestError
 
-# Failed starts of one actor follow each other after this time, doubled each time.
-PAUSE_SECONDS = 1.0
-# So many probes are sent in the time that one may take to be answered.
-PROBES = 3
+# The pause before a start is retried. It doubles with each start of the same actor that raised or timed out.
+RETRY_PAUSE_SECONDS = 1.0
+# Probes sent within the timeout of one probe.
+PROBES_PER_TIMEOUT = 3
 
 A = TypeVar("A")
 
 
 @dataclass(eq=False)
 class Call:
-    """One call on its way."""
+    """One call that waits for an actor or is with one.
+
+    Attributes:
+        compute: computes the call on an actor, given its handle.
+        input_node: the node that holds most of the call's input.
+        avoid: actors that get the call only if there are no others, because it raised on them.
+        outcome: the future that the caller awaits.
+        start_time: when its actor became free to compute it, on the event loop's clock.
+        timeout: ends the call if it misses its deadline.
+    """
 
     kind: str
     rows: int
-    use: Callable[[Any], Awaitable[Any]]
-    near: str | None
+    compute: Callable[[Any], Awaitable[Any]]
+    input_node: str | None
     avoid: "set[LiveActor]"
-    outcome: "asyncio.Future[PartialAnswer]"
-    began: float = 0.0
-    limit: asyncio.Timeout | None = None
+    outcome: "asyncio.Future[PartialAnswer[Any]]"
+    start_time: float = 0.0
+    timeout: asyncio.Timeout | None = None
 
 
 @dataclass(eq=False)
 class LiveActor:
-    """A live actor, its calls in the order in which it computes them, and the call that ended it."""
+    """An actor that has loaded its models.
+
+    Attributes:
+        handle: the actor as its transport returned it.
+        calls: in the order in which the actor computes them; the first one is being computed.
+        failures: consecutive calls that raised on this actor and succeeded on another.
+        stopped: whether it has been ended. Later reports of its death are ignored.
+        fatal_call: the call that made it die or hang, if there was one.
+        probing: the task that probes it.
+    """
 
     number: int
-    actor: Any
+    handle: Any
     node: str
     calls: deque[Call] = field(default_factory=deque)
-    strikes: int = 0
-    lost: bool = False
-    blamed: Call | None = None
-    care: asyncio.Task[None] | None = None
+    failures: int = 0
+    stopped: bool = False
+    fatal_call: Call | None = None
+    probing: asyncio.Task[None] | None = None
 
     @property
-    def computing(self) -> Call | None:
+    def current_call(self) -> Call | None:
+        """The call that is being computed."""
         return self.calls[0] if self.calls else None
 
 
 class Fleet(Generic[A]):
-    """Equal actors, as many as are wanted.
+    """The interchangeable actors of one dispatcher, kept at the requested number.
 
     Args:
-        changed: is called when an actor has come or gone.
+        on_change: called whenever an actor has been added, removed or given up.
     """
 
     def __init__(
-        self, transport: Transport[A], size: int, limits: Limits, watch: Observer, changed: Callable[[], None]
+        self, transport: Transport[A], size: int, limits: Limits, observer: Observer, on_change: Callable[[], None]
     ) -> None:
-        self._transport, self._size, self._limits, self._observer = transport, size, limits, watch
-        self._changed, self._numbers = changed, count()
-        self.seats: list[LiveActor] = []
-        self._leaving: set[LiveActor] = set()
+        self._transport, self._size, self._limits, self._observer = transport, size, limits, observer
+        self._on_change, self._numbers = on_change, count()
+        self.actors: list[LiveActor] = []
+        self._retired: set[LiveActor] = set()
         self._starts: list[asyncio.Task[None]] = []
-        self._given_up = 0
-        self._broken: Exception | None = None
+        self._abandoned_starts = 0
+        self._start_error: Exception | None = None
 
     async def open(self) -> None:
-        """Start all actors.
+        """Start all actors, and wait until every start has succeeded or was given up.
 
         Raises:
-            WorkersLost: one of them could not be started.
-            RequestError: one of them refuses what it was asked for.
+            WorkersLost: an actor could not be started.
+            RequestError: an actor cannot load what the configuration requests.
         """
-        self._adjust()
+        self._start_or_retire()
         await asyncio.gather(*self._starts, return_exceptions=True)
-        if isinstance(self._broken, RequestError):
-            raise self._broken
-        if self._given_up:
-            raise self.lost()
+        if isinstance(self._start_error, RequestError):
+            raise self._start_error
+        if self._abandoned_starts:
+            raise self.workers_lost()
 
     def close(self) -> None:
-        """End all actors, at once. May be called twice."""
+        """End all actors at once. May be called twice."""
         self._size = 0
         for task in self._starts:
             task.cancel()
-        for seat in (*self.seats, *self._leaving):
-            self._end(seat)
-        self.seats, self._starts = [], []
-        self._leaving.clear()
+        for actor in (*self.actors, *self._retired):
+            self._stop(actor)
+        self.actors, self._starts = [], []
+        self._retired.clear()
 
     @property
-    def hopeless(self) -> bool:
-        """There is no actor, and none is coming."""
-        return not (self.seats or self._starts or self._leaving)
+    def is_exhausted(self) -> bool:
+        """Whether there is no actor and none is being started."""
+        return not (self.actors or self._starts or self._retired)
 
-    def lost(self) -> WorkersLost:
-        error = WorkersLost(f"a worker could not be started: {self._broken}")
-        error.__cause__ = self._broken
+    def workers_lost(self) -> WorkersLost:
+        """Return the error for callers when there are no actors: the last failed start is its cause."""
+        error = WorkersLost(f"a worker could not be started: {self._start_error}")
+        error.__cause__ = self._start_error
         return error
 
     def resize(self, size: int) -> None:
-        """Have `size` actors from now on."""
-        self._size, self._given_up = size, 0
-        self._adjust()
+        """Keep `size` actors from now on."""
+        self._size, self._abandoned_starts = size, 0
+        self._start_or_retire()
 
     def drain(self, nodes: Collection[str]) -> None:
-        """Let the actors on these nodes go, and bring up as many elsewhere."""
-        for seat in [seat for seat in self.seats if seat.node in nodes]:
-            self._let_go(seat, f"node {seat.node} is drained")
-        self._adjust()
+        """Retire the actors on these nodes, and start as many elsewhere."""
+        for actor in [actor for actor in self.actors if actor.node in nodes]:
+            self._retire(actor, f"node {actor.node} is drained")
+        self._start_or_retire()
 
-    def lose(self, seat: LiveActor, why: str, blame: Call | None) -> None:
-        """Take an actor out, and have another in its place. Only the first to tell of its end is heard."""
-        if seat.lost:
+    def remove(self, actor: LiveActor, reason: str, fatal_call: Call | None) -> None:
+        """End an actor that died, hung or must be replaced, and start another. Ignores an actor that has been ended."""
+        if actor.stopped:
             return
-        seat.blamed = blame
-        if seat in self._leaving:
-            self._leaving.remove(seat)
+        actor.fatal_call = fatal_call
+        if actor in self._retired:
+            self._retired.remove(actor)
         else:
-            self.seats.remove(seat)
-            self._observer.left(seat.number, why)
-        self._end(seat)
-        self._adjust()
+            self.actors.remove(actor)
+            self._observer.left(actor.number, reason)
+        self._stop(actor)
+        self._start_or_retire()
 
-    def rests(self, seat: LiveActor) -> None:
-        """An actor has computed all that it has."""
-        if seat in self._leaving:
-            self._leaving.remove(seat)
-            self._end(seat)
+    def stop_if_retired(self, actor: LiveActor) -> None:
+        """End an actor without calls if it is retired."""
+        if actor in self._retired:
+            self._retired.remove(actor)
+            self._stop(actor)
 
-    def _end(self, seat: LiveActor) -> None:
-        seat.lost = True
-        if seat.care:
-            seat.care.cancel()
-        self._transport.stop(seat.actor)
+    def _stop(self, actor: LiveActor) -> None:
+        actor.stopped = True
+        if actor.probing:
+            actor.probing.cancel()
+        self._transport.stop(actor.handle)
 
-    def _let_go(self, seat: LiveActor, why: str) -> None:
-        self.seats.remove(seat)
-        self._leaving.add(seat)
-        self._observer.left(seat.number, why)
-        if not seat.calls:
-            self.rests(seat)
+    def _retire(self, actor: LiveActor, reason: str) -> None:
+        self.actors.remove(actor)
+        self._retired.add(actor)
+        self._observer.left(actor.number, reason)
+        if not actor.calls:
+            self.stop_if_retired(actor)
 
-    def _adjust(self) -> None:
-        """Start actors where there are too few. Where there are too many, drop starts first, then the idlest."""
-        while len(self.seats) + len(self._starts) < self._size:
-            self._starts.append(asyncio.get_running_loop().create_task(self._fill()))
-        while len(self.seats) + len(self._starts) > self._size and self._starts:
+    def _start_or_retire(self) -> None:
+        """Bring the number of actors to the requested one. Cancel starts first, then retire the least busy actors."""
+        while len(self.actors) + len(self._starts) < self._size:
+            self._starts.append(asyncio.get_running_loop().create_task(self._start_with_retries()))
+        while len(self.actors) + len(self._starts) > self._size and self._starts:
             self._starts.pop().cancel()
-        while len(self.seats) > self._size:
-            self._let_go(min(self.seats, key=lambda seat: len(seat.calls)), "fewer are wanted")
-        self._changed()
+        while len(self.actors) > self._size:
+            self._retire(min(self.actors, key=lambda actor: len(actor.calls)), "fewer actors are needed")
+        self._on_change()
 
-    async def _fill(self) -> None:
-        """Start an actor; after some failed starts go on without it."""
+    async def _start_with_retries(self) -> None:
+        """Start one actor. After too many failures the fleet goes on with one actor less."""
         failures = deaths = 0
-        while failures < self._limits.starts and deaths < self._limits.start_deaths:
+        while failures < self._limits.start_failures and deaths < self._limits.start_deaths:
             try:
-                member = await self._start()
+                started = await self._start()
             except WorkerDied as error:
-                self._broken, deaths = error, deaths + 1
-            except RequestError as error:  # asking again makes it no better
-                self._broken, failures = error, self._limits.starts
+                self._start_error, deaths = error, deaths + 1
+            except RequestError as error:  # a retry would fail in the same way
+                self._start_error, failures = error, self._limits.start_failures
             except Exception as error:
-                self._broken, failures = error, failures + 1
+                self._start_error, failures = error, failures + 1
             else:
                 self._starts.remove(_this_task())
-                self._welcome(member)
+                self._add(started)
                 return
-            self._observer.start_failed(str(self._broken))
-            await asyncio.sleep(PAUSE_SECONDS * 2**failures if failures < self._limits.starts else 0)
+            self._observer.start_failed(str(self._start_error))
+            await asyncio.sleep(RETRY_PAUSE_SECONDS * 2**failures if failures < self._limits.start_failures else 0)
         self._starts.remove(_this_task())
-        self._given_up += 1
+        self._abandoned_starts += 1
         self._size -= 1
-        self._changed()
+        self._on_change()
 
-    async def _start(self) -> Member[A]:
+    async def _start(self) -> StartedActor[A]:
         try:
-            async with asyncio.timeout(self._limits.start_seconds) as limit:
+            async with asyncio.timeout(self._limits.start_seconds) as timeout:
                 return await self._transport.start()
         except TimeoutError as error:
-            if limit.expired():
+            if timeout.expired():
                 raise StartFailed(f"not ready within {self._limits.start_seconds:g} s") from error
             raise
 
-    def _welcome(self, member: Member[A]) -> None:
-        seat = LiveActor(next(self._numbers), *member)
-        self.seats.append(seat)
-        self._observer.joined(seat.number, seat.node)
-        seat.care = asyncio.get_running_loop().create_task(self._look_after(seat))
-        self._changed()
+    def _add(self, started: StartedActor[A]) -> None:
+        actor = LiveActor(next(self._numbers), *started)
+        self.actors.append(actor)
+        self._observer.joined(actor.number, actor.node)
+        actor.probing = asyncio.get_running_loop().create_task(self._probe_forever(actor))
+        self._on_change()
 
-    async def _look_after(self, seat: LiveActor) -> None:
-        """Probe an actor now and then: one that is alive and answers nothing would hold its calls for very long."""
-        patience = self._limits.probe_seconds
+    async def _probe_forever(self, actor: LiveActor) -> None:
+        """Probe an actor regularly: one that is alive but stuck would keep its calls until their deadline."""
+        seconds = self._limits.probe_seconds
         while True:
-            await asyncio.sleep(patience / PROBES)
+            await asyncio.sleep(seconds / PROBES_PER_TIMEOUT)
             try:
-                async with asyncio.timeout(patience):
-                    await self._transport.probe(seat.actor)
+                async with asyncio.timeout(seconds):
+                    await self._transport.probe(actor.handle)
             except TimeoutError:
-                return self.lose(
-                    seat, str(WorkerOverdue(f"no answer to a probe within {patience:g} s")), seat.computing
-                )
+                overdue = WorkerOverdue(f"no answer to a probe within {seconds:g} s")
+                return self.remove(actor, str(overdue), actor.current_call)
             except WorkerDied as error:
-                return self.lose(seat, str(error), None if error.preempted else seat.computing)
+                return self.remove(actor, str(error), None if error.preempted else actor.current_call)
 
 
-def spawn(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
-    """Start a task, and keep it alive until it is done."""
-    task = asyncio.get_running_loop().create_task(work)
+def spawn(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, None]) -> None:
+    """Start an asyncio task, and keep a reference to it in `tasks` until it is done."""
+    task = asyncio.get_running_loop().create_task(coroutine)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 

@@ -1,140 +1,151 @@
-"""Calls to equal, stateless actors, and what is done when one fails. How they are carried: `dispatcher.Dispatcher`.
+"""Calls interchangeable, stateless actors, and retries failed calls. `actors.cluster` has one pool per kind of actor.
 
-- A call whose actor died under it, or that hung or raised, is made again, on another actor where there is one.
-- One that raises is cut in halves where it can be, down to the row that is to blame.
-- An actor that twice in a row could not do what another could is replaced.
-- A call that failed too often raises `WorkError`, its last error as the cause.
+- A call whose actor died or hung, or that raised, is retried, on another actor if there is one.
+- A call that raises is split in halves if it can be, down to the row that makes it fail.
+- An actor is replaced if two consecutive calls raised on it and succeeded on another.
+- A call that failed too often raises `CallFailed`, with its last error as the cause.
+
+`dispatch.Dispatcher` chooses the actor of each call.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from actors.pool.dispatch import Dispatcher, Unblamed
+from actors.pool.dispatch import CallInterrupted, Dispatcher
 from actors.pool.fleet import Call, LiveActor
 from actors.pool.observer import Observer
 from actors.pool.transport import Answer, Limits, PartialAnswer, Transport
-from actors.protocol import ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkError, WorkersLost
+from actors.protocol import CallFailed, ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkersLost
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 
 @dataclass
-class _Work(Generic[A, T]):
-    """What the pool's user asked for, and what has been tried for it, over all its parts."""
+class _Request(Generic[A, T]):
+    """The arguments of one `Pool.call`, and what its attempts have in common.
+
+    Attributes:
+        raised_on: actors on which an attempt raised.
+        retries: attempts after the first one, over all partial calls.
+    """
 
     kind: str
-    use: Callable[[A, int, int], Awaitable[T]]
-    near: str | None
+    compute: Callable[[A, int, int], Awaitable[T]]
+    input_node: str | None
     divisible: bool
     raised_on: set[LiveActor] = field(default_factory=set)
     retries: int = 0
 
     def call(self, start: int, stop: int) -> Call:
-        outcome: asyncio.Future[PartialAnswer] = asyncio.get_running_loop().create_future()
+        """Return one attempt at rows `start`..`stop`."""
+        outcome: asyncio.Future[PartialAnswer[Any]] = asyncio.get_running_loop().create_future()
         return Call(
-            self.kind, stop - start, lambda actor: self.use(actor, start, stop), self.near, self.raised_on, outcome
+            self.kind,
+            stop - start,
+            lambda handle: self.compute(handle, start, stop),
+            self.input_node,
+            self.raised_on,
+            outcome,
         )
 
 
 class Pool(Generic[A]):
-    """Equal actors that are called as one, with retries."""
+    """Interchangeable actors that are called as if they were one."""
 
-    def __init__(self, transport: Transport[A], size: int, limits: Limits, watch: Observer | None = None) -> None:
-        self._dispatcher, self._limits = Dispatcher(transport, size, limits, watch), limits
+    def __init__(self, transport: Transport[A], size: int, limits: Limits, observer: Observer | None = None) -> None:
+        self._dispatcher, self._limits = Dispatcher(transport, size, limits, observer), limits
 
     async def open(self) -> None:
         """Start all actors.
 
         Raises:
-            WorkersLost: one of them could not be started.
-            RequestError: one of them refused what it was asked for.
+            WorkersLost: an actor could not be started.
+            RequestError: an actor cannot load what the configuration requests.
         """
         await self._dispatcher.fleet.open()
 
     def close(self) -> None:
-        """End all actors and all that waits for them. May be called twice."""
+        """End all actors and the tasks that wait for them. May be called twice."""
         self._dispatcher.close()
 
     def resize(self, size: int) -> None:
-        """Have `size` actors from now on. Those that are let go finish the calls that they have."""
+        """Keep `size` actors from now on. Actors that are retired finish the calls that they have."""
         self._dispatcher.fleet.resize(size)
 
     def drain(self, nodes: Collection[str]) -> None:
-        """Let the actors on these nodes go once they have finished the calls that they have."""
+        """Retire the actors on these nodes. They finish the calls that they have."""
         self._dispatcher.fleet.drain(nodes)
 
     @property
     def size(self) -> int:
-        """Actors that are up and stay."""
-        return len(self._dispatcher.fleet.seats)
+        """The number of actors that have loaded and are not retired."""
+        return len(self._dispatcher.fleet.actors)
 
     @property
     def busy_seconds(self) -> float:
-        """What all actors together have computed so far."""
+        """The seconds that all actors together have spent on calls that they answered."""
         return self._dispatcher.busy_seconds
 
     async def call(
         self,
         kind: str,
         rows: int,
-        use: Callable[[A, int, int], Awaitable[T]],
+        compute: Callable[[A, int, int], Awaitable[T]],
         *,
-        near: str | None = None,
+        input_node: str | None = None,
         divisible: bool = False,
     ) -> Answer[T]:
-        """Await `use(actor, start, stop)` for rows 0..`rows`: in one part, or in more where `divisible` and it raised.
+        """Await `compute(handle, 0, rows)` on an actor, with retries; if it raises and is `divisible`, halve the rows.
 
-        A call may be computed twice, so it must be idempotent. A caller that is cancelled leaves its call to
-        the actor, which nothing can interrupt, and its slot with it.
+        A call may be computed twice, so it must be idempotent. If the caller is cancelled, the actor still computes the
+        call, because nothing can interrupt it, and the call keeps its slot until then.
 
         Args:
-            kind: calls of one kind take about the same time a row.
-            use: raises `WorkerDied` where the actor is gone, `InputLost` where an argument is, else the error
-                of the work.
-            near: the node that holds most of the input.
+            kind: a name for calls that take about the same time per row.
+            compute: calls the actor of a handle for rows `start`..`stop`. Raises `WorkerDied` if the actor is gone,
+                `InputLost` if an argument is gone, and otherwise the error of the computation.
+            divisible: whether `compute` may be called for some of the rows.
+            input_node: the node that holds most of the input.
 
         Raises:
-            WorkError: from the last error, after the attempts of `Limits`.
-            InputLost: at once; who made the input must make it again.
-            ChunkTooLarge: at once; the same call would run out of memory on the others too.
-            WorkersLost: there are no actors any more.
+            CallFailed: after the number of attempts that `Limits` allows; the last error is its cause.
+            InputLost: at once; the caller must compute the input again.
+            ChunkTooLarge: at once; the call would run out of memory on every actor.
+            WorkersLost: there are no actors left.
         """
-        work = _Work(kind, use, near, divisible)
-        parts = await self._part(work, 0, rows)
-        for seat in work.raised_on:
-            self._dispatcher.strike(seat)
-        return Answer(parts, work.retries)
+        request = _Request(kind, compute, input_node, divisible)
+        partials = await self._attempt(request, 0, rows)
+        for actor in request.raised_on:
+            self._dispatcher.count_failure(actor)
+        return Answer(partials, request.retries)
 
-    async def _part(self, work: _Work[A, T], start: int, stop: int) -> list[PartialAnswer[T]]:
+    async def _attempt(self, request: _Request[A, T], start: int, stop: int) -> list[PartialAnswer[T]]:
         failures = deaths = 0
         last: Exception
         while True:
             try:
-                return [await self._dispatcher.carry(work.call(start, stop))]
+                return [await self._dispatcher.submit(request.call(start, stop))]
             except (InputLost, WorkersLost, ChunkTooLarge):
                 raise
-            except Unblamed:
+            except CallInterrupted:
                 continue
             except WorkerDied as error:
                 deaths, last = deaths + 1, error
             except Exception as error:
                 failures, last = failures + 1, error
-                if work.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
-                    work.retries += 2
+                if request.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
+                    request.retries += 2
                     middle = (start + stop) // 2
-                    return [*await self._part(work, start, middle), *await self._part(work, middle, stop)]
-            if failures >= self._limits.failures or deaths >= self._limits.deaths:
-                raise _given_up(last, work.kind, start, stop, failures + deaths) from last
-            work.retries += 1
+                    return [*await self._attempt(request, start, middle), *await self._attempt(request, middle, stop)]
+            if failures >= self._limits.call_failures or deaths >= self._limits.call_deaths:
+                raise _call_failed(last, request.kind, start, stop, failures + deaths) from last
+            request.retries += 1
 
 
-def _given_up(error: Exception, kind: str, start: int, stop: int, attempts: int) -> WorkError:
+def _call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
     rows = f"candidate {start}" if stop - start == 1 else f"candidates {start}..{stop - 1}"
-    return WorkError(f"{_text(error)} ({kind}, {rows} of its chunk, tried {attempts} times)", attempts)
-
-
-def _text(error: Exception | None) -> str:
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    return CallFailed(f"{text} ({kind}, {rows} of its chunk, tried {attempts} times)", attempts)

@@ -1,4 +1,4 @@
-"""What a pool is told and given: its limits, who brings actors up and down, and what comes back from a call."""
+"""The types that a pool shares with its users: its limits, the interface that starts and stops actors, and answers."""
 
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -9,65 +9,66 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up.
+    """The timeouts of a pool, and the numbers of failures after which it gives up.
 
     Attributes:
-        call_seconds: for one call, from when its actor is free for it.
-        start_seconds: for a new actor, until it has loaded and answers.
-        probe_seconds: for an answer to a probe, which an actor gives beside what it computes.
-        failures: of one call that raised or was overdue.
-        deaths: of actors by one call; more than `failures`, for bad luck kills a worker more often than a call.
-        starts: of an actor that raised or were overdue in a row, after which the pool goes on without it.
-        start_deaths: the same of those that were killed while they loaded; more, for that may be bad luck.
-        strikes: calls in a row that another actor could do, after which an actor is replaced.
+        call_seconds: timeout of one call, counted from the moment when its actor is free to compute it.
+        start_seconds: timeout of the start of an actor, until its models are loaded and it answers.
+        probe_seconds: timeout of a probe, which an actor answers even while it computes a call.
+        call_failures: attempts of one call that may raise or time out before the call fails.
+        call_deaths: actors that may die during one call before it fails. More than `call_failures`, because a worker
+            is killed by bad luck more often than a call raises by bad luck.
+        start_failures: consecutive starts of one actor that may raise or time out; the pool then goes on without it.
+        start_deaths: starts of one actor during which it may be killed. More, because that may be bad luck too.
+        actor_failures: consecutive calls that may fail on an actor and succeed on another before it is replaced.
     """
 
     call_seconds: float
     start_seconds: float = 900.0
     probe_seconds: float = 60.0
-    failures: int = 3
-    deaths: int = 5
-    starts: int = 3
+    call_failures: int = 3
+    call_deaths: int = 5
+    start_failures: int = 3
     start_deaths: int = 10
-    strikes: int = 2
+    actor_failures: int = 2
 
 
-class Member(NamedTuple, Generic[A]):
-    """An actor, and the node that it runs on."""
+class StartedActor(NamedTuple, Generic[A]):
+    """The handle of an actor that has loaded its models, and the node that it runs on."""
 
-    actor: A
+    handle: A
     node: str
 
 
 class Transport(Protocol[A]):
-    """Brings actors up and down."""
+    """Starts and stops the actors of a pool."""
 
-    async def start(self) -> Member[A]:
-        """A new actor that has loaded and answers. May be cancelled: nothing of it may stay behind then."""
+    async def start(self) -> StartedActor[A]:
+        """Start an actor and wait until it has loaded. If this is cancelled, nothing of the actor may remain."""
         ...
 
-    async def probe(self, actor: A) -> None:
-        """Answers if the actor is alive and not wedged, whatever it is computing.
+    async def probe(self, handle: A) -> None:
+        """Wait for a sign of life from an actor, which it gives even while it computes a call.
 
         Raises:
-            WorkerDied: it is gone.
+            WorkerDied: the actor is gone.
         """
         ...
 
-    def stop(self, actor: A) -> None:
-        """End an actor at once, whatever it is doing, also if it is dead."""
+    def stop(self, handle: A) -> None:
+        """End an actor at once, whatever it is doing. Does nothing if the actor is dead."""
         ...
 
 
 class PartialAnswer(NamedTuple, Generic[T]):
-    """What an actor answered for a call, or for a part of its rows, and that actor's node."""
+    """An actor's result for all rows of a call or for some of them, and the node of that actor."""
 
     value: T
     node: str
 
 
 class Answer(NamedTuple, Generic[T]):
-    """The parts of a call in the order of their rows, and how many calls were made again for them."""
+    """The partial answers of a call in the order of their rows, and how many calls were retried for them."""
 
-    parts: list[PartialAnswer[T]]
+    partials: list[PartialAnswer[T]]
     retries: int

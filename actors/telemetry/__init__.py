@@ -1,1 +1,1 @@
-"""What the actors of a run do, counted and logged for the driver, its log and Prometheus."""
+"""Counts and logs the actors' work, for the driver, its log and Prometheus."""

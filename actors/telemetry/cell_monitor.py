@@ -1,4 +1,4 @@
-"""What a cell knows of its pools, for its driver and for metrics. Plain Python."""
+"""Observes the pools of one cell, and reports their totals and events to the driver and to metrics. Plain Python."""
 
 import time
 from collections.abc import Callable
@@ -10,65 +10,66 @@ from actors.telemetry.pool_totals import PoolCounter, PoolTotals
 
 
 class CellReport(NamedTuple):
-    """What the pools of a cell have done so far, by role, and what has happened since the last report."""
+    """The totals of a cell's pools by role, and the events since the last report."""
 
     pools: dict[str, PoolTotals]
     events: tuple[Event, ...]
 
 
 class ObserverGroup:
-    """Tells several watches."""
+    """The observer that notifies several others, in order."""
 
-    def __init__(self, *watches: Observer) -> None:
-        self._watches = watches
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
     def joined(self, actor: int, node: str) -> None:
-        for watch in self._watches:
-            watch.joined(actor, node)
+        for observer in self._observers:
+            observer.joined(actor, node)
 
-    def left(self, actor: int, why: str) -> None:
-        for watch in self._watches:
-            watch.left(actor, why)
+    def left(self, actor: int, reason: str) -> None:
+        for observer in self._observers:
+            observer.left(actor, reason)
 
-    def start_failed(self, why: str) -> None:
-        for watch in self._watches:
-            watch.start_failed(why)
+    def start_failed(self, reason: str) -> None:
+        for observer in self._observers:
+            observer.start_failed(reason)
 
     def waiting(self, calls: int) -> None:
-        for watch in self._watches:
-            watch.waiting(calls)
+        for observer in self._observers:
+            observer.waiting(calls)
 
     def computed(self, actor: int, kind: str, rows: int, seconds: float) -> None:
-        for watch in self._watches:
-            watch.computed(actor, kind, rows, seconds)
+        for observer in self._observers:
+            observer.computed(actor, kind, rows, seconds)
 
-    def failed(self, kind: str, why: str) -> None:
-        for watch in self._watches:
-            watch.failed(kind, why)
+    def failed(self, kind: str, reason: str) -> None:
+        for observer in self._observers:
+            observer.failed(kind, reason)
 
 
 class CellMonitor:
-    """Watches the pools of a cell.
+    """Counts and records the events of a cell's pools.
 
     Attributes:
-        workloads: by role.
-        pixel_bytes: of all images that were decoded for this cell.
+        counters: the counter of each pool, by role.
+        pixel_bytes: bytes of all images that were decoded for this cell.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, utc: Callable[[], float] = time.time) -> None:
         self._clock, self._event_log = clock, EventLog(utc)
-        self.workloads: dict[str, PoolCounter] = {}
+        self.counters: dict[str, PoolCounter] = {}
         self.pixel_bytes = 0
 
-    def watch(self, role: str, device: str, *others: Observer) -> Observer:
-        """A watch for the pool of a role, whose actors compute on GPU or CPU; `others` are told too."""
-        self.workloads[role] = PoolCounter(device, self._clock)
-        return ObserverGroup(self.workloads[role], EventRecorder(self._event_log, role), *others)
+    def new_observer(self, role: str, device: str, *others: Observer) -> Observer:
+        """Return the observer for the pool of a role, whose actors compute on GPU or CPU. It notifies `others` too."""
+        self.counters[role] = PoolCounter(device, self._clock)
+        return ObserverGroup(self.counters[role], EventRecorder(self._event_log, role), *others)
 
-    def decoded(self, pixel_bytes: int) -> None:
+    def add_pixel_bytes(self, pixel_bytes: int) -> None:
+        """Count the bytes of images that have just been decoded."""
         self.pixel_bytes += pixel_bytes
 
     def report(self) -> CellReport:
-        """Events are in one report each."""
-        pools = {role: workload.totals() for role, workload in self.workloads.items()}
+        """Report the totals until now and the events since the last report."""
+        pools = {role: counter.totals() for role, counter in self.counters.items()}
         return CellReport(pools, self._event_log.fetch())

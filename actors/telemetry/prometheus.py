@@ -1,7 +1,7 @@
-"""Prometheus metrics of a run, through Ray, which serves them on every node and puts `ray_` before their names.
+"""Exports metrics of a run to Prometheus through Ray, which serves them on every node with the prefix `ray_`.
 
-A cell exports what its pools do, the driver how far the run is. Counts are exported every few seconds, from totals
-that are kept anyway; only the seconds of each call are handed over one by one, for their histogram.
+A cell exports the totals of its pools (`ExportingMonitor`), and the driver exports the progress of the run
+(`RunMetrics`), both every few seconds. Only the seconds of each call are exported one by one, for a histogram.
 """
 
 import time
@@ -13,15 +13,21 @@ from actors.pool.observer import NullObserver, Observer
 from actors.telemetry.cell_monitor import CellMonitor, CellReport
 from actors.telemetry.run_monitor import RunMonitor
 
-# Ray reads them every few seconds too (`RAY_metrics_report_interval_ms`, 10,000).
-EVERY_SECONDS = 2.0
-BOUNDARIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
+# Ray itself collects the metrics every 10 s (`RAY_metrics_report_interval_ms`).
+EXPORT_SECONDS = 2.0
+BUCKET_BOUNDARIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
 
 Tags = tuple[tuple[str, str], ...]
 
 
 class Metric(NamedTuple):
-    """What is exported: `kind` is Prometheus' word."""
+    """An exported metric.
+
+    Attributes:
+        kind: `gauge`, `counter` or `histogram`, as Prometheus defines them.
+        description: the help text that Prometheus shows.
+        tags: the names of its tags (labels).
+    """
 
     kind: str
     description: str
@@ -31,23 +37,21 @@ class Metric(NamedTuple):
 _POOL = ("run", "cell", "role")
 METRICS = {
     "srsoup_waiting_calls": Metric("gauge", "Calls that have no actor yet", _POOL),
-    "srsoup_actors": Metric("gauge", "Actors that are given calls", (*_POOL, "device")),
+    "srsoup_actors": Metric("gauge", "Actors that get calls", (*_POOL, "device")),
     "srsoup_actor_busy_seconds_total": Metric(
-        "counter", "Seconds that an actor has computed calls, messages included", (*_POOL, "device", "actor")
+        "counter", "Seconds that an actor spent on calls it answered, messages included", (*_POOL, "device", "actor")
     ),
-    # Of its sum Ray knows only what the middles of the buckets make, so the sums are told apart.
-    "srsoup_call_seconds": Metric("histogram", "Seconds of a call that was answered", (*_POOL, "kind")),
-    "srsoup_work_seconds_total": Metric("counter", "Seconds of all calls that were answered", (*_POOL, "kind")),
-    "srsoup_rows_total": Metric("counter", "Candidates or images of all calls that were answered", (*_POOL, "kind")),
+    # Ray estimates a histogram's sum from the middles of its buckets, so exact sums are a metric of their own.
+    "srsoup_call_seconds": Metric("histogram", "Seconds of one answered call", (*_POOL, "kind")),
+    "srsoup_work_seconds_total": Metric("counter", "Seconds of all answered calls", (*_POOL, "kind")),
+    "srsoup_rows_total": Metric("counter", "Candidates or images of all answered calls", (*_POOL, "kind")),
     "srsoup_failed_calls_total": Metric(
-        "counter", "Calls that brought no result; most are made again", (*_POOL, "kind", "error")
+        "counter", "Calls that brought no result; most are retried", (*_POOL, "kind", "error")
     ),
-    "srsoup_lost_actors_total": Metric("counter", "Actors that are gone or given no call any more", _POOL),
-    "srsoup_failed_starts_total": Metric("counter", "Actors that did not come up", _POOL),
-    "srsoup_pixel_bytes_total": Metric(
-        "counter", "Bytes of the images decoded, of which rewards read", ("run", "cell")
-    ),
-    "srsoup_steps_total": Metric("counter", "Denoising steps of prompts done", ("run",)),
+    "srsoup_lost_actors_total": Metric("counter", "Actors that died or get no more calls", _POOL),
+    "srsoup_failed_starts_total": Metric("counter", "Starts of actors that failed", _POOL),
+    "srsoup_pixel_bytes_total": Metric("counter", "Bytes of the decoded images, which rewards read", ("run", "cell")),
+    "srsoup_steps_total": Metric("counter", "Denoising steps done, summed over fronts", ("run",)),
     "srsoup_candidates_total": Metric("counter", "Candidates decoded and scored", ("run",)),
     "srsoup_fronts": Metric("gauge", "Fronts of the run that are wanted, done and failed", ("run", "state")),
     "srsoup_lost_cells": Metric("gauge", "Cells of this driver that died or hung", ("run",)),
@@ -55,41 +59,41 @@ METRICS = {
 
 
 class Exporter:
-    """Hands totals over to Ray.
+    """Passes totals to Ray's metrics.
 
     Args:
-        fixed: tags of all metrics of this process.
+        fixed: the tags that all metrics of this process have in common.
     """
 
     def __init__(self, **fixed: str) -> None:
         self._fixed, self._due = fixed, float("-inf")
         self._metrics = dict[str, Any]()
-        self._told = dict[tuple[str, Tags], float]()
+        self._exported = dict[tuple[str, Tags], float]()
 
-    def due(self) -> bool:
-        """Whether it is time to hand them over again."""
+    def is_due(self) -> bool:
+        """Whether it is time for another export. If it is, the next one is due `EXPORT_SECONDS` later."""
         if (now := time.monotonic()) < self._due:
             return False
-        self._due = now + EVERY_SECONDS
+        self._due = now + EXPORT_SECONDS
         return True
 
-    def tell(self, name: str, value: float, **tags: str) -> None:
-        """Set a gauge, or bring a counter up to a total."""
+    def export(self, name: str, value: float, **tags: str) -> None:
+        """Set a gauge to a value, or raise a counter to a total. A total that has fallen leaves the counter alone."""
         metric = self.metric(name)
         if METRICS[name].kind == "gauge":
             metric.set(value, tags)
             return
         key = (name, tuple(tags.items()))
-        if value > (told := self._told.get(key, 0.0)):
-            metric.inc(value - told, tags)
-            self._told[key] = value
+        if value > (exported := self._exported.get(key, 0.0)):
+            metric.inc(value - exported, tags)
+            self._exported[key] = value
 
     def metric(self, name: str) -> Any:
-        """Ray's own, made when it is first asked for."""
+        """Return Ray's metric of this name; the first call creates it."""
         if name not in self._metrics:
             kind, description, tags = METRICS[name]
             if kind == "histogram":
-                metric: Any = Histogram(name, description, BOUNDARIES, tags)
+                metric: Any = Histogram(name, description, BUCKET_BOUNDARIES, tags)
             else:
                 metric = (Gauge if kind == "gauge" else Counter)(name, description, tags)
             metric.set_default_tags({tag: value for tag, value in self._fixed.items() if tag in tags})
@@ -98,7 +102,7 @@ class Exporter:
 
 
 class CallSeconds(NullObserver):
-    """The `Observer` that tells the seconds of each call of a pool."""
+    """The observer that exports the seconds of each call of a pool."""
 
     def __init__(self, exporter: Exporter, role: str) -> None:
         self._histogram, self._role = exporter.metric("srsoup_call_seconds"), role
@@ -108,50 +112,50 @@ class CallSeconds(NullObserver):
 
 
 class ExportingMonitor(CellMonitor):
-    """The monitor of a cell on Ray: it exports what it knows when it is asked for a report."""
+    """The monitor of a cell on Ray. Besides reporting to the driver it exports metrics."""
 
     def __init__(self, run: str, cell: int) -> None:
         super().__init__()
         self._exporter = Exporter(run=run, cell=str(cell))
 
-    def watch(self, role: str, device: str, *others: Observer) -> Observer:
-        return super().watch(role, device, CallSeconds(self._exporter, role), *others)
+    def new_observer(self, role: str, device: str, *others: Observer) -> Observer:
+        return super().new_observer(role, device, CallSeconds(self._exporter, role), *others)
 
     def report(self) -> CellReport:
         report = super().report()
-        if self._exporter.due():
+        if self._exporter.is_due():
             self._export(report)
         return report
 
     def _export(self, report: CellReport) -> None:
-        tell = self._exporter.tell
-        tell("srsoup_pixel_bytes_total", self.pixel_bytes)
+        export = self._exporter.export
+        export("srsoup_pixel_bytes_total", self.pixel_bytes)
         for role, pool in report.pools.items():
-            tell("srsoup_waiting_calls", pool.waiting, role=role)
-            tell("srsoup_actors", pool.actors, role=role, device=pool.device)
-            tell("srsoup_lost_actors_total", pool.lost, role=role)
-            tell("srsoup_failed_starts_total", pool.failed_starts, role=role)
+            export("srsoup_waiting_calls", pool.waiting, role=role)
+            export("srsoup_actors", pool.actors, role=role, device=pool.device)
+            export("srsoup_lost_actors_total", pool.lost, role=role)
+            export("srsoup_failed_starts_total", pool.failed_starts, role=role)
             for kind, calls in pool.calls.items():
-                tell("srsoup_work_seconds_total", calls.seconds, role=role, kind=kind)
-                tell("srsoup_rows_total", calls.rows, role=role, kind=kind)
+                export("srsoup_work_seconds_total", calls.seconds, role=role, kind=kind)
+                export("srsoup_rows_total", calls.rows, role=role, kind=kind)
             for (kind, error), times in pool.failed_calls.items():
-                tell("srsoup_failed_calls_total", times, role=role, kind=kind, error=error)
-            for actor, seconds in self.workloads[role].busy.items():
-                tell("srsoup_actor_busy_seconds_total", seconds, role=role, device=pool.device, actor=str(actor))
+                export("srsoup_failed_calls_total", times, role=role, kind=kind, error=error)
+            for actor, seconds in self.counters[role].busy_seconds.items():
+                export("srsoup_actor_busy_seconds_total", seconds, role=role, device=pool.device, actor=str(actor))
 
 
 class RunMetrics:
-    """How far a driver is."""
+    """The metrics that the driver exports: the progress of its runs and the cells that it lost."""
 
     def __init__(self, run: str) -> None:
         self._exporter = Exporter(run=run)
 
     def export(self, run_monitor: RunMonitor, steps: int, candidates: int) -> None:
-        if not self._exporter.due():
+        if not self._exporter.is_due():
             return
-        tell = self._exporter.tell
+        export = self._exporter.export
         for state, fronts in run_monitor.fronts.items():
-            tell("srsoup_fronts", fronts, state=state)
-        tell("srsoup_steps_total", steps)
-        tell("srsoup_candidates_total", candidates)
-        tell("srsoup_lost_cells", run_monitor.lost_cells)
+            export("srsoup_fronts", fronts, state=state)
+        export("srsoup_steps_total", steps)
+        export("srsoup_candidates_total", candidates)
+        export("srsoup_lost_cells", run_monitor.lost_cells)

@@ -1,4 +1,4 @@
-"""What a driver knows of its cells, dead ones too: their totals, and their events as lines of its log."""
+"""The driver's view of all its cells, dead ones included: their totals, and their events as lines of the run's log."""
 
 import logging
 from collections import Counter
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 
 class NodeInfo(NamedTuple):
-    """A machine of the cluster.
+    """A node of the cluster, as the log describes it.
 
     Attributes:
-        id: Ray's name of it.
-        logs: the folder on it in which Ray keeps what its workers print.
+        id: Ray's name of the node.
+        logs: the folder on the node in which Ray keeps the output of its workers.
     """
 
     id: str
@@ -32,11 +32,11 @@ class NodeInfo(NamedTuple):
 
 
 class RunMonitor:
-    """Adds up over all cells of a driver.
+    """Adds up the reports of all cells of a driver, and logs their events.
 
     Attributes:
-        fronts: of all runs of the driver, how many are `wanted`, `done` and `failed`.
-        lost_cells: that died or hung.
+        fronts: how many fronts of all runs of the driver are `wanted`, `done` and `failed`.
+        lost_cells: the number of cells that died or hung.
     """
 
     def __init__(self) -> None:
@@ -47,32 +47,32 @@ class RunMonitor:
         self._live_nodes: Callable[[], list[NodeInfo]] = list
 
     def joined_cluster(self, live_nodes: Callable[[], list[NodeInfo]]) -> None:
-        """The driver is on a cluster; `live_nodes` tells who else is."""
+        """The driver has joined a cluster. `live_nodes` returns the nodes that are in it at the time of the call."""
         self._live_nodes = live_nodes
-        self._learn_nodes()
+        self._log_new_nodes()
 
-    def opened(self) -> int:
-        """A new cell begins to start its workers; its number."""
+    def cell_started(self) -> int:
+        """A new cell starts its workers. Returns the cell's number."""
         self._pools.append({})
         number = len(self._pools) - 1
         log.info("cell %d: starts its workers", number)
         return number
 
-    def heard(self, cell: int, report: CellReport) -> None:
-        """A cell has told how it is."""
+    def cell_reported(self, cell: int, report: CellReport) -> None:
+        """A cell has sent a report."""
         self._pools[cell] = report.pools
         for event in report.events:
             self._log(cell, event)
 
-    def lost(self, cell: int, why: str) -> None:
-        """A cell died or hangs, and its workers end with it."""
+    def cell_lost(self, cell: int, reason: str) -> None:
+        """A cell has died or hangs, and its workers end with it."""
         self.lost_cells += 1
-        self._pools[cell] = {role: pool.dead() for role, pool in self._pools[cell].items()}
-        log.warning("cell %d: lost: %s", cell, one_line(why))
+        self._pools[cell] = {role: pool.without_actors() for role, pool in self._pools[cell].items()}
+        log.warning("cell %d: lost: %s", cell, one_line(reason))
 
     @property
     def pools(self) -> dict[str, PoolTotals]:
-        """By role, of all cells together."""
+        """The totals of all cells together, by role."""
         total: dict[str, PoolTotals] = {}
         for pools in self._pools:
             for role, pool in pools.items():
@@ -81,16 +81,17 @@ class RunMonitor:
 
     def _log(self, cell: int, event: Event) -> None:
         if event.node is not None and event.node not in self._nodes:
-            self._learn_nodes()
-        who = ":" if event.actor is None else f" actor {event.actor} on {self._nodes.get(event.node or '', event.node)}"
-        text = f"cell {cell}: {event.role}{who} {event.what}"
+            self._log_new_nodes()
+        node = self._nodes.get(event.node or "", event.node)
+        actor = ":" if event.actor is None else f" actor {event.actor} on {node}"
+        text = f"cell {cell}: {event.role}{actor} {event.text}"
         record = log.makeRecord(log.name, event.level, __file__, 0, text, (), None)
-        # When it happened, not when we heard of it.
+        # The line shows the time of the event, which is earlier than that of the report.
         record.created, record.msecs = event.time, event.time % 1 * 1000
         if log.isEnabledFor(event.level):
             log.handle(record)
 
-    def _learn_nodes(self) -> None:
+    def _log_new_nodes(self) -> None:
         for node in self._live_nodes():
             if node.id not in self._nodes:
                 self._nodes[node.id] = node

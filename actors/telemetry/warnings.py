@@ -1,25 +1,25 @@
-"""What a model warns of in a process whose output nobody reads, kept to go with the answer."""
+"""Collects warnings that a model logs in a model actor, whose output nobody reads, so that the answer carries them."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class _Keeper(logging.Handler):
+class _CollectingHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.texts: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 @contextmanager
-def warnings_of(name: str) -> Iterator[list[str]]:
-    """The warnings of a logger and those under it, as they come."""
-    logger, keeper = logging.getLogger(name), _Keeper()
-    logger.addHandler(keeper)
+def collected_warnings(logger_name: str) -> Iterator[list[str]]:
+    """Collect the warnings of a logger and of the loggers below it. The list grows as they are logged."""
+    logger, handler = logging.getLogger(logger_name), _CollectingHandler()
+    logger.addHandler(handler)
     try:
-        yield keeper.texts
+        yield handler.messages
     finally:
-        logger.removeHandler(keeper)
+        logger.removeHandler(handler)

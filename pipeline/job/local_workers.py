@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from actors.protocol import Encoded, Finished, Floats, ReverseStepResult, Scored
+from actors.protocol import EncodeResult, FinishResult, Floats, ReverseStepResult, ScoreResult
 from actors.workers import (
     DecodeReport,
     DiffusionWorker,
@@ -30,29 +30,31 @@ class LocalWorkers:
         rewards = RewardWorker.from_config(config, names, device, plugins)
         return cls(DiffusionWorker.from_config(config, device), rewards)
 
-    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+    async def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
         return self._diffusion.encode(prompt, sampling)
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
+    async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
         return self._diffusion.reverse_step(x, step, encoded.conditioning)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
-    ) -> Scored:
+        self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
+    ) -> ScoreResult:
         pixels, report = self._diffusion.decode_candidates(x, step, encoded.conditioning, chunk)
         return self._score(pixels, report, rewards, prompt, chunk)
 
-    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
         return self._score(*self._diffusion.decode(x, chunk), rewards, prompt, chunk)
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> FinishResult:
         pixels, report = self._diffusion.decode(x, chunk)
         height, width = pixels.shape[2:]
-        return Finished(png_files(pixels), width, height, self._score(pixels, report, rewards, prompt, chunk))
+        return FinishResult(png_files(pixels), width, height, self._score(pixels, report, rewards, prompt, chunk))
 
-    def _score(self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
+    def _score(
+        self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str, chunk: int
+    ) -> ScoreResult:
         answers = [self._rewards.score(name, pixels, prompt, chunk) for name in rewards]
-        return Scored(
+        return ScoreResult(
             stack_scores([scores for scores, _ in answers]),
             report.seconds_lookahead,
             report.seconds_decode,

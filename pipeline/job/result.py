@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.protocol import Scored
+from actors.protocol import ScoreResult
 from pipeline.records import Row
 
 
@@ -19,7 +19,7 @@ class Meter:
     peak_memory: int = 0
     retries: int = 0
 
-    def add(self, scored: Scored) -> None:
+    def add(self, scored: ScoreResult) -> None:
         self.seconds["lookahead"] += scored.seconds_lookahead
         self.seconds["decode"] += scored.seconds_decode
         for name, seconds in scored.seconds_by_reward.items():

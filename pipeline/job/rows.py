@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from actors.protocol import Finished
+from actors.protocol import FinishResult
 from configs.schema import METHODS_WITHOUT_GUIDANCE
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.runner import Trajectory
@@ -14,7 +14,7 @@ from pipeline.planning.task import PromptTask
 from pipeline.records import Row
 
 
-def sample_rows(task: PromptTask, seeds: Sequence[int], finished: Finished) -> list[Row]:
+def sample_rows(task: PromptTask, seeds: Sequence[int], finished: FinishResult) -> list[Row]:
     return [
         {
             "key": task.key,
@@ -34,7 +34,7 @@ def sample_rows(task: PromptTask, seeds: Sequence[int], finished: Finished) -> l
     ]
 
 
-def score_rows(task: PromptTask, finished: Finished) -> list[Row]:
+def score_rows(task: PromptTask, finished: FinishResult) -> list[Row]:
     roles = [*((name, "guided") for name in task.guided), *((name, "held_out") for name in task.held_out)]
     return [
         {"key": task.key, "weight_index": index, "reward": reward, "role": role, "value": float(value)}

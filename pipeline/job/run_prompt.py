@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from actors.protocol import ChunkTooLarge, Encoded, WorkError, Workers, WorkersLost
+from actors.protocol import CallFailed, ChunkTooLarge, EncodeResult, Workers, WorkersLost
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
@@ -29,7 +29,7 @@ class BoundPorts:
     """The method's two ports (`Denoiser`, `Query`), bound to one prompt on some workers."""
 
     workers: Workers
-    encoded: Encoded
+    encoded: EncodeResult
     task: PromptTask
     meter: Meter
     on_progress: OnProgress
@@ -87,7 +87,7 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
     except (WorkersLost, ChunkTooLarge):
         raise
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, WorkError) and error.__cause__ else error
+        cause = error.__cause__ if isinstance(error, CallFailed) and error.__cause__ else error
         row = {
             "key": task.key,
             "prompt_id": task.prompt.prompt_id,
@@ -96,7 +96,7 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             # What other people's code says may hold a header or an address with a password.
             "message": redacted(str(error)),
             "traceback": redacted("".join(traceback.format_exception(error))),
-            "attempts": error.attempts if isinstance(error, WorkError) else 1,
+            "attempts": error.attempts if isinstance(error, CallFailed) else 1,
         }
         return PromptFailure(task.key, row)
 

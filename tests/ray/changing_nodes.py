@@ -1,7 +1,7 @@
-"""A driver on a cluster that grows and then loses a node with notice: `python changing_nodes.py OUTPUT COMMAND...`
+"""Runs a driver on a cluster that grows and then drains a node: `python changing_nodes.py OUTPUT COMMAND...`
 
-Prints how many diffusion actors each node had at each stage. A script of its own, because what decides Ray's
-authentication is read once in a process.
+Prints as JSON how many diffusion actors each node had at each stage. `test_elastic` starts it as a separate process,
+because Ray reads its authentication settings once per process.
 """
 
 import json
@@ -46,7 +46,7 @@ def main(output: Path, command: list[str]) -> int:
 
 def await_(condition: Callable[[], bool], driver: subprocess.Popen[bytes]) -> None:
     while not condition():
-        assert driver.poll() is None, "the run was over too early"
+        assert driver.poll() is None, "the run ended too early"
         time.sleep(0.1)
 
 
@@ -55,7 +55,7 @@ def finished(output: Path) -> int:
 
 
 def diffusion_actors(node: object) -> int:
-    """Of a node, by the children of its raylet that have loaded."""
+    """Count the diffusion actors of a node: the children of its raylet that have loaded."""
     [raylet] = node.all_processes["raylet"]  # type: ignore[attr-defined]
     return sum("DiffusionActor" in title(child) for child in psutil.Process(raylet.process.pid).children())
 
@@ -68,7 +68,7 @@ def title(process: psutil.Process) -> str:
 
 
 def drain(address: str, node: str) -> None:
-    """The notice of a spot node: an hour until it is taken away."""
+    """Give a node the notice of a spot node: it will be taken away in an hour."""
     ray = Path(sys.executable).parent / "ray"
     reason = [
         "--reason",

@@ -1,4 +1,4 @@
-"""`benchmarks/chaos.py`: one run in which actors, the cell, a node and the driver are killed, and what it finds."""
+"""Runs `benchmarks/chaos.py`, which kills actors, the cell, a node and the driver, and checks what it finds."""
 
 import json
 import subprocess
@@ -10,10 +10,10 @@ import pytest
 from tests.ray.conftest import Head
 from tests.ray.runs import ROOT
 
-# One in which the cell is killed too.
+# With this seed the cell is killed too.
 SEED = 2
 
-# A driver that leaves an actor with a process and an object behind, and what is seen of them.
+# A driver that leaves behind an actor with a process and an object. Prints what is found before and after it.
 LITTERING = """
 import json, os, subprocess, sys
 from pathlib import Path
@@ -42,7 +42,7 @@ with three_nodes(Path(sys.argv[1])) as cluster:
     print(json.dumps([*clean, sorted(family.orphans()), stored_bytes(cluster)]))
 """
 
-# Another job, with an actor that is named as ours are; it ends with an error once that has died.
+# Another job, whose actor has the name of one of ours. It ends with an error if the actor dies.
 OTHERS = """
 import time
 import ray
@@ -63,7 +63,7 @@ while True:
 @pytest.mark.ray
 @pytest.mark.chaos
 @pytest.mark.timeout(1000)
-def test_all_kinds_of_kills_leave_the_same_bits_no_process_and_no_object() -> None:
+def test_a_run_whose_processes_are_killed_gives_the_same_bits_and_leaves_nothing_behind() -> None:
     arguments = [sys.executable, "-m", "benchmarks.chaos", "--runs", "1", "--seed", str(SEED)]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,7 +73,7 @@ def test_all_kinds_of_kills_leave_the_same_bits_no_process_and_no_object() -> No
 
 @pytest.mark.ray
 @pytest.mark.chaos
-def test_an_actor_and_an_object_that_are_left_behind_would_be_found() -> None:
+def test_an_actor_and_an_object_that_are_left_behind_are_found() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder:
         whole = [sys.executable, "-c", LITTERING, folder]
         done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=200)
@@ -86,7 +86,7 @@ def test_an_actor_and_an_object_that_are_left_behind_would_be_found() -> None:
 @pytest.mark.ray
 @pytest.mark.chaos
 @pytest.mark.timeout(1000)
-def test_a_run_on_a_cluster_that_is_there_already_is_disturbed_too_and_the_work_of_others_is_not(
+def test_on_an_existing_cluster_only_our_own_run_is_disturbed(
     start_head: Head,
 ) -> None:
     environment = start_head("--num-cpus=3")

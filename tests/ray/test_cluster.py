@@ -1,4 +1,4 @@
-"""How closed Ray's own clusters really are: the one that we start, and one without a token on loopback."""
+"""Tests how closed real Ray clusters are: one that we start, and one without a token on loopback."""
 
 import json
 import os
@@ -9,21 +9,21 @@ import pytest
 
 from tests.ray.runs import ROOT
 
-# Scripts of their own, because what decides Ray's authentication is read once in a process.
+# Scripts in separate processes, because Ray reads its authentication settings once per process.
 LOOK = """
 import json, os, subprocess
 import psutil, ray
-from actors.cluster.connect import is_loopback, look_at
+from actors.cluster.connect import inspect_cluster, is_loopback
 
 me = psutil.Process()
 family = {me.pid} | {child.pid for child in me.children(recursive=True)}
 listening = [one.laddr.ip for one in psutil.net_connections("tcp") if one.pid in family and one.status == "LISTEN"]
-seen = look_at(ray.get_runtime_context().gcs_address)
+seen = inspect_cluster(ray.get_runtime_context().gcs_address)
 token = os.environ.get("RAY_AUTH_TOKEN")
 session = ray._private.worker._global_node.get_session_dir_path()
 files = token and subprocess.run(["grep", "-rl", token, session], capture_output=True, text=True).stdout
 print(json.dumps({
-    "answers": seen.answers, "within": seen.within_this_machine, "token": len(token or ""), "files": files,
+    "answers": seen.needs_no_token, "within": seen.is_local_only, "token": len(token or ""), "files": files,
     "everywhere": [ip for ip in listening if not is_loopback(ip)], "listening": len(listening),
 }))
 ray.shutdown()
@@ -53,8 +53,8 @@ def looked_at(script: str, **variables: str) -> dict[str, object]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_cluster_that_we_start_answers_no_stranger_and_is_on_loopback_alone() -> None:
-    """Whatever RAY_AUTH_MODE says; and its token is in none of its files."""
+def test_a_cluster_that_we_start_requires_a_token_and_listens_on_loopback_only() -> None:
+    """Even if RAY_AUTH_MODE disables tokens. Its token is in none of its files."""
     seen = looked_at(OURS, RAY_AUTH_MODE="disabled")
     assert seen["answers"] is False and seen["token"] == 64 and seen["files"] == ""
     assert seen["everywhere"] == [] and seen["listening"] > 4
@@ -62,6 +62,6 @@ def test_a_cluster_that_we_start_answers_no_stranger_and_is_on_loopback_alone() 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_cluster_without_a_token_on_loopback_alone_is_seen_as_such() -> None:
+def test_a_cluster_without_a_token_on_loopback_is_recognised() -> None:
     seen = looked_at(WITHOUT_A_TOKEN, RAY_AUTH_MODE="disabled", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
     assert seen["answers"] is True and seen["within"] is True

@@ -1,6 +1,6 @@
-"""Whole runs on Ray with something broken in them: a faulty reward, a worker that hangs, no worker at all.
+"""Whole runs on Ray with a fault: a reward that fails, a worker that hangs, or no worker at all.
 
-Killed workers, cells, nodes and drivers: `test_chaos.py`.
+`test_chaos.py` tests killed workers, cells, nodes and drivers.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.support.processes import actors, new_mark, wait_for
 SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab]"]
 CALL_SECONDS = 8
 
-# A reward of somebody else's package, announced as theirs are; a prompt says what becomes of it.
+# A reward in another package, with an entry point. The prompt selects the fault.
 FAULTY = """
 import dataclasses, os, signal, time
 import torch
@@ -48,7 +48,7 @@ class Faulty(Colorfulness):
                 os.kill(os.getpid(), signal.SIGKILL)
         return scores
 """
-# Prompt -> error class, message and attempts that its failure must show.
+# For each prompt, the error class, message and attempts in its row of `failures`.
 FAULTS = {
     "raise": ("RuntimeError", r"no words for this \(reward faulty, candidate 0 of its chunk, tried 3 times\)", 3),
     "nan": ("RewardError", r"answered nan .*\(reward faulty, candidate 0", 3),
@@ -60,7 +60,7 @@ FAULTS = {
 
 @pytest.fixture
 def faulty_environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which the package of the faulty reward is installed."""
+    """An environment in which the faulty reward's package is installed."""
     site = tmp_path / "site"
     (site / "faulty-1.dist-info").mkdir(parents=True)
     (site / "faulty.py").write_text(FAULTY)
@@ -80,10 +80,10 @@ def run_faulty(output: Path, prompts: str, environment: dict[str, str]) -> subpr
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
+def test_prompts_for_which_a_reward_fails_are_failures_with_their_cause_and_the_others_finish(
     tmp_path: Path, faulty_environment: dict[str, str]
 ) -> None:
-    """All at once, so that those that hang or kill their worker do so beside the others' calls."""
+    """All prompts run at once, so that some calls hang or kill their worker while the others are computed."""
     output = tmp_path / "run"
     done = run_faulty(output, ", ".join(["snail", *FAULTS, "crab"]), faulty_environment)
     assert done.returncode == 1, done.stderr
@@ -96,11 +96,11 @@ def test_prompts_that_a_reward_fails_for_fail_alone_each_with_its_cause(
     assert set(read_table(output, "costs").to_pandas().prompt) == {"snail", "crab"}
     assert "5 failed" in done.stdout and "Traceback" not in done.stdout + done.stderr
     assert re.search(r"^busy      diffusion \d+% of 1 CPU actor; .*rewards \d+% of \d+ CPU actor", done.stdout, re.M)
-    # Three that hung, and five or more that were killed or struck out.
+    # Three actors hung, and at least five were killed or replaced because calls raised on them.
     assert (lost := re.search(r"^faults .* (\d+) actors lost", done.stdout, re.M)) and int(lost[1]) >= 8
     log = (output / "driver.log").read_text()
     assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
-    assert log.count("is let go: no answer within 8 s") >= 3 and log.count("is let go") == int(lost[1])
+    assert log.count("is removed: no answer within 8 s") >= 3 and log.count("is removed") == int(lost[1])
     assert "a call failed (reward faulty): RuntimeError: no words for this" in log
     alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")
@@ -116,7 +116,7 @@ def test_a_run_without_workers_stops_with_one_message(tmp_path: Path, faulty_env
 
 @pytest.mark.ray
 @pytest.mark.chaos
-def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
+def test_a_worker_that_is_out_of_memory_halves_the_chunk_of_the_run(
     tmp_path: Path, faulty_environment: dict[str, str]
 ) -> None:
     done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_MEMORY": "1"})
@@ -128,7 +128,7 @@ def test_out_of_memory_on_a_worker_halves_the_chunk_of_the_run(
 
 @pytest.mark.ray
 @pytest.mark.chaos
-def test_the_log_tells_of_a_killed_cell_and_of_the_next(tmp_path: Path) -> None:
+def test_the_log_names_a_killed_cell_and_the_one_that_replaces_it(tmp_path: Path) -> None:
     mark, arguments = new_mark(), command(tmp_path / "run", *SMALL)
     driver = subprocess.Popen(arguments, cwd=ROOT, env={**os.environ, **mark}, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The run as others end and start it: `ray job submit` on a cluster with a token, and SIGTERM."""
+"""A run that Ray starts with `ray job submit` on a cluster with a token, and a run that SIGTERM ends."""
 
 import signal
 import subprocess
@@ -27,7 +27,7 @@ def submit(environment: dict[str, str], *arguments: str, named: str = "") -> sub
     deadline = time.monotonic() + 90
     while True:
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-        # The head's port answers before its agent does, much before on a busy machine.
+        # The head's port answers before its agent does, on a busy machine long before.
         if "No available agent" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(1)
@@ -43,14 +43,14 @@ def test_a_job_on_a_cluster_with_a_token_gives_the_bits_of_one_process(head: dic
     status = subprocess.run([BIN / "ray", "job", "status", "first"], env=head, capture_output=True, text=True)
     assert "Job 'first' succeeded" in status.stdout, status.stdout + status.stderr
     wrong = submit(head, "run", "configs/demo.yaml", "stepz=3")
-    assert wrong.returncode == 1 and "did you mean steps?" in wrong.stdout, "a job that fails is a failed command"
+    assert wrong.returncode == 1 and "did you mean steps?" in wrong.stdout, "the command fails if the job fails"
     stranger = submit(head | {"RAY_AUTH_TOKEN": uuid.uuid4().hex}, "check", "configs/demo.yaml")
     assert stranger.returncode != 0 and "authentication is enabled" in stranger.stderr
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_sigterm_lets_started_prompts_finish_and_the_same_command_resumes_the_run(tmp_path: Path) -> None:
     names = "snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox, koala, lion, mouse, panda, pig, tiger"
     some = [*SMALL, f"prompts.list=[{names}]", "compute.diffusion_actors=1"]
     arguments = command(tmp_path / "run", *some, "compute.prompts_in_flight=2")
@@ -60,5 +60,5 @@ def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp
     driver.send_signal(signal.SIGTERM)
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1 and "stopped: told to end by SIGTERM" in errors, errors
-    assert 1 < len(finished_keys(tmp_path / "run")) < 16, "one was done, and one or two were under way"
+    assert 1 < len(finished_keys(tmp_path / "run")) < 16, "one prompt was finished, and one or two had been started"
     assert same_bits(run(tmp_path / "run", *some, "--local"), run(tmp_path / "local", *some, "--local"))

@@ -1,4 +1,4 @@
-"""SIGKILL of a driver in every phase of its life: the same command goes on, and no process of Ray stays behind."""
+"""Kills a driver with SIGKILL in every phase: the same command resumes the run, and no process of Ray is left."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ ONE = ["compute.diffusion_actors=1", "compute.prompts_in_flight=1"]
 
 
 class Driver:
-    """A driver with a mark in its environment, which every process that it starts inherits."""
+    """A driver with a mark in its environment, which the processes that it starts inherit."""
 
     def __init__(self, output: Path, *arguments: str) -> None:
         self.mark = new_mark()
@@ -27,7 +27,7 @@ class Driver:
         )  # fmt: skip
 
     def kill_when(self, reached: Callable[["Driver"], bool]) -> None:
-        """SIGKILL the driver alone at that moment, then see that its family follows it."""
+        """Kill the driver alone once the condition holds, and check that all its processes end."""
         wait_for(lambda: reached(self) or self.process.poll() is not None, 150)
         ended = self.process.poll()
         assert ended is None, f"it ended with {ended} before it could be killed: {self.process.stderr.read()}"
@@ -37,7 +37,7 @@ class Driver:
         assert self.left_behind() == []
 
     def left_behind(self) -> list[str]:
-        # Ray's two agents of a node try to tell a head that is gone, and end themselves a minute later.
+        # The two agents that Ray runs on a node try to reach the dead head, and end a minute later.
         return [line for line in map(title, marked(self.mark)) if line and "Agent" not in line]
 
 
@@ -47,8 +47,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_driver_killed_at_every_sixth_file_goes_on_to_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
-    """One process, without Ray: the lock and the record, then four parts for each of four prompts."""
+def test_a_driver_killed_after_every_sixth_file_resumes_to_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
+    """The run has one process and no Ray. It writes the lock and the record, then four parts for each prompt."""
     output = tmp_path / "run"
     for files in range(1, 18, 6):
         Driver(output, "--local").kill_when(lambda _, files=files: len(list(output.rglob("*.*"))) >= files)
@@ -59,7 +59,7 @@ def test_a_driver_killed_at_every_sixth_file_goes_on_to_the_same_bits(undisturbe
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_driver_killed_in_each_phase_goes_on_to_the_same_bits_and_leaves_no_process(
+def test_a_driver_killed_in_each_phase_resumes_to_the_same_bits_and_leaves_no_process(
     undisturbed: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"

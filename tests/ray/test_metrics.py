@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them."""
+"""The metrics as Prometheus reads them from a real Ray node."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from actors.telemetry.run_monitor import RunMonitor
 
 
 class Sample(NamedTuple):
-    """A line of the text format."""
+    """One line of Prometheus' text format."""
 
     name: str
     tags: dict[str, str]
@@ -23,7 +23,7 @@ class Sample(NamedTuple):
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where Ray serves the metrics of its one node."""
+    """Start Ray with one node. Yields the URL at which it serves the node's metrics."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     often = {"metrics_report_interval_ms": 500}
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, _system_config=often)
@@ -38,34 +38,35 @@ def scraped(endpoint: str) -> list[Sample]:
     try:
         text = urllib.request.urlopen(endpoint, timeout=10).read().decode()
     except OSError:
-        return []  # the agent of the node is not up yet
+        return []  # the node's agent has not started yet
     found = re.findall(r"^ray_(srsoup_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
     return [Sample(name, dict(re.findall(r'(\w+)="([^"]*)"', tags)), float(value)) for name, tags, value in found]
 
 
 def names_of(sample: Sample) -> set[str]:
+    """The sample's name, and the name of its histogram if it is the count of one."""
     return {sample.name, sample.name.removesuffix("_count")}
 
 
 def ours(sample: Sample) -> Sample:
-    """Without the tags that Ray adds."""
+    """Remove the tags that Ray adds."""
     return sample._replace(tags={tag: value for tag, value in sample.tags.items() if re.fullmatch("[a-z]+", tag)})
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_every_metric_comes_out_with_its_tags_and_its_value(endpoint: str) -> None:
+def test_every_metric_is_served_with_its_tags_and_its_value(endpoint: str) -> None:
     monitor, run_monitor = ExportingMonitor("snails", 3), RunMonitor()
-    watch = monitor.watch("diffusion", "GPU")
-    watch.joined(0, "node")
-    watch.joined(1, "node")
+    observer = monitor.new_observer("diffusion", "GPU")
+    observer.joined(0, "node")
+    observer.joined(1, "node")
     for seconds in (2.0, 5.0):
-        watch.computed(0, "decode", 16, seconds)
-    watch.failed("decode", "WorkerDied: it died")
-    watch.left(1, "it died")
-    watch.start_failed("no weights")
-    watch.waiting(4)
-    monitor.decoded(3_000)
+        observer.computed(0, "decode", 16, seconds)
+    observer.failed("decode", "WorkerDied: it died")
+    observer.left(1, "it died")
+    observer.start_failed("no weights")
+    observer.waiting(4)
+    monitor.add_pixel_bytes(3_000)
     run_monitor.fronts.update(wanted=9, done=2, failed=1)
     monitor.report()
     RunMetrics("snails").export(run_monitor, steps=40, candidates=640)

@@ -1,4 +1,4 @@
-"""Where the actors are changes no bit: one process, GPUs apart, GPUs that hold both models, two cells."""
+"""Placement changes no bit: one process, separate GPUs, and colocated models in two cells give the same results."""
 
 import subprocess
 from pathlib import Path
@@ -16,7 +16,7 @@ SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=
 @pytest.mark.ray
 @pytest.mark.slow
 def test_placements_and_cells_give_the_bits_of_one_process(start_head: Head, tmp_path: Path) -> None:
-    """On GPUs that Ray counts and this machine does not have: the models compute on its CPUs."""
+    """Ray counts GPUs that this machine does not have, and the models compute on its CPUs."""
     head = start_head("--num-cpus=4", "--num-gpus=2", **{LOGICAL_GPUS: "1"})
     alone = run(tmp_path / "local", *SMALL, "--local")
     for name, options in {

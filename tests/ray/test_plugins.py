@@ -1,4 +1,4 @@
-"""A reward from a file outside the repository guides a run through Ray; what cannot be loaded starts nothing."""
+"""A reward from a file outside the repository guides a run on Ray, and missing weights stop a run before it starts."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.records import read_table
 
 ROOT = Path(__file__).parents[2]
-# It takes its own file away as soon as it runs, which is where the run is started: the actors can only have its source.
+# The plugin removes its own file when it is loaded, so the actors can only get its source from the driver.
 SOURCE = """
 import os, pathlib
 
@@ -45,20 +45,20 @@ def run(output: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_plugin_outside_the_repository_guides_a_run_through_ray(tmp_path: Path) -> None:
-    plugin, log = tmp_path / "elsewhere" / "my_rewards.py", tmp_path / "asked"
+def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path) -> None:
+    plugin, log = tmp_path / "elsewhere" / "my_rewards.py", tmp_path / "scored"
     plugin.parent.mkdir()
     source = SOURCE.format(path=str(plugin), log=str(log))
     bits = []
     for name, flags in (("ray", []), ("local", ["--local"])):
         plugin.write_text(source)
-        asked = ["rewards.guided=[redness, compressibility]", "--plugin", str(plugin), *flags]
-        done = run(tmp_path / name, *asked)
+        arguments = ["rewards.guided=[redness, compressibility]", "--plugin", str(plugin), *flags]
+        done = run(tmp_path / name, *arguments)
         assert done.returncode == 0, done.stderr
         assert not plugin.exists()
         bits.append(tuple(read_table(tmp_path / name, table) for table in ("samples", "scores", "steps")))
     assert all(one.equals(other) for one, other in zip(*bits, strict=True))
-    assert len(set(log.read_text().split())) == 2, "Ray's actor is another process than the local run"
+    assert len(set(log.read_text().split())) == 2, "the actor on Ray is another process than the local run"
 
     samples, scores = (table.to_pandas() for table in bits[0][:2])
     scores = scores[scores.reward == "redness"].set_index(["key", "weight_index"]).value
@@ -66,7 +66,7 @@ def test_a_plugin_outside_the_repository_guides_a_run_through_ray(tmp_path: Path
         pixels = np.asarray(Image.open(io.BytesIO(row.image["bytes"]))).astype(float)
         assert scores[row.key, row.weight_index] == pytest.approx((pixels @ [1, -0.5, -0.5]).mean(), abs=1e-4)
     guided = samples[samples.method == "srsoup"].key.iloc[0]
-    # The demo's weights go from the second reward alone to the first alone.
+    # The demo's first row of weights has only the second reward, and its last row only the first.
     assert scores[guided, 5] > scores[guided, 0]
 
     plugin.write_text(source + "\n# changed")
@@ -77,7 +77,7 @@ def test_a_plugin_outside_the_repository_guides_a_run_through_ray(tmp_path: Path
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--local"]], ids=["ray", "local"])
-def test_missing_weights_start_nothing_and_are_named(tmp_path: Path, flags: list[str]) -> None:
+def test_missing_weights_are_named_and_nothing_is_started(tmp_path: Path, flags: list[str]) -> None:
     done = run(tmp_path / "run", "rewards.held_out=[clip_score]", *flags, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 2, done.stderr
     assert "model.safetensors of openai/clip-vit-large-patch14" in done.stderr

@@ -1,4 +1,4 @@
-"""Whole runs from the command line: every row once, and the same bits everywhere."""
+"""Whole runs from the command line: every row is there once, and Ray gives the bits of the local run."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_run_has_every_row_once_and_counts_its_costs(undisturbed: Path) -> Non
     assert set(costs[costs.method == "unguided"].queries) == {0}
 
 
-def test_the_files_of_a_run_are_named_by_keys_alone(undisturbed: Path) -> None:
+def test_the_names_of_a_runs_parts_are_keys(undisturbed: Path) -> None:
     parts = [path for path in undisturbed.rglob("*") if path.is_file()]
     assert {path.name for path in parts if path.parent == undisturbed} == {
         ".lock",
@@ -49,11 +49,11 @@ def test_ray_gives_the_bits_of_one_process(undisturbed: Path, tmp_path: Path, ac
     assert same_bits(output, undisturbed)
     log = (output / "driver.log").read_text()
     assert log.count(": diffusion actor ") == log.count(" is up\n") - log.count("rewards actor ") == actors
-    # What an actor warned of has come to the driver, once, though the prompt has two fronts.
+    # The actor's warning is in the driver's log, and only once although the prompt has two fronts.
     assert log.count("cut off the end of a long prompt") == 1 and LONG not in log
 
 
-def test_a_finished_run_is_left_alone(undisturbed: Path) -> None:
+def test_the_command_of_a_finished_run_changes_no_file(undisturbed: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
     run(undisturbed, *SMALL)
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")} == before

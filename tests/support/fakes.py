@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.protocol import Encoded, Finished, Floats, ReverseStepResult, Scored
+from actors.protocol import EncodeResult, FinishResult, Floats, ReverseStepResult, ScoreResult
 from actors.workers import png_files
 from diffusion.base import Sampling
 from pipeline.guidance.ledger import Ledger
@@ -140,23 +140,27 @@ class FakeWorkers:
     def __init__(self, steps: int, wrong_for: str | None = None) -> None:
         self.steps, self.wrong_for = steps, wrong_for
 
-    async def encode(self, prompt: str, sampling: Sampling) -> Encoded:
+    async def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
         if prompt == self.wrong_for:
             raise ValueError(f"no words for {prompt}")
-        return Encoded(np.float32(len(prompt)), (3, 4, 4), tuple(range(self.steps))[::-1])
+        return EncodeResult(np.float32(len(prompt)), (3, 4, 4), tuple(range(self.steps))[::-1])
 
-    async def reverse_step(self, encoded: Encoded, x: Floats, step: int) -> ReverseStepResult:
+    async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
         return ReverseStepResult((0.9 * x + 0.01 * encoded.conditioning).astype(np.float32), 0.5, 0.0)
 
     async def score_candidates(
-        self, encoded: Encoded, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
-    ) -> Scored:
+        self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
+    ) -> ScoreResult:
         await asyncio.sleep(0)
         return self._scored(x, len(rewards))
 
-    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
-        pixels = (x * 40 + 128).clip(0, 255).astype(np.uint8)
-        return Finished(png_files(pixels), 4, 4, self._scored(x, len(rewards)))
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
+        return self._scored(x, len(rewards))
 
-    def _scored(self, x: Floats, n_rewards: int) -> Scored:
-        return Scored(np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(n_rewards)], 1), 0, 0, {}, 1)
+    async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> FinishResult:
+        pixels = (x * 40 + 128).clip(0, 255).astype(np.uint8)
+        return FinishResult(png_files(pixels), 4, 4, self._scored(x, len(rewards)))
+
+    def _scored(self, x: Floats, n_rewards: int) -> ScoreResult:
+        scores = np.stack([x.mean((1, 2, 3), np.float64) * (i + 1) for i in range(n_rewards)], 1)
+        return ScoreResult(scores, 0, 0, {}, 1)

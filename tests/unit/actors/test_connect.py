@@ -1,9 +1,11 @@
-"""On which clusters a run is allowed, and how closed the one is that we start: the rules, without Ray."""
+"""Which clusters a run accepts, and how the cluster that we start is closed. Tested without starting Ray."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -11,7 +13,7 @@ from ray.core.generated import gcs_service_pb2 as messages
 from typer.testing import CliRunner
 
 from actors.cluster import connect
-from actors.cluster.connect import Openness, is_loopback, look_at, prepare, why_refused
+from actors.cluster.connect import ClusterExposure, inspect_cluster, is_loopback, prepare, refusal_of
 from configs.errors import RequestError
 from pipeline.cli.commands import app
 
@@ -22,9 +24,9 @@ VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_P
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """An environment of the test's own, without the variables that decide."""
-    clean = {name: value for name, value in connect.os.environ.items() if name not in VARIABLES}
-    monkeypatch.setattr(connect.os, "environ", clean)
+    """Replace the environment by a copy without the variables that matter here."""
+    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    monkeypatch.setattr("os.environ", clean)
     yield clean
 
 
@@ -38,73 +40,75 @@ def test_loopback(address: str, answer: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "refused"),
+    ("exposure", "refused"),
     [
-        (Openness(answers=False), False),
-        (Openness(True, ("127.0.0.1",), ("127.0.0.1", "::ffff:127.0.0.1")), False),
-        # What `ray start --head` does, by itself and with --node-ip-address=127.0.0.2.
-        (Openness(True, ("192.0.2.2",), ("::", "127.0.0.1")), True),
-        (Openness(True, ("127.0.0.2",), ("::",)), True),
-        # An open dashboard beside a head on loopback; another node; a tunnel to another machine; another machine.
-        (Openness(True, ("127.0.0.1",), ("127.0.0.1", "0.0.0.0")), True),
-        (Openness(True, ("127.0.0.1", "192.0.2.3"), ("127.0.0.1",)), True),
-        (Openness(True, ("10.0.0.7",), ("127.0.0.1",)), True),
-        (Openness(True, ("10.0.0.7",), ()), True),
+        (ClusterExposure(needs_no_token=False), False),
+        (ClusterExposure(True, ("127.0.0.1",), ("127.0.0.1", "::ffff:127.0.0.1")), False),
+        # What `ray start --head` does by default, and with --node-ip-address=127.0.0.2.
+        (ClusterExposure(True, ("192.0.2.2",), ("::", "127.0.0.1")), True),
+        (ClusterExposure(True, ("127.0.0.2",), ("::",)), True),
+        # A head on loopback with an open dashboard; a second node; a tunnel to another machine; another machine.
+        (ClusterExposure(True, ("127.0.0.1",), ("127.0.0.1", "0.0.0.0")), True),
+        (ClusterExposure(True, ("127.0.0.1", "192.0.2.3"), ("127.0.0.1",)), True),
+        (ClusterExposure(True, ("10.0.0.7",), ("127.0.0.1",)), True),
+        (ClusterExposure(True, ("10.0.0.7",), ()), True),
     ],
 )
-def test_a_cluster_is_refused_that_answers_strangers_and_can_be_reached_by_them(seen: Openness, refused: bool) -> None:
-    error = why_refused("192.0.2.2:6379", seen)
+def test_a_cluster_without_a_token_is_refused_if_other_machines_can_reach_it(
+    exposure: ClusterExposure, refused: bool
+) -> None:
+    error = refusal_of("192.0.2.2:6379", exposure)
     assert (error is not None) is refused
     if error:
         assert (error.key, error.value) == ("RAY_ADDRESS", "192.0.2.2:6379")
         assert "RAY_AUTH_MODE=token" in error.fix and "--allow-open-cluster" in error.fix
 
 
-def test_the_cluster_of_the_environment_is_looked_at_before_anything_starts(
+def test_prepare_inspects_the_cluster_of_the_environment(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = []
+    inspected = []
 
-    def look(address: str) -> Openness:
-        looked.append(address)
-        return Openness(True, ("192.0.2.2",), ("::",))
+    def inspect(address: str) -> ClusterExposure:
+        inspected.append(address)
+        return ClusterExposure(True, ("192.0.2.2",), ("::",))
 
-    monkeypatch.setattr(connect, "look_at", look)
+    monkeypatch.setattr(connect, "inspect_cluster", inspect)
     environment["RAY_ADDRESS"] = "192.0.2.2:6379"
-    with pytest.raises(RequestError, match="asks nobody for a token"):
+    with pytest.raises(RequestError, match="requires no token"):
         prepare()
-    # A token of ours says nothing: Ray joins an open cluster with it in silence.
+    # Having a token proves nothing: with one, Ray joins an open cluster without a warning.
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "mine"}
-    with pytest.raises(RequestError, match="asks nobody for a token"):
+    with pytest.raises(RequestError, match="requires no token"):
         prepare()
-    assert looked == ["192.0.2.2:6379"] * 2
+    assert inspected == ["192.0.2.2:6379"] * 2
     prepare(allow_open=True)
     environment["RAY_USE_TLS"] = "1"
     prepare()
-    assert len(looked) == 2
+    assert len(inspected) == 2
 
 
 @pytest.mark.parametrize(("flags", "allowed"), [([], False), (["--allow-open-cluster"], True)])
-def test_a_refused_cluster_is_a_wrong_request_that_starts_nothing(
+def test_a_refused_cluster_is_reported_as_a_wrong_request_and_nothing_is_started(
     flags: list[str], allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    passed = []
 
     def refuse(allow_open: bool) -> None:
-        asked.append(allow_open)
-        raise why_refused("192.0.2.2:6379", Openness(True)) or AssertionError
+        passed.append(allow_open)
+        raise refusal_of("192.0.2.2:6379", ClusterExposure(True)) or AssertionError
 
     monkeypatch.setattr("pipeline.job.driver.prepare_cluster", refuse)
     output = tmp_path / "run"
     done = CliRunner().invoke(app, ["run", str(ROOT / "configs" / "demo.yaml"), f"output={output}", *flags])
-    assert (done.exit_code, asked, output.exists()) == (2, [allowed], False)
+    assert (done.exit_code, passed, output.exists()) == (2, [allowed], False)
     assert "key:     RAY_ADDRESS" in done.output
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://127.0.0.1:10001", "head"])
-def test_an_address_that_is_no_heads_is_refused(environment: dict[str, str], address: str) -> None:
+def test_an_address_of_another_form_is_refused(environment: dict[str, str], address: str) -> None:
     environment["RAY_ADDRESS"] = address
-    with pytest.raises(RequestError, match="no cluster has such an address") as caught:
+    with pytest.raises(RequestError, match="no cluster has this address") as caught:
         prepare()
     assert "6379" in caught.value.allowed
 
@@ -116,15 +120,17 @@ def test_a_cluster_of_our_own_has_a_new_token_and_stays_on_loopback(
     environment |= named
     prepare()
     token = environment["RAY_AUTH_TOKEN"]
-    # Ray turns authentication on where the mode is unset.
+    # Ray turns authentication on if the mode is unset.
     assert len(token) == 64 and environment.get("RAY_AUTH_MODE") is None
     assert environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     prepare()
-    assert environment["RAY_AUTH_TOKEN"] == token, "a second start in the process has the token that Ray read first"
+    assert environment["RAY_AUTH_TOKEN"] == token, (
+        "Ray reads the token once per process, so a second start must keep it"
+    )
 
 
 @pytest.mark.parametrize("own", [{"RAY_AUTH_TOKEN": "mine"}, {"RAY_AUTH_TOKEN_PATH": "/a/file"}])
-def test_a_token_of_the_users_own_is_kept(environment: dict[str, str], own: dict[str, str]) -> None:
+def test_a_token_that_the_user_has_set_is_kept(environment: dict[str, str], own: dict[str, str]) -> None:
     environment |= {"RAY_AUTH_MODE": "token", **own}
     prepare()
     assert {name: environment.get(name) for name in VARIABLES[2:4] if name in environment} == own
@@ -135,11 +141,13 @@ Answer = Callable[[bytes, grpc.ServicerContext], bytes]
 
 @contextmanager
 def head(host: str, answer: Answer) -> Iterator[str]:
-    """A server that answers every call of a head so; its address."""
+    """Run a server that answers every call to a head with `answer`. Yields its address."""
 
     class Handler(grpc.GenericRpcHandler):
-        def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-            assert "authorization" not in dict(call.invocation_metadata), "no token for a head that is not known yet"
+        def service(self, call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+            assert "authorization" not in dict(call.invocation_metadata), (
+                "a head that is not trusted yet must not get the token"
+            )
             return grpc.unary_unary_rpc_method_handler(lambda request, context: answer(call.method.encode(), context))
 
     server = grpc.server(ThreadPoolExecutor(1), handlers=[Handler()])
@@ -155,33 +163,34 @@ def open_head(method: bytes, context: grpc.ServicerContext) -> bytes:
     if method.endswith(b"GetAllNodeInfo"):
         reply = messages.GetAllNodeInfoReply()
         reply.node_info_list.add().node_manager_address = "127.0.0.1"
-        return reply.SerializeToString()
-    return messages.InternalKVGetReply(value=b"127.0.0.1:1").SerializeToString()
+        return bytes(reply.SerializeToString())
+    return bytes(messages.InternalKVGetReply(value=b"127.0.0.1:1").SerializeToString())
 
 
-@pytest.mark.parametrize(("host", "within"), [("127.0.0.1", True), ("0.0.0.0", False)])
-def test_an_open_head_is_seen_with_where_it_really_listens(host: str, within: bool) -> None:
+@pytest.mark.parametrize(("host", "local_only"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_an_open_head_is_recognised_with_the_addresses_at_which_it_listens(host: str, local_only: bool) -> None:
     with head(host, open_head) as address:
-        seen = look_at(address)
-    assert seen.answers and seen.nodes == ("127.0.0.1",) and len(seen.listens) == 1
-    assert seen.within_this_machine is within, seen.listens
+        exposure = inspect_cluster(address)
+    assert exposure.needs_no_token and exposure.node_addresses == ("127.0.0.1",)
+    assert len(exposure.listen_addresses) == 1
+    assert exposure.is_local_only is local_only, exposure.listen_addresses
 
 
-def test_a_head_that_asks_for_a_token_is_seen() -> None:
+def test_a_head_that_requires_a_token_is_recognised() -> None:
     def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
         return context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
 
     with head("127.0.0.1", refuse) as address:
-        assert look_at(address) == Openness(answers=False)
+        assert inspect_cluster(address) == ClusterExposure(needs_no_token=False)
 
 
-def test_what_is_no_head_or_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_no_head_or_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: bytes, context: grpc.ServicerContext) -> bytes:
         return context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
 
     with head("127.0.0.1", unknown) as address, pytest.raises(RequestError, match=r"no head answers.*unimplemented"):
-        look_at(address)
+        inspect_cluster(address)
     monkeypatch.setattr(connect, "ANSWER_SECONDS", 0.2)
-    with pytest.raises(RequestError, match="no head answers there") as caught:
-        look_at(address)
+    with pytest.raises(RequestError, match="no head answers at this address") as caught:
+        inspect_cluster(address)
     assert caught.value.value == address

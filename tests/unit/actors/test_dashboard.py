@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for metrics that we export, by tags that they have."""
+"""The Grafana dashboard uses only metrics that we export, and only tags that they have."""
 
 import json
 import re
@@ -12,15 +12,17 @@ from actors.telemetry.prometheus import METRICS
 
 DASHBOARD = json.loads((Path(__file__).parents[3] / "docs" / "grafana.json").read_text(encoding="utf-8"))
 NAME = re.compile(r"\bray_(srsoup_\w+)")
-OF_HISTOGRAMS = re.compile(r"_(bucket|sum|count)$")
+HISTOGRAM_SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
 def metric_of(name: str) -> str:
-    base = OF_HISTOGRAMS.sub("", name)
+    """The metric behind a name in a query: a histogram has three series."""
+    base = HISTOGRAM_SUFFIX.sub("", name)
     return base if METRICS.get(base, METRICS["srsoup_actors"]).kind == "histogram" else name
 
 
 def expressions() -> Iterator[tuple[str, str]]:
+    """The title and the query of every panel and of every variable of the dashboard."""
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
             yield panel["title"], target["expr"]
@@ -30,49 +32,49 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def tags_of(expression: str) -> set[str]:
-    """Tags that it selects by, or groups by."""
+    """The tags that a query selects by or groups by."""
     selected = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", expression)
     grouped = [tag for group in re.findall(r"\bby \(([^)]*)\)", expression) for tag in re.split(r",\s*", group)]
     return {*selected, *grouped}
 
 
-def tags_there(expression: str) -> set[str]:
-    """Tags that all metrics of an expression have."""
+def common_tags(expression: str) -> set[str]:
+    """The tags that all metrics in a query have."""
     names = [metric_of(name) for name in NAME.findall(expression)]
     buckets = {"le"} if "_bucket" in expression else set[str]()
     return set.intersection(*(set(METRICS[name].tags) for name in names)) | buckets
 
 
 @pytest.mark.parametrize(("title", "expression"), [*expressions()])
-def test_a_panel_asks_for_what_there_is(title: str, expression: str) -> None:
+def test_a_query_uses_metrics_and_tags_that_exist(title: str, expression: str) -> None:
     names = {metric_of(name) for name in NAME.findall(expression)}
     assert names and names <= set(METRICS)
-    assert tags_of(expression) <= tags_there(expression)
+    assert tags_of(expression) <= common_tags(expression)
 
 
-def test_every_metric_is_shown() -> None:
+def test_every_metric_is_on_the_dashboard() -> None:
     assert {metric_of(name) for _, expr in expressions() for name in NAME.findall(expr)} == set(METRICS)
 
 
-def test_panels_are_of_one_run_and_name_what_a_legend_can() -> None:
+def test_every_query_selects_one_run_and_legends_use_tags_that_exist() -> None:
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
             assert target["expr"].count('run="$run"') == len(NAME.findall(target["expr"])), panel["title"]
-            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= tags_there(target["expr"])
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= common_tags(target["expr"])
 
 
 def test_ids_are_unique_and_panels_do_not_overlap() -> None:
     panels: list[dict[str, Any]] = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    cells = [
+    squares = [
         (x, y)
-        for at in (panel["gridPos"] for panel in panels)
-        for x in range(at["x"], at["x"] + at["w"])
-        for y in range(at["y"], at["y"] + at["h"])
+        for position in (panel["gridPos"] for panel in panels)
+        for x in range(position["x"], position["x"] + position["w"])
+        for y in range(position["y"], position["y"] + position["h"])
     ]
-    assert len(set(cells)) == len(cells) and max(x for x, _ in cells) < 24
+    assert len(set(squares)) == len(squares) and max(x for x, _ in squares) < 24
 
 
-def test_variables_that_are_used_are_there() -> None:
+def test_every_variable_in_a_query_is_defined() -> None:
     used = {name for _, expr in expressions() for name in re.findall(r"\$(\w+)", expr)} - {"__rate_interval"}
     assert used <= {variable["name"] for variable in DASHBOARD["templating"]["list"]}

@@ -1,4 +1,4 @@
-"""What `RayWorkers` makes of Ray's errors: retries counted for every kind of call, lost pixels decoded again."""
+"""How `RayWorkers` handles Ray's errors: it counts retries for every kind of call and decodes lost pixels again."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
 
-from actors.cluster.ray_workers import RayWorkers, answered, together
+from actors.cluster.ray_workers import RayWorkers, gather_or_cancel, result_of
 from actors.pool.pool import Pool
-from actors.pool.transport import Limits, Member
-from actors.protocol import Encoded, ReverseStepResult, WorkError
+from actors.pool.transport import Limits, StartedActor
+from actors.protocol import CallFailed, EncodeResult, ReverseStepResult
 from actors.workers import DecodeReport
 from diffusion.base import Sampling
 from tests.support.virtual_time import run
@@ -22,12 +22,16 @@ SAMPLING = Sampling(steps=2, guidance_scale=5.0)
 
 
 def raised(cause: Exception) -> RayTaskError:
-    """As Ray hands over an error of a task."""
-    return RayTaskError("task", "its stack over there", cause)
+    """The error that Ray raises for a task that raised `cause`."""
+    return RayTaskError("task", "the stack in the worker's process", cause)
 
 
 class Method:
-    """`actor.method.remote(...)`, answered by a function; `returns` references that can each be awaited."""
+    """A fake of `actor.method.remote(...)`, which calls a function.
+
+    Args:
+        returns: the number of references that `remote` returns, for a function that returns as many values.
+    """
 
     def __init__(self, answer: Callable[..., Any], returns: int = 1) -> None:
         self.answer, self.returns, self.calls = answer, returns, 0
@@ -46,22 +50,23 @@ class Method:
 
 
 def fails_first(times: int, error: Exception, value: Any) -> Callable[..., Any]:
-    left = [error] * times
+    """Return a function that raises at its first calls and then returns `value`."""
+    errors = [error] * times
 
     def answer(*_: Any) -> Any:
-        if left:
-            raise left.pop()
+        if errors:
+            raise errors.pop()
         return value
 
     return answer
 
 
 class Actor:
-    """Diffusion and reward actor in one."""
+    """A fake that is both a diffusion actor and a reward actor."""
 
     def __init__(self, **methods: Method) -> None:
-        self.encode = methods.get("encode") or Method(lambda *_: Encoded("text", (1, 2, 2), (1, 0)))
-        self.reverse_step = methods.get("reverse_step") or Method(lambda x, step, text: ReverseStepResult(x, 0.5, 1.0))
+        self.encode = methods.get("encode") or Method(lambda *_: EncodeResult("text", (1, 2, 2), (1, 0)))
+        self.reverse_step = methods.get("reverse_step") or Method(lambda x, *_: ReverseStepResult(x, 0.5, 1.0))
         self.decode_candidates = Method(lambda *_: ("pixels", REPORT), returns=2)
         self.score = methods.get("score") or Method(
             lambda name, pixels, start, stop, *_: (np.arange(start, stop, dtype=np.float64), 1.0)
@@ -69,24 +74,23 @@ class Actor:
 
 
 class OneActor:
-    """A transport whose every start gives the same actor."""
+    """A transport that returns the same actor from every start."""
 
     def __init__(self, actor: Actor) -> None:
-        self.actor, self.stops = actor, 0
+        self.actor = actor
 
-    async def start(self) -> Member[Actor]:
-        return Member(self.actor, "node")
+    async def start(self) -> StartedActor[Actor]:
+        return StartedActor(self.actor, "node")
 
-    async def probe(self, actor: Actor) -> None: ...
+    async def probe(self, handle: Actor) -> None: ...
 
-    def stop(self, actor: Actor) -> None:
-        self.stops += 1
+    def stop(self, handle: Actor) -> None: ...
 
 
 async def workers_of(actor: Actor) -> RayWorkers:
     limits = Limits(call_seconds=60.0)
     diffusion, rewards = Pool(OneActor(actor), 1, limits), Pool(OneActor(actor), 1, limits)
-    await together([diffusion.open(), rewards.open()])
+    await gather_or_cancel([diffusion.open(), rewards.open()])
     return RayWorkers(diffusion, dict.fromkeys("rs", rewards), limits)
 
 
@@ -97,10 +101,10 @@ def no_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_retries_of_encode_and_reverse_step_are_counted() -> None:
     died, wrong = ActorDiedError(), raised(ValueError("no"))
-    encode = Method(fails_first(1, died, Encoded("text", (1, 2, 2), (1, 0))))
+    encode = Method(fails_first(1, died, EncodeResult("text", (1, 2, 2), (1, 0))))
     reverse_step = Method(fails_first(2, wrong, ReverseStepResult(X, 0.5, 1.0)))
 
-    async def main() -> tuple[Encoded, ReverseStepResult]:
+    async def main() -> tuple[EncodeResult, ReverseStepResult]:
         workers = await workers_of(Actor(encode=encode, reverse_step=reverse_step))
         encoded = await workers.encode("snail", SAMPLING)
         return encoded, await workers.reverse_step(encoded, X, 0)
@@ -131,11 +135,11 @@ def test_pixels_that_are_lost_again_and_again_fail_the_prompt() -> None:
         workers = await workers_of(actor)
         return await workers.score_candidates(await workers.encode("snail", SAMPLING), X, 0, ["r"], "snail", 2)
 
-    with pytest.raises(WorkError, match="lost 5 times"):
+    with pytest.raises(CallFailed, match="lost 5 times"):
         run(main())
 
 
-def test_scores_of_halves_are_joined_row_by_row() -> None:
+def test_scores_of_halves_are_joined_in_the_order_of_their_rows() -> None:
     def only_one(name: str, pixels: str, start: int, stop: int, prompt: str, chunk: int) -> Any:
         if stop - start > 1:
             raise raised(MemoryError())
@@ -150,10 +154,10 @@ def test_scores_of_halves_are_joined_row_by_row() -> None:
     assert scored.retries == 4 and scored.seconds_by_reward == {"r": 2.0, "s": 2.0}
 
 
-def test_a_workers_own_error_arrives_with_its_stack() -> None:
+def test_a_workers_own_error_is_raised_with_its_stack() -> None:
     async def main() -> Any:
-        return await answered(Method(fails_first(1, raised(ValueError("no")), None)).remote())
+        return await result_of(Method(fails_first(1, raised(ValueError("no")), None)).remote())
 
     with pytest.raises(ValueError, match="no") as caught:
         run(main())
-    assert "its stack over there" in str(caught.value.__cause__)
+    assert "the stack in the worker's process" in str(caught.value.__cause__)

@@ -1,4 +1,4 @@
-"""The benchmarks and the tests on Ray find the processes that they made, also those whose parent is dead."""
+"""The benchmarks and the tests on Ray find the processes that they started, even those whose parent is dead."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import psutil
 from tests.support.processes import Family, marked, new_mark, title, wait_for
 
 
-def test_a_child_is_ours_and_a_grandchild_without_a_parent_is_an_orphan() -> None:
+def test_a_child_is_no_orphan_and_a_grandchild_without_a_parent_is_one() -> None:
     family, stranger = Family(new_mark()), new_mark()
     environment = {**os.environ, **family.mark}
     child = subprocess.Popen(["sleep", "61"], env=environment)
@@ -25,7 +25,7 @@ def test_a_child_is_ours_and_a_grandchild_without_a_parent_is_an_orphan() -> Non
     assert wait_for(lambda: "sleep 62" not in family.orphans(), 10)
 
 
-def test_a_worker_of_a_job_is_an_orphan_wherever_it_is() -> None:
+def test_a_worker_of_a_ray_job_is_an_orphan_even_as_our_child() -> None:
     family = Family(new_mark())
     worker = subprocess.Popen(["sleep", "63"], env={**os.environ, **family.mark, "RAY_JOB_ID": "01000000"})
     try:
@@ -36,8 +36,8 @@ def test_a_worker_of_a_job_is_an_orphan_wherever_it_is() -> None:
     assert "sleep 63" not in family.orphans()
 
 
-def test_who_has_lost_the_mark_is_known_as_a_descendant_and_after_its_parent_died() -> None:
-    """Ray's agents write their titles over their environment."""
+def test_a_descendant_without_the_mark_is_found_even_after_its_parent_died() -> None:
+    """Ray's agents lose the mark, because they write their titles over their environment."""
     family = Family(new_mark())
     parent = subprocess.Popen(["sh", "-c", "env -i sleep 64 & wait"], env={**os.environ, **family.mark})
     assert wait_for(lambda: "sleep 64" in map(title, family.living()), 10)

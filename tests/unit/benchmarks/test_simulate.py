@@ -1,4 +1,4 @@
-"""The pool and the cell keep simulated actors busy; the full size is `benchmarks/simulate.py`."""
+"""The pool and the cell keep simulated actors busy. `benchmarks/simulate.py` runs the same at full size."""
 
 import pytest
 
@@ -8,11 +8,12 @@ from tests.support.virtual_time import run
 
 @pytest.mark.parametrize("seconds", [0.18, 0.01])
 def test_simulated_actors_are_busy(seconds: float) -> None:
-    told = run(simulate(Case(cells=2, actors=8, seconds=seconds, prompts=100, steps=5)))
-    assert told["simulated_actors"] == 16 and told["busy_share"] >= 0.95
+    figures = run(simulate(Case(cells=2, actors=8, seconds=seconds, prompts=100, steps=5)))
+    assert figures["simulated_actors"] == 16 and figures["busy_share"] >= 0.95
 
 
 def test_every_call_of_a_prompt_is_computed_once() -> None:
-    told = run(simulate(Case(cells=1, actors=4, seconds=0.18, prompts=10, steps=5)))
-    # Encode; a reverse step; 2 chunks of one reward, or 2 of one and 4 of two; the last images (two answers).
-    assert told["calls"] == 10 * (1 + 5 + 2 * 4 + 3 * (6 + 10) + 2 + 2)
+    figures = run(simulate(Case(cells=1, actors=4, seconds=0.18, prompts=10, steps=5)))
+    # Encode; 5 reverse steps; 2 soup steps with 2 decodes and 2 scores; 3 steps with 6 decodes and 10 scores; the final
+    # decode, which counts twice because two references are awaited; and its 2 scores.
+    assert figures["calls"] == 10 * (1 + 5 + 2 * 4 + 3 * (6 + 10) + 2 + 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from actors.protocol import Floats
-from actors.workers import DecodeReport, DiffusionWorker, Pixels, fitting
+from actors.workers import DecodeReport, DiffusionWorker, Pixels, raising_chunk_too_large
 from diffusion.base import Conditioning
 from pipeline.cli.commands import app
 from pipeline.records import read_table
@@ -95,7 +95,7 @@ class SmallMemory(DiffusionWorker):
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
     ) -> tuple[Pixels, DecodeReport]:
-        with fitting(chunk):
+        with raising_chunk_too_large(chunk):
             if chunk > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return super().decode_candidates(x, step, conditioning, chunk)
@@ -142,7 +142,7 @@ class SmallMemoryUnlessUnguided(DiffusionWorker):
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
     ) -> tuple[Pixels, DecodeReport]:
-        with fitting(chunk):
+        with raising_chunk_too_large(chunk):
             if chunk * (1 if conditioning.sampling.guidance_scale == 1 else 2) > 8:
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return super().decode_candidates(x, step, conditioning, chunk)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from actors.telemetry.cell_monitor import CellReport
-from actors.telemetry.pool_totals import Calls, PoolTotals
+from actors.telemetry.pool_totals import CallTotals, PoolTotals
 from configs.load import load_config
 from pipeline.cli.commands import app
 from pipeline.job import driver
@@ -141,10 +141,10 @@ def test_the_summary_adds_up_parts_and_pools() -> None:
     summary.enter(a_task(), a_result(2.0, attempts=4))
     failure = PromptFailure("key", {"error_class": "ValueError", "message": "no", "attempts": 3})
     summary.enter(a_task(), failure)
-    gpus = PoolTotals("GPU", 2, 3, 1, 0, 100.0, 87.6, 2, Counter(), {"decode": Calls(4, 64, 10.0, 4.0)})
+    gpus = PoolTotals("GPU", 2, 3, 1, 0, 100.0, 87.6, 2, Counter(), {"decode": CallTotals(4, 64, 10.0, 4.0)})
     cpus = PoolTotals("CPU", 0, 1, 1, 0, 50.0, 10.0)
     for pools in ({"diffusion": gpus, "cpu rewards": cpus}, {"diffusion": gpus}):
-        summary.run_monitor.heard(summary.run_monitor.opened(), CellReport(pools, ()))
+        summary.run_monitor.cell_reported(summary.run_monitor.cell_started(), CellReport(pools, ()))
     summary.ready, summary.candidates = 110.0, 2_400
     assert summary.lines() == [
         "done      2 fronts in 02:10, 1 failed; 00:10 until the models were loaded, then 20.0 candidates a second",
