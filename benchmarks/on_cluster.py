@@ -15,7 +15,7 @@ from ray.util import get_node_ip_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmarks.storm import Storm, Victim
-from tests.support.processes import matches
+from tests.support.cluster.processes import matches
 
 KILL_SECONDS = 30.0
 

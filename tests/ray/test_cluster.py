@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.ray.runs import ROOT
+from tests.support.runs import ROOT
 
 # Scripts of their own, because what decides Ray's authentication is read once in a process.
 LOOK = """

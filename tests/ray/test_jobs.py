@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import finished_keys
-from tests.ray.conftest import BIN, Head
-from tests.ray.runs import ROOT, command, run, same_bits
+from tests.support.cluster.head import BIN, Head
+from tests.support.runs import ROOT, command, run, same_bits
 
 SMALL = ["steps=3", "queries=4", "soup.steps=1", "method=srsoup"]
 

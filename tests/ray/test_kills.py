@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import finished_keys, read_table
-from tests.ray.runs import ROOT, command, run, same_bits
-from tests.support.processes import actors, marked, new_mark, title, wait_for
+from tests.support.cluster.processes import actors, marked, new_mark, title, wait_for
+from tests.support.runs import ROOT, command, run, same_bits
 
 PROMPTS = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab, owl, lobster]", "method=srsoup"]
 ONE = ["compute.diffusion_actors=1", "compute.prompts_in_flight=1"]

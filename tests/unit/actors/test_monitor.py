@@ -16,8 +16,8 @@ from actors.telemetry.pool_totals import Calls, PoolCounter, PoolTotals
 from actors.telemetry.prometheus import METRICS, ExportingMonitor, RunMetrics
 from actors.telemetry.run_monitor import NodeInfo, RunMonitor
 from actors.telemetry.warnings import warnings_of
+from tests.support.fake_pool import LOAD, FakeActor, FakeTransport, ask, names, takes
 from tests.support.virtual_time import now, run
-from tests.unit.actors.test_pool import LOAD, FakeActor, FakeTransport, ask, names, takes
 
 
 async def deadly(actor: FakeActor) -> None:
