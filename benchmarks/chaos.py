@@ -164,7 +164,7 @@ def main() -> int:
         (folder := base / str(seed)).mkdir()
         cells, start = Random(f"{seed} cells").choice(CELLS), time.monotonic()
         whole = command(folder / "run", *arguments, f"compute.cells={cells}", config=told.config)
-        figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, told.seconds)
+        figures: Figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, told.seconds)
         figures["seconds"] = round(time.monotonic() - start, 1)
         print(json.dumps(figures | ({"files": str(folder)} if figures["problems"] else {})), flush=True)
         kills.update(figures["kills"])

@@ -7,6 +7,7 @@ driver, which is a process of this machine. Imports Ray, so only once the enviro
 import contextlib
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import ray
@@ -39,7 +40,7 @@ class OnTheirCluster(Storm):
     def find(self, kind: str) -> list[Victim]:
         """Those that have loaded. What one is doing cannot be seen from elsewhere."""
         return [
-            Victim(actor["ActorClassName"].removeprefix("_"), lambda actor=actor: self._end(actor))
+            Victim(actor["ActorClassName"].removeprefix("_"), partial(self._end, actor))
             for actor in self.left()
             if matches(kind, actor["ActorClassName"])
         ]

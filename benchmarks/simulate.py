@@ -138,7 +138,8 @@ def _nobody() -> SimulatedActor:
 async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]) -> None:
     """What SRSoup asks for one prompt: a chunk for each exemplar while they are shared, then one for each weight; the
     one-hot weights ask one reward and the others all."""
-    encoded, x, chunk = await workers.encode("", Sampling(steps, 1.0)), np.zeros((L, 1)), np.zeros((N, 1))
+    encoded = await workers.encode("", Sampling(steps, 1.0))
+    x, chunk = np.zeros((L, 1), np.float32), np.zeros((N, 1), np.float32)
     for step in range(steps):
         await workers.reverse_step(encoded, x, step)
         asked = [[reward] for reward in REWARDS] + ([] if step < steps * 2 // 5 else [REWARDS] * (L - M))

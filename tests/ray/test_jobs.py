@@ -23,7 +23,8 @@ def head(start_head: Head) -> dict[str, str]:
 
 def submit(environment: dict[str, str], *arguments: str, named: str = "") -> subprocess.CompletedProcess[str]:
     name = ["--submission-id", named] if named else []
-    whole = [BIN / "ray", "job", "submit", *name, "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
+    ray = [str(BIN / "ray"), "job", "submit", *name, "--working-dir", "."]
+    whole = [*ray, "--", "python", "-m", "pipeline", *arguments]
     deadline = time.monotonic() + 90
     while True:
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)

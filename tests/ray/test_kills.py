@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,15 @@ class Driver:
         """SIGKILL the driver alone at that moment, then see that its family follows it."""
         wait_for(lambda: reached(self) or self.process.poll() is not None, 150)
         ended = self.process.poll()
-        assert ended is None, f"it ended with {ended} before it could be killed: {self.process.stderr.read()}"
+        assert ended is None, f"it ended with {ended} before it could be killed: {self.errors()}"
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.communicate()
         wait_for(lambda: not self.left_behind(), 30)
         assert self.left_behind() == []
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
 
     def left_behind(self) -> list[str]:
         # Ray's two agents of a node try to tell a head that is gone, and end themselves a minute later.
@@ -50,8 +55,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_driver_killed_at_every_sixth_file_goes_on_to_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
     """One process, without Ray: the lock and the record, then four parts for each of four prompts."""
     output = tmp_path / "run"
+
+    def has_files(n: int, _: Driver) -> bool:
+        return len(list(output.rglob("*.*"))) >= n
+
     for files in range(1, 18, 6):
-        Driver(output, "--local").kill_when(lambda _, files=files: len(list(output.rglob("*.*"))) >= files)
+        Driver(output, "--local").kill_when(partial(has_files, files))
     assert 2 <= len(finished_keys(output)) < 4
     assert same_bits(run(output, *PROMPTS, "--local"), undisturbed)
 

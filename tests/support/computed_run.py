@@ -11,13 +11,15 @@ import pytest
 from configs.load import load_config
 from configs.location import Location
 from pipeline.job import driver
-from pipeline.job.driver import Outcome, execute
+from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
+from pipeline.job.result_writer import Outcome
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.task import PromptTask
-from pipeline.records import SCHEMAS, read_table
+from pipeline.records import read_table
+from pipeline.storage.schemas import SCHEMAS
 from tests.support.fakes import FakeWorkers, wait
 from tests.support.runs import DEMO
 
