@@ -44,9 +44,9 @@ import psutil
 
 from benchmarks.storm import Storm, Story, Victim
 from pipeline.records import finished_keys
-from tests.support.processes import Family, actors, new_mark, title, wait_for
+from tests.support.cluster.processes import Family, actors, new_mark, title, wait_for
+from tests.support.cluster.three_nodes import closed_to_others, stored_bytes, three_nodes
 from tests.support.runs import DEMO, command, run, same_bits
-from tests.support.three_nodes import closed_to_others, stored_bytes, three_nodes
 
 SMALL = ["steps=5", "queries=6", "soup.steps=2", "method=srsoup", "compute.prompts_in_flight=3",
          "prompts.list=[snail, crab, owl, lobster, ant, bee]"]  # fmt: skip
@@ -165,7 +165,7 @@ def main() -> int:
         (folder := base / str(seed)).mkdir()
         cells, start = Random(f"{seed} cells").choice(CELLS), time.monotonic()
         whole = command(folder / "run", *arguments, f"compute.cells={cells}", config=options.config)
-        figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, options.seconds)
+        figures: Figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, options.seconds)
         figures["seconds"] = round(time.monotonic() - start, 1)
         print(json.dumps(figures | ({"files": str(folder)} if figures["problems"] else {})), flush=True)
         kills.update(figures["kills"])

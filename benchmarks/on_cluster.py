@@ -8,6 +8,7 @@ the cluster.
 import contextlib
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import ray
@@ -16,7 +17,7 @@ from ray.util import get_node_ip_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmarks.storm import Storm, Victim
-from tests.support.processes import matches
+from tests.support.cluster.processes import matches
 
 KILL_SECONDS = 30.0
 
@@ -40,7 +41,7 @@ class OnTheirCluster(Storm):
     def find(self, kind: str) -> list[Victim]:
         """The actors of a kind that have loaded. The method that one computes cannot be seen from another machine."""
         return [
-            Victim(actor["ActorClassName"].removeprefix("_"), lambda actor=actor: self._end(actor))
+            Victim(actor["ActorClassName"].removeprefix("_"), partial(self._end, actor))
             for actor in self.left()
             if matches(kind, actor["ActorClassName"])
         ]

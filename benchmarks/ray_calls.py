@@ -31,9 +31,7 @@ LATENTS, PIXELS = (30, 4, 64, 64), (30, 3, 512, 512)
 Call = Callable[[], Awaitable[Any]]
 
 
-# As ours are: a probe passes by the calls.
-@ray.remote(num_cpus=0, concurrency_groups={"probe": 1})
-class Idle:
+class _Idle:
     def __init__(self) -> None:
         self.pixels = np.zeros(PIXELS, np.uint8)
 
@@ -50,6 +48,10 @@ class Idle:
     @ray.method(num_returns=2)
     def chunk(self, x: Any) -> tuple[Any, int]:
         return self.pixels, len(x)
+
+
+# A probe has its own thread, as in our actors, so that it does not wait for calls.
+Idle: Any = ray.remote(num_cpus=0, concurrency_groups={"probe": 1})(_Idle)
 
 
 # For each kind of call: the call, and how often it is made for one figure.

@@ -14,20 +14,22 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from configs.load import load_config
 from pipeline.job import driver
 from pipeline.job.progress import Reporter
-from pipeline.job.result import PromptResult
+from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.task import PromptTask
-from pipeline.records import SCHEMAS, finished_keys
+from pipeline.records import finished_keys
 from pipeline.storage.disk import store_of
+from pipeline.storage.schemas import SCHEMAS
 
 ROOT = Path(__file__).parents[1]
 IMAGE_BYTES = 2000
@@ -61,7 +63,9 @@ def rows_of(task: PromptTask, images: Sequence[bytes]) -> dict[str, list[dict[st
     return {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}
 
 
-def computed(_: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Generator[PromptResult, None, None]:
+def computed(
+    _: Plan, tasks: Iterable[PromptTask], reporter: Reporter
+) -> Generator[PromptResult | PromptFailure, None, None]:
     """Replaces the workers: every prompt is finished at once."""
     noise = np.random.default_rng(0)
     reporter.started()
@@ -71,9 +75,9 @@ def computed(_: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Genera
 
 def drive(plan: Plan) -> dict[str, float]:
     """Run the real driver on prompts that cost nothing, and measure it."""
-    driver._run_here = computed
     start, cpu = time.monotonic(), time.process_time()
-    driver.execute([plan], local=True, reporter=Reporter(plan.n_prompts, 0, 0))
+    with mock.patch.object(driver, "_run_here", computed):
+        driver.execute([plan], local=True, reporter=Reporter(plan.n_prompts, 0, 0))
     return {
         "driver_seconds": time.monotonic() - start,
         "driver_cpu_seconds": time.process_time() - cpu,

@@ -145,7 +145,8 @@ async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]
 
     One-hot weightings query one reward, and the others query all.
     """
-    encoded, x, chunk = await workers.encode("", Sampling(steps, 1.0)), np.zeros((L, 1)), np.zeros((N, 1))
+    encoded = await workers.encode("", Sampling(steps, 1.0))
+    x, chunk = np.zeros((L, 1), np.float32), np.zeros((N, 1), np.float32)
     for step in range(steps):
         await workers.reverse_step(encoded, x, step)
         asked = [[reward] for reward in REWARDS] + ([] if step < steps * 2 // 5 else [REWARDS] * (L - M))

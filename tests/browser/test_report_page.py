@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -25,7 +26,9 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_shows_whole(chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: str) -> None:
+def test_page_shows_whole(
+    chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: Literal["light", "dark"]
+) -> None:
     run = synthetic_run(failures=1)
     # As long as a real one: an unbroken word that does not fit a telephone.
     record = run / "config.yaml"

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,7 +22,8 @@ def main(output: Path, command: list[str]) -> int:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    stages, driver = {}, None
+    stages: dict[str, Any] = {}
+    driver = None
     try:
         leaving = cluster.add_node(num_cpus=1)
         driver = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": cluster.address})
@@ -54,9 +56,9 @@ def finished(output: Path) -> int:
     return len(list(output.glob("costs/*.parquet")))
 
 
-def diffusion_actors(node: object) -> int:
+def diffusion_actors(node: Any) -> int:
     """Count the diffusion actors of a node: the children of its raylet that have loaded."""
-    [raylet] = node.all_processes["raylet"]  # type: ignore[attr-defined]
+    [raylet] = node.all_processes["raylet"]
     return sum("DiffusionActor" in title(child) for child in psutil.Process(raylet.process.pid).children())
 
 

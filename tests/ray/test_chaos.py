@@ -7,8 +7,8 @@ import tempfile
 
 import pytest
 
-from tests.ray.conftest import Head
-from tests.ray.runs import ROOT
+from tests.support.cluster.head import Head
+from tests.support.runs import ROOT
 
 # With this seed the cell is killed too.
 SEED = 2
@@ -17,8 +17,8 @@ SEED = 2
 LITTERING = """
 import json, os, subprocess, sys
 from pathlib import Path
-from tests.support.processes import Family, new_mark
-from tests.support.three_nodes import closed_to_others, stored_bytes, three_nodes
+from tests.support.cluster.processes import Family, new_mark
+from tests.support.cluster.three_nodes import closed_to_others, stored_bytes, three_nodes
 
 DRIVER = '''
 import subprocess

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from tests.ray.runs import ROOT
+from tests.support.runs import ROOT
 
 # Scripts in separate processes, because Ray reads its authentication settings once per process.
 LOOK = """
@@ -43,7 +44,7 @@ ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=Fal
 """
 
 
-def looked_at(script: str, **variables: str) -> dict[str, object]:
+def looked_at(script: str, **variables: str) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | variables
     command = [sys.executable, "-c", script + LOOK]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)

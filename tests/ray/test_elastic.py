@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import read_table
-from tests.ray.runs import ROOT, command, run, same_bits
+from tests.support.runs import ROOT, command, run, same_bits
 
 NAMES = "ant, bee, cat, cow, crab, dog, fox, frog, koala, lion, lobster, mouse, octopus, owl, panda, pig, rabbit, snail"
 SOME = ["steps=5", "queries=6", "soup.steps=2", "method=srsoup", f"prompts.list=[{NAMES}]"]

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from pipeline.records import read_table
-from tests.ray.runs import ROOT, command, run, same_bits
-from tests.support.processes import actors, new_mark, wait_for
+from tests.support.cluster.processes import actors, new_mark, wait_for
+from tests.support.runs import ROOT, command, run, same_bits
 
 SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab]"]
 CALL_SECONDS = 8

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import finished_keys
-from tests.ray.conftest import BIN, Head
-from tests.ray.runs import ROOT, command, run, same_bits
+from tests.support.cluster.head import BIN, Head
+from tests.support.runs import ROOT, command, run, same_bits
 
 SMALL = ["steps=3", "queries=4", "soup.steps=1", "method=srsoup"]
 
@@ -23,7 +23,8 @@ def head(start_head: Head) -> dict[str, str]:
 
 def submit(environment: dict[str, str], *arguments: str, named: str = "") -> subprocess.CompletedProcess[str]:
     name = ["--submission-id", named] if named else []
-    whole = [BIN / "ray", "job", "submit", *name, "--working-dir", ".", "--", "python", "-m", "pipeline", *arguments]
+    ray = [str(BIN / "ray"), "job", "submit", *name, "--working-dir", "."]
+    whole = [*ray, "--", "python", "-m", "pipeline", *arguments]
     deadline = time.monotonic() + 90
     while True:
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline.records import finished_keys, read_table
-from tests.ray.runs import ROOT, command, run, same_bits
-from tests.support.processes import actors, marked, new_mark, title, wait_for
+from tests.support.cluster.processes import actors, marked, new_mark, title, wait_for
+from tests.support.runs import ROOT, command, run, same_bits
 
 PROMPTS = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab, owl, lobster]", "method=srsoup"]
 ONE = ["compute.diffusion_actors=1", "compute.prompts_in_flight=1"]
@@ -30,11 +31,15 @@ class Driver:
         """Kill the driver alone once the condition holds, and check that all its processes end."""
         wait_for(lambda: reached(self) or self.process.poll() is not None, 150)
         ended = self.process.poll()
-        assert ended is None, f"it ended with {ended} before it could be killed: {self.process.stderr.read()}"
+        assert ended is None, f"it ended with {ended} before it could be killed: {self.errors()}"
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.communicate()
         wait_for(lambda: not self.left_behind(), 30)
         assert self.left_behind() == []
+
+    def errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
 
     def left_behind(self) -> list[str]:
         # The two agents that Ray runs on a node try to reach the dead head, and end a minute later.
@@ -50,8 +55,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_driver_killed_after_every_sixth_file_resumes_to_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
     """The run has one process and no Ray. It writes the lock and the record, then four parts for each prompt."""
     output = tmp_path / "run"
+
+    def has_files(n: int, _: Driver) -> bool:
+        return len(list(output.rglob("*.*"))) >= n
+
     for files in range(1, 18, 6):
-        Driver(output, "--local").kill_when(lambda _, files=files: len(list(output.rglob("*.*"))) >= files)
+        Driver(output, "--local").kill_when(partial(has_files, files))
     assert 2 <= len(finished_keys(output)) < 4
     assert same_bits(run(output, *PROMPTS, "--local"), undisturbed)
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from actors.workers import LOGICAL_GPUS
-from tests.ray.conftest import Head
-from tests.ray.runs import ROOT, command, run, same_bits
+from tests.support.cluster.head import Head
+from tests.support.runs import ROOT, command, run, same_bits
 
 SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab, owl]"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.records import read_table
-from tests.ray.runs import run, same_bits
+from tests.support.runs import run, same_bits
 
 LONG = "a snail " * 625
 NASTY = f'prompts.list=["a/b\\n\\"c\\" 🦊", "snail", "snail", "{LONG}"]'

@@ -62,7 +62,7 @@ class FakeJudge:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def settings(self, **changes: Any) -> JudgeConfig:
-        quick = {
+        quick: dict[str, Any] = {
             "url": self.url,
             "model": "judge-1",
             "back_off": 0.01,

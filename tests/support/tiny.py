@@ -47,7 +47,10 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
 
 def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """The same folder as diffusers has it; the diffusion families with DDIM."""
-    options = {"sd": {"safety_checker": None, "requires_safety_checker": False}, "sdxl": {"add_watermarker": False}}
+    options: dict[str, dict[str, Any]] = {
+        "sd": {"safety_checker": None, "requires_safety_checker": False},
+        "sdxl": {"add_watermarker": False},
+    }
     pipe = PIPELINES[family].from_pretrained(folder, dtype=dtype, **options.get(family, {}))
     if family != "sd3":
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)

@@ -24,12 +24,12 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvw
 SHAPE = BlipShape(Tower(768, 64, 2, 12), Tower(32, 48, 2, 4), PIXELS, 16, len(WORDS) + 2, 40)
 
 
-def parts(**modules: nn.Module) -> nn.Module:
+def parts(**modules: nn.Module) -> nn.ModuleDict:
     """A module of named others, with no forward of its own."""
     return nn.ModuleDict(modules)
 
 
-def attention(width: int, seen: int) -> nn.Module:
+def attention(width: int, seen: int) -> nn.ModuleDict:
     return nn.ModuleDict(
         {
             "self": parts(query=nn.Linear(width, width), key=nn.Linear(seen, width), value=nn.Linear(seen, width)),
@@ -60,9 +60,10 @@ class Visual(nn.Module):
         self.norm = nn.LayerNorm(tower.width, eps=1e-6)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        blocks: Any = self.blocks
         x = self.patch_embed["proj"](pixels).flatten(2).mT
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
-        for block in self.blocks:
+        for block in blocks:
             query, key, value = block["attn"]["qkv"](block["norm1"](x)).chunk(3, -1)
             x = x + block["attn"]["proj"](attended(query, key, value, self.heads, None))
             x = x + block["mlp"]["fc2"](F.gelu(block["mlp"]["fc1"](block["norm2"](x))))
@@ -96,7 +97,8 @@ class Text(nn.Module):
     def forward(self, ids: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         e: Any = self.embeddings
         x = e["LayerNorm"](e["word_embeddings"](ids) + e["position_embeddings"].weight[: ids.shape[1]])
-        for layer in self.encoder["layer"]:
+        layers: Any = self.encoder["layer"]
+        for layer in layers:
             x = self._attend(layer["attention"], x, x, mask.bool()[:, None, None])
             x = self._attend(layer["crossattention"], x, patches, None)
             out = layer["output"]
@@ -133,8 +135,9 @@ class Original(nn.Module):
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         blip: Any = self.blip
+        mlp: Any = self.mlp
         read = blip["text_encoder"](ids, mask, blip["visual_encoder"](pixels))
-        return (self.mlp["layers"](read[:, 0])[:, 0] - 0.16717362830052426) / 1.0333394966054072
+        return (mlp["layers"](read[:, 0])[:, 0] - 0.16717362830052426) / 1.0333394966054072
 
 
 @dataclass(frozen=True)
@@ -177,5 +180,5 @@ def _pixels(picture: np.ndarray) -> Tensor:
     resized = Image.fromarray(picture).resize(new, Image.Resampling.BICUBIC)
     left, top = round((new[0] - PIXELS) / 2), round((new[1] - PIXELS) / 2)
     x = np.asarray(resized.crop((left, top, left + PIXELS, top + PIXELS))).transpose(2, 0, 1).astype(np.float32) / 255
-    x = (x - np.float32(CLIP_MEAN)[:, None, None]) / np.float32(CLIP_STD)[:, None, None]
+    x = (x - np.array(CLIP_MEAN, np.float32)[:, None, None]) / np.array(CLIP_STD, np.float32)[:, None, None]
     return torch.from_numpy(x)[None]

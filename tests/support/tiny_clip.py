@@ -250,5 +250,5 @@ def _hps_pixels(picture: np.ndarray) -> Tensor:
         plane = Image.fromarray(picture[:, :, channel].astype(np.float32) / 255)
         resized = np.asarray(plane.resize(new, Image.Resampling.BICUBIC))
         canvas[channel, top : top + new[1], left : left + new[0]] = resized
-    mean, std = np.float32(CLIP_MEAN)[:, None, None], np.float32(CLIP_STD)[:, None, None]
+    mean, std = np.array(CLIP_MEAN, np.float32)[:, None, None], np.array(CLIP_STD, np.float32)[:, None, None]
     return torch.from_numpy((canvas - mean) / std)[None]

@@ -6,7 +6,7 @@ import subprocess
 
 import psutil
 
-from tests.support.processes import Family, marked, new_mark, title, wait_for
+from tests.support.cluster.processes import Family, marked, new_mark, title, wait_for
 
 
 def test_a_child_is_no_orphan_and_a_grandchild_without_a_parent_is_one() -> None:

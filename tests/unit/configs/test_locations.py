@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from configs.load import load_config
 from configs.location import RemotePath, location_of
 from srsoup import app
-from tests.unit.planning.test_wrong_input import DEMO
+from tests.support.runs import DEMO
 
 OPTIONS = "endpoint_override=127.0.0.1:9000&scheme=http"
 
@@ -28,8 +28,8 @@ def test_paths_and_uris() -> None:
 def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: Path) -> None:
     from configs.sweep import load_sweep
 
-    assert load_config(Path(DEMO), [f"output={tmp_path.as_uri()}"]).output_folder == tmp_path
-    points = load_sweep(Path(DEMO), [f"output=s3://bucket/sweep?{OPTIONS}"], ["soup.steps=0,2"])
+    assert load_config(DEMO, [f"output={tmp_path.as_uri()}"]).output_folder == tmp_path
+    points = load_sweep(DEMO, [f"output=s3://bucket/sweep?{OPTIONS}"], ["soup.steps=0,2"])
     assert [str(point.output_folder) for point in points] == [
         f"s3://bucket/sweep/soup-steps-{k}?{OPTIONS}" for k in (0, 2)
     ]
@@ -50,7 +50,7 @@ def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: 
     ],
 )
 def test_a_wrong_uri_is_refused_everywhere_and_no_secret_is_shown(uri: str, says: str) -> None:
-    for arguments in (["run", DEMO, f"output='{uri}'"], ["status", uri], ["report", uri], ["compact", uri]):
+    for arguments in (["run", str(DEMO), f"output='{uri}'"], ["status", uri], ["report", uri], ["compact", uri]):
         told = CliRunner().invoke(app, arguments)
         assert told.exit_code == 2 and says in told.output and "h4nds0ff" not in told.output
         assert told.output.count("key:     output\n") == (arguments[0] == "run")

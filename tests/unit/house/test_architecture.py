@@ -44,6 +44,13 @@ FORBIDDEN: dict[str, set[str]] = {
     "mini": {RAY},
     "srsoup.py": {RAY, TORCH, DIFFUSERS},
 }
+# Folder that is not installed -> what its files may import from such folders. What two tests share is in tests/support.
+SHARED: dict[str, set[str]] = {
+    "tests/support": {"tests.support"},
+    "tests": {"tests.support", "benchmarks"},
+    "benchmarks": {"tests.support", "benchmarks"},
+    "notebooks": set(),
+}
 MAY_BE_LARGE = {"rewards", "tests/unit"}
 MODULES_A_FOLDER = 14
 ROOMS = sorted({room.split("/")[0].removesuffix(".py") for room in ARROWS})
@@ -114,6 +121,33 @@ def test_an_arrow_against_the_plan_is_seen() -> None:
     assert violations("pipeline/guidance", Path("x.py"), {"pipeline.records"})
     assert not violations("actors/cluster", Path("x.py"), {"ray", "actors.pool.pool"})
     assert not violations("evaluation", Path("x.py"), {"pipeline.records"})
+
+
+def borrowed(folder: str, modules: set[str]) -> list[str]:
+    """Modules of tests or benchmarks that a file in this folder may not import."""
+    others = [module for module in modules if module.split(".")[0] in ("tests", "benchmarks")]
+    return [module for module in others if not any(within(module, allowed) for allowed in SHARED.get(folder, ()))]
+
+
+def test_tests_and_benchmarks_share_through_the_support_folder_alone() -> None:
+    inner = ROOT / "tests" / "support"
+    found = {
+        f"{path}: {module}"
+        for folder in (*SHARED, *ROOMS)
+        for path in files_below(folder)
+        if folder != "tests" or not path.is_relative_to(inner)
+        for module in borrowed(folder, imports(path))
+    }
+    assert found == set()
+
+
+def test_a_test_that_imports_another_is_seen() -> None:
+    assert borrowed("tests", {"tests.unit.actors.test_pool"})
+    assert borrowed("tests", {"tests.conftest"})
+    assert borrowed("benchmarks", {"tests.ray.test_runs"})
+    assert borrowed("tests/support", {"benchmarks.simulate"})
+    assert borrowed("pipeline", {"tests.support.runs"})
+    assert not borrowed("benchmarks", {"tests.support.cluster.processes", "benchmarks.storm"})
 
 
 def circle() -> list[str]:

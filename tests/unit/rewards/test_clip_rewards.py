@@ -1,7 +1,7 @@
 """The CLIP rewards on tiny random models in the real layouts, against independent readings of the same files."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,23 +16,11 @@ from rewards.base import Reward, checked_score
 from rewards.errors import RewardError, WeightsError
 from rewards.networks.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, ClipShape, _config, read_transformers
 from rewards.networks.open_clip_layout import from_open_clip
+from tests.support.pictures import nchw, pictures
 from tests.support.tiny_clip import PROMPTS, SHAPE, OpenClip, Tiny, pinned
 
 COSINES = ("clip_score", "pickscore", "hpsv2", "hpsv2.1")
 REAL_HEAD = Path("/work/shared/data/aesthetic/sac+logos+ava1-l14-linearMSE.pth")
-SIZES = [(42, 42), (64, 64), (50, 61), (61, 50), (7, 9), (1, 1), (130, 44), (96, 41), (42, 43), (100, 100)]
-
-
-def pictures() -> list[np.ndarray]:
-    """20, of mixed sizes: noise and slopes."""
-    rng = np.random.default_rng(11)
-    noisy = [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
-    slopes = [np.linspace(rng.integers(0, 256, 3), rng.integers(0, 256, 3), h * w).reshape(h, w, 3) for h, w in SIZES]
-    return [*noisy, *(slope.astype(np.uint8) for slope in slopes)]
-
-
-def nchw(pictures: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
 
 
 @pytest.fixture(scope="module")

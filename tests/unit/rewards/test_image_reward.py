@@ -12,9 +12,9 @@ from rewards.errors import RewardError
 from rewards.image_reward import BLIP_LARGE, ImageReward, _text, _vision
 from rewards.networks.blip_layout import split_image_reward
 from rewards.networks.linear_head import WIDTHS
+from tests.support.pictures import SIZES, nchw, pictures
 from tests.support.tiny_blip import SHAPE, Original, TinyBlip
 from tests.support.tiny_clip import pinned
-from tests.unit.rewards.test_clip_rewards import SIZES, nchw, pictures
 
 PROMPTS = ("an owl", "a fox, a bear!", "", "owl " * 60, "Bear and FOX?", "zebra 🦓")
 # Of the published file, in bytes (its LFS record).

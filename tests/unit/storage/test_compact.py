@@ -28,8 +28,8 @@ from pipeline.storage import compact as merging
 from pipeline.storage.compact import CannotExchange, compact
 from pipeline.storage.disk import remove_leftovers
 from pipeline.storage.lock import lock_of
-from tests.conftest import simplex, write_key
-from tests.unit.storage.test_crashes import in_a_child
+from tests.support.killed_child import in_a_child
+from tests.support.synthetic_run import simplex, write_key
 
 Write = Callable[..., Path]
 

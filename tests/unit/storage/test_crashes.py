@@ -1,95 +1,14 @@
 """A driver that dies between any two steps of its file work: the same command goes on, and nothing is lost or twice."""
 
 import functools
-import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from configs.load import load_config
-from pipeline.job import driver
-from pipeline.job.driver import Outcome, execute
-from pipeline.job.progress import Reporter
-from pipeline.job.result import PromptFailure, PromptResult
-from pipeline.job.run_prompt import attempt_prompt
-from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.task import PromptTask
-from pipeline.records import SCHEMAS, failed_keys, finished_keys, read_table
-from tests.support.fakes import FakeWorkers, wait
-
-DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
-# A folder of its own: what `make demo` left in runs/demo is another run.
-SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]", "output=runs/of-a-test"]
-# All that the driver and the writers do to the disk goes through these names of `os`.
-STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "link", "unlink", "rmdir", "close")
-
-
-@functools.cache
-def result_of(task: PromptTask, wrong_for: str | None) -> PromptResult | PromptFailure:
-    """Computed once, so that every run writes the same seconds too."""
-    return wait(attempt_prompt(task, FakeWorkers(3, wrong_for), lambda steps, candidates: None))
-
-
-@functools.cache
-def checked_plan() -> Plan:
-    return make_plan(load_config(DEMO, SMALL), str)
-
-
-def plan_of(output: Path) -> Plan:
-    plan = checked_plan()
-    return replace(plan, config=plan.config.model_copy(update={"output": str(output)}))
-
-
-def run(output: Path, wrong_for: str | None = None) -> Outcome:
-    """The driver as it is, with prompts that were computed before."""
-    plan = plan_of(output)
-
-    def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
-        for task in tasks:
-            yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
-
-    with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as nowhere:
-        patch.setattr(driver, "_run_here", computed)
-        return execute([plan], local=True, reporter=Reporter(2, 6, 0, nowhere))[0]
-
-
-def in_a_child(work: Callable[[], object], die_before: int) -> bool:
-    """Do the work in a forked process that is killed before its n-th step on the disk; whether it was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            steps = 0
-
-            def counted(step: Callable[..., Any]) -> Callable[..., Any]:
-                def call(*arguments: Any, **options: Any) -> Any:
-                    nonlocal steps
-                    steps += 1
-                    if steps == die_before:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return step(*arguments, **options)
-
-                return call
-
-            for name in STEPS:
-                setattr(os, name, counted(getattr(os, name)))
-            work()
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-    status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), f"the child ended with {status}, which is no kill of ours"
-    return status != 0
-
-
-def tables(output: Path) -> dict[str, Any]:
-    return {table: read_table(output, table).to_pylist() for table in SCHEMAS}
+from pipeline.records import failed_keys, finished_keys
+from tests.support.computed_run import plan_of, run, tables
+from tests.support.killed_child import in_a_child
 
 
 def assert_sound(output: Path) -> None:

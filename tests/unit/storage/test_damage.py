@@ -19,8 +19,8 @@ from pipeline.storage.compact import compact
 from pipeline.storage.lock import is_held, lock_of
 from pipeline.storage.status import read_status
 from srsoup import app
-from tests.unit.storage.test_crashes import run as computed_run
-from tests.unit.storage.test_crashes import tables
+from tests.support.computed_run import run as computed_run
+from tests.support.computed_run import tables
 
 Write = Callable[..., Path]
 DAYS = 86_400.0

@@ -33,9 +33,9 @@ from pipeline.storage import lease
 from pipeline.storage.compact import compact
 from pipeline.storage.disk import store_of
 from srsoup import app
+from tests.support.computed_run import plan_of, tables
+from tests.support.computed_run import run as computed_run
 from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, serving
-from tests.unit.storage.test_crashes import plan_of, tables
-from tests.unit.storage.test_crashes import run as computed_run
 
 ROOT = Path(__file__).parents[3]
 DEMO = str(ROOT / "configs" / "demo.yaml")
@@ -134,7 +134,7 @@ def test_a_whole_run_its_status_and_its_report(run: RemotePath) -> None:
 DRIVER = """
 import sys
 from configs.location import location_of
-from tests.unit.storage.test_crashes import run
+from tests.support.computed_run import run
 run(location_of(sys.argv[1]))
 """
 
