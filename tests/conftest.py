@@ -1,10 +1,10 @@
-"""What several tests share: a synthetic run on disk, and the learned rewards on tiny weights."""
+"""Fixtures that several tests share: a synthetic run on disk, and the learned rewards with tiny weights."""
 
 import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,14 +26,14 @@ NASTY = (
 
 
 def png(rng: np.random.Generator) -> bytes:
-    """A random 64 px PNG."""
+    """Returns a random PNG of 64 x 64 pixels."""
     buffer = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def simplex(weights: int, rewards: int) -> list[list[float]]:
-    """Rows on the simplex, from the last reward to the first."""
+    """Returns rows of weights on the simplex; the weight of the first reward grows from 0 to 1."""
     if rewards == 1:
         return [[1.0] for _ in range(weights)]
     first = np.linspace(0, 1, weights)
@@ -45,11 +45,11 @@ def write_key(
     key: str,
     prompt: str,
     method: str,
-    weights: Sequence,
+    weights: Sequence[Sequence[float]],
     guided: Sequence[str],
     held: Sequence[str],
 ) -> None:
-    """One finished prompt of one method."""
+    """Writes the rows of one finished prompt of one method into the run folder."""
     rng = np.random.default_rng(sum(key.encode()))
     lift = 0.0 if method == "unguided" else 2.0
     samples, scores, steps = [], [], []
@@ -72,13 +72,14 @@ def write_key(
         "seconds_denoise": 4.0, "seconds_lookahead": 5.0, "seconds_decode": 6.0, "seconds_reward": 3.0,
         "seconds_wait": 1.0, "peak_memory_bytes": 700_000_000, "attempts": 1,
     }  # fmt: skip
-    for table, rows in {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}.items():
+    tables: dict[str, list[dict[str, Any]]] = {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}
+    for table, rows in tables.items():
         write_part(run, table, key, rows)
 
 
 @pytest.fixture
 def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
-    """A function that writes a run into tmp_path and gives its folder."""
+    """Returns a function that writes a run into tmp_path and returns its folder."""
 
     def write(
         name: str = "demo",
@@ -118,8 +119,8 @@ def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
-    """The CLIP rewards on tiny random weights, which lie where `rewards.pinned_files` looks first."""
-    # Here and not above: most tests need no transformers.
+    """The CLIP rewards with tiny random weights, in the folder that `rewards.pinned_files` reads first."""
+    # Imported here, because most tests do not need transformers.
     from tests.support.tiny_clip import make_tiny
 
     folder = tmp_path_factory.mktemp("weights")
@@ -130,7 +131,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
 
 @pytest.fixture(scope="session")
 def tiny_blip(tiny: "Tiny") -> "TinyBlip":
-    """ImageReward on tiny random weights, beside the others."""
+    """ImageReward with tiny random weights, in the same folder."""
     from tests.support.tiny_blip import make_tiny_blip
 
     return make_tiny_blip(tiny.folder)
@@ -138,7 +139,7 @@ def tiny_blip(tiny: "Tiny") -> "TinyBlip":
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeJudge"]:
-    """A server that marks images, in the place of a vision-language model."""
+    """A server that scores images in place of a vision-language model."""
     from tests.support.fake_judge import FakeJudge
 
     with FakeJudge(tmp_path_factory.mktemp("answers")) as server:
