@@ -33,7 +33,7 @@ class Hypervolume:
     """The hypervolume of one front.
 
     Attributes:
-        value: volume of the region that the points dominate and that lies above the reference point.
+        value: volume of the region between the reference point and the points.
         outside: number of points that do not exceed the reference point in every reward; they add no volume.
     """
 

@@ -22,7 +22,7 @@ def overlap_table(comparison: Comparison) -> pd.DataFrame:
     The overlap in the latent entry d is the Bhattacharyya coefficient BC_d = exp(-(mu_d - c_d)^2 / (8 sigma^2)), in
     0..1; an exemplar's overlap with itself is 1. The table has one row for each label, exemplar (named by its guided
     reward), weight_index and step, with the timestep and the phase of the step. Its quartiles are those over the
-    entries, averaged over the prompts and seeds, whose number is `fronts`. Steps without exemplars have no row.
+    entries, averaged over `fronts` prompts and seeds. Steps without exemplars have no row.
     """
     steps = comparison.steps.dropna(subset=["reward", *QUARTILES])
     steps = steps.rename(columns={"reward": "exemplar"})

@@ -63,8 +63,7 @@ def render_page(
     """Returns the HTML of the page, which contains everything that it shows.
 
     Args:
-        volumes: hypervolume from the reference point of the report.
-        below_all: hypervolume from a point below every image.
+        volumes, below_all: hypervolume from the reference point of the report, and from a point below every image.
     """
     shown = comparison.prompts.head(SHOWN)
     return (

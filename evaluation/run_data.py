@@ -180,7 +180,7 @@ def _read_document(path: Location) -> Mapping[str, Any]:
 
 
 def _tables(path: Location) -> Mapping[str, pd.DataFrame]:
-    """Reads the tables of the prompts that are finished now; the run may go on meanwhile."""
+    """Reads the tables of the prompts that are finished now; the run may continue meanwhile."""
     try:
         done = finished_keys(path)
         keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}

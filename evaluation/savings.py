@@ -57,10 +57,10 @@ def saving(comparison: Comparison, label: str) -> Saving | None:
     run = comparison.run_of(label)
     if not counted:
         return None
-    beside = [other for other in comparison.labels_of(run) if comparison.method_of(other) == WEIGHTED_SUM]
-    without = _count(comparison, beside[0]) if beside else None
-    if without:
-        return Saving(counted, without, True)
+    sums = [other for other in comparison.labels_of(run) if comparison.method_of(other) == WEIGHTED_SUM]
+    without_soup = _count(comparison, sums[0]) if sums else None
+    if without_soup:
+        return Saving(counted, without_soup, True)
     try:
         by_formula = queries_by_formula(run.config, run.config["soup"]["steps"])
         bare = queries_by_formula(run.config, 0)

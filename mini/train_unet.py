@@ -123,7 +123,7 @@ def unet_loss(
 
 
 class UNetTrainer:
-    """The state of one training, which can be saved as a checkpoint.
+    """The state of one training: models, averages, optimiser and budget, which a checkpoint holds.
 
     Args:
         start: the checkpoint of an earlier training; this training begins with the averaged weights of that one, or

@@ -131,10 +131,7 @@ def gauss_hermite(dimensions: int, points: int) -> Nodes:
 def expected_gradient(
     f: SmoothReward, c_D: Tensor, delta_D: Tensor, sigma: float, correction: Correction, nodes: Nodes
 ) -> Tensor:
-    """Returns the limit of `corrected_gradient` for infinitely many candidates.
-
-    The candidates are the nodes, and each reward is multiplied by N times the weight of its node.
-    """
+    """Returns `corrected_gradient` for infinitely many candidates: nodes, with rewards times N times their weight."""
     r_N = len(nodes.z_ND) * nodes.weight_N * f(c_D + sigma * nodes.z_ND)
     return corrected_gradient(r_N, nodes.z_ND, -delta_D, sigma, correction)
 

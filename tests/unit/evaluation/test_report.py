@@ -131,7 +131,7 @@ def test_another_reference_point_is_named_and_not_used(synthetic_run: Write) -> 
 
 
 def test_the_page_also_has_hypervolume_from_a_point_below_every_image(synthetic_run: Write) -> None:
-    # The point is so high that no image counts: the page says so, and still has the other ratio.
+    # The point is so high that no image counts. The page shows this, and still has the other ratio.
     run = synthetic_run(reference={"colorfulness": 50.0, "compressibility": 50.0}, prompts=["x", "y"])
     out = write_report([run], run / "report").parent
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -161,13 +161,8 @@ def test_units_in_the_record_of_the_run_are_on_axes_and_columns(synthetic_run: W
 
 
 def test_numbers_are_short_and_readable() -> None:
-    assert [format_number(v) for v in (2720.0, -2.0, 0.12346, None, float("nan"))] == [
-        "2,720",
-        "−2",
-        "0.1235",
-        "–",
-        "–",
-    ]
+    numbers = (2720.0, -2.0, 0.12346, None, float("nan"))
+    assert [format_number(number) for number in numbers] == ["2,720", "−2", "0.1235", "–", "–"]
     assert format_mean_and_std(-2.2044, 0.231) == "−2.20 ± 0.23"
     assert format_mean_and_std(57.95, 22.4) == "58 ± 22"
     assert format_mean_and_std(1.0, 0.0) == "1 ± 0"
