@@ -1,1 +1,1 @@
-"""Offline evaluation of runs, from their Parquet files alone: fronts, hypervolume, costs, one HTML page."""
+"""Evaluates runs from their Parquet files alone: fronts, hypervolume, costs, and one HTML page."""

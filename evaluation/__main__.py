@@ -1,4 +1,4 @@
-"""`python -m evaluation RUN [RUN ...]`: the same as `srsoup report`."""
+"""`python -m evaluation RUN [RUN ...]` does the same as `srsoup report`."""
 
 import sys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from pipeline.records import location_of
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the report of these runs to the first one's `report_folder`; 2 for a wrong request."""
+    """Writes the report of these runs to the `report_folder` of the first; returns the exit status, 2 for an error."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: python -m evaluation RUN [RUN ...]")
         return 0 if arguments else 2

@@ -1,4 +1,4 @@
-"""How sure a mean over prompts is: percentile bootstrap over the prompts (Efron and Tibshirani 1993, chapter 13)."""
+"""The uncertainty of a mean over prompts: percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +8,18 @@ RESAMPLES = 10_000
 
 
 def mean_interval(values: NDArray[np.float64], prompts: NDArray[np.str_]) -> tuple[float, float]:
-    """The interval that holds 95 % of the means of prompts drawn with replacement, always from seed 0.
+    """Returns the 95 % confidence interval of the mean of `values`.
+
+    The prompts are drawn with replacement 10,000 times, always from seed 0; the interval holds the central 95 % of
+    the means of these draws. A prompt is drawn with all its fronts, because the fronts of several seeds of one prompt
+    are not independent.
 
     Args:
-        values: shape (n,), one value a front.
-        prompts: shape (n,), the prompt of each; a prompt is drawn with all its fronts, as the seeds of one
-            prompt are no independent evidence.
+        values: one value for each front, shape (n,).
+        prompts: the prompt of each front, shape (n,).
 
     Returns:
-        Low and high; both NaN where there are fewer than two prompts.
+        The lower and the upper end of the interval; both are NaN if there are fewer than two prompts.
     """
     names, index = np.unique(prompts, return_inverse=True)
     if len(names) < 2:

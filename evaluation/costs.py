@@ -1,4 +1,4 @@
-"""What each method spent: queries, decodes, denoises, seconds by part; per prompt and in total."""
+"""The costs of each method, per prompt and in total: queries, decodes, denoises, and seconds by part."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,13 @@ SECONDS = (
 
 @dataclass(frozen=True)
 class CostTable:
-    """`rows`: label, quantity, mean, min, max (per prompt) and total; peak memory has no total.
+    """The costs of all labels.
 
-    `speed`: label, prompts, candidates_per_second: decoded look-ahead candidates (decodes less the final
-    images) over the sum of the prompts' seconds; NaN where there are none. Prompts in flight at once
-    overlap, so the wall clock of a run may be faster.
+    Attributes:
+        rows: label, quantity, the mean, min and max over prompts, and the total; peak memory has no total.
+        speed: label, prompts, candidates_per_second. The last is the number of decoded candidates (decodes minus
+            final images) divided by the sum of the prompts' seconds, or NaN if there were no candidates. Prompts that
+            run at the same time share seconds of wall clock, so the rate of the whole run can be higher.
     """
 
     rows: pd.DataFrame
@@ -31,13 +33,13 @@ class CostTable:
 
 
 def cost_table(comparison: Comparison) -> CostTable:
-    """The costs of every label."""
+    """Returns the costs of every label."""
     rows, speed = [], []
     for label in comparison.labels:
         costs = comparison.costs[comparison.costs["label"] == label]
         rows += _quantities(label, costs)
         seconds = float(costs["seconds_total"].sum())
-        candidates = float(costs["decodes"].sum()) - len(comparison.of(label))
+        candidates = float(costs["decodes"].sum()) - len(comparison.points_of(label))
         rate = candidates / seconds if seconds > 0 and candidates > 0 else float("nan")
         speed.append((label, len(costs), rate))
     columns = ["label", "quantity", "mean", "min", "max", "total"]

@@ -1,5 +1,5 @@
-"""The error of this room."""
+"""The error that a report raises."""
 
 
 class ReportError(Exception):
-    """A report cannot be written; the message names the folder, the problem and the fix."""
+    """The report cannot be written. The message names the folder, the problem and the fix."""

@@ -1,4 +1,4 @@
-"""Figures of fronts with matplotlib, as PNG and SVG files and as SVG text for the page."""
+"""Draws fronts with matplotlib, as PNG and SVG files and as SVG text for the page."""
 
 import io
 import re
@@ -19,28 +19,28 @@ from matplotlib.figure import Figure
 
 from evaluation.fronts import non_dominated, weight_name
 
-# Readable on white and on near-black; guided methods take these in turn, the unguided model is grey.
+# Guided methods take these colours in turn; the unguided model is grey. All are readable on white and on near-black.
 _COLOURS = ("#2f7de1", "#e0731d", "#1f9e77", "#b65fcf", "#d1495b", "#8a8d1a")
 _GREY = "#8b929c"
 _GREYS = (_GREY, "#a8896a", "#7a9a8a")
-# Ink of the SVG in the page: replaced by the page's own text colour, so that it follows the colour scheme.
+# The colour of all text. In the page's SVG the page's own text colour replaces it and follows the colour scheme.
 _INK = "#1b2733"
 _MARKERS = "osD^vP"
 
 
 def palette(labels: Sequence[str], unguided: Sequence[str]) -> dict[str, str]:
-    """A colour for every label, stable in the order of the labels."""
+    """Returns a colour for every label, which depends only on the order of the labels."""
     guided = [label for label in labels if label not in unguided]
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(guided)}
     return colours | {label: _GREYS[i % len(_GREYS)] for i, label in enumerate(unguided)}
 
 
-def pairs(rewards: Sequence[str]) -> list[tuple[str, ...]]:
-    """What is drawn against what: all pairs of rewards, or the one reward alone."""
+def reward_pairs(rewards: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns the axes of each figure of a front: every pair of rewards, or the only reward."""
     return list(combinations(rewards, 2)) if len(rewards) > 1 else [tuple(rewards)]
 
 
-def draw(
+def draw_front(
     points: pd.DataFrame,
     axes: tuple[str, ...],
     colours: Mapping[str, str],
@@ -48,20 +48,26 @@ def draw(
     names: Mapping[str, str],
     small: bool,
 ) -> Figure:
-    """One figure of points (label, weight_index, weights, rewards): two rewards as a plane, one by method.
+    """Draws the points of a front: two rewards against each other, or one reward by label.
 
-    `names` are the rewards' names with their units.
+    Args:
+        points: label, weight_index, weights, and a column for each reward.
+        axes: the one or two rewards to draw.
+        colours: the colour of each label.
+        unguided: the labels of the unguided model.
+        names: the text on the axis of each reward: its name and its unit.
+        small: true for a small figure without a legend.
     """
-    with plt.rc_context(style(9 if small else 10)):
+    with plt.rc_context(matplotlib_settings(9 if small else 10)):
         figure, axis = plt.subplots(figsize=(3.6, 2.9) if small else (5.8, 4.0), layout="constrained")
         if len(axes) == 1:
             _draw_one(axis, points, axes[0], colours)
-            axis.set_ylabel(_better(names[axes[0]], small))
+            axis.set_ylabel(_axis_label(names[axes[0]], small))
         else:
             _draw_plane(axis, points, axes, colours, unguided, small)
-            axis.set_xlabel(_better(names[axes[0]], small))
-            axis.set_ylabel(_better(names[axes[1]], small))
-        finish(axis)
+            axis.set_xlabel(_axis_label(names[axes[0]], small))
+            axis.set_ylabel(_axis_label(names[axes[1]], small))
+        style_axis(axis)
     return figure
 
 
@@ -73,11 +79,16 @@ def draw_by_weight(
     colours: Mapping[str, str],
     unguided: Sequence[str],
 ) -> Figure:
-    """Mean of one reward over prompts by weight, with the standard error; the unguided mean as a level.
+    """Draws the mean of one reward over prompts, by weighting, with its standard error as a band.
 
-    With two guided rewards the axis is the weight of the first (`weighted`), else the weights in order.
+    The mean of the unguided model is a horizontal line. With two guided rewards the x axis is the weight of the first,
+    otherwise it is the number of the weighting.
+
+    Args:
+        name: the text of the y axis: the name and the unit of the reward.
+        weighted: the text of the x axis.
     """
-    with plt.rc_context(style(10)):
+    with plt.rc_context(matplotlib_settings(10)):
         figure, axis = plt.subplots(figsize=(5.8, 2.9), layout="constrained")
         for number, (label, colour) in enumerate(colours.items()):
             own = points[points["label"] == label]
@@ -91,35 +102,35 @@ def draw_by_weight(
             mean, error = groups[reward].mean(), groups[reward].sem(ddof=0)
             axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
             axis.plot(x, mean, "-", marker=_MARKERS[number % len(_MARKERS)], color=colour, label=label)
-            axis.set_xticks(x, [tag(w, int(i)) for i, w in zip(weights.index, weights, strict=True)])
+            axis.set_xticks(x, [point_label(w, int(i)) for i, w in zip(weights.index, weights, strict=True)])
         axis.set_xlabel(weighted)
-        axis.set_ylabel(_better(name, True))
+        axis.set_ylabel(_axis_label(name, True))
         axis.margins(y=0.15)
         axis.legend(frameon=False, labelcolor=_INK)
-        finish(axis)
+        style_axis(axis)
     return figure
 
 
-def tag(weights: Sequence[float], index: int) -> str:
-    """What stands beside a point: w_1 of two weights, else the number of the weight (from 1), which is short."""
+def point_label(weights: Sequence[float], index: int) -> str:
+    """Returns the text beside a point: the first of two weights, or else the number of the weighting, from 1."""
     return weight_name(weights, index) if len(weights) == 2 else str(index + 1)
 
 
-def _better(name: str, small: bool) -> str:
+def _axis_label(name: str, small: bool) -> str:
     return f"{name} →" if small else f"{name}, higher is better →"
 
 
-def finish(axis: Axes) -> None:
-    """What all figures of the page have: a faint grid, no frame at the top and the right."""
+def style_axis(axis: Axes) -> None:
+    """Adds a faint grid and removes the frame at the top and at the right, as in all figures of the page."""
     axis.grid(True, color=_GREY, alpha=0.22, linewidth=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def style(size: float) -> Any:
-    """Settings of matplotlib: text stays text in the SVG, and nothing in a name is read as mathematics."""
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    return {"svg.fonttype": "none", "font.size": size, "text.parse_math": False} | dict.fromkeys(inked, _INK)
+def matplotlib_settings(size: float) -> Any:
+    """Returns settings of matplotlib: SVG text stays text, and no name is read as a formula."""
+    text_keys = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {"svg.fonttype": "none", "font.size": size, "text.parse_math": False} | dict.fromkeys(text_keys, _INK)
 
 
 def _draw_plane(
@@ -130,7 +141,7 @@ def _draw_plane(
     unguided: Sequence[str],
     small: bool,
 ) -> None:
-    # A projection of three rewards has no order of weights and no front of its own: points without lines.
+    # With three rewards or more, a plane shows a projection, where the weightings have no order: no lines are drawn.
     planar = all(weights is None or len(weights) == 2 for weights in points["weights"])
     for number, (label, colour) in enumerate(colours.items()):
         rows = points[points["label"] == label].sort_values("weight_index")
@@ -144,24 +155,11 @@ def _draw_plane(
                 order = np.argsort(x[front])
                 axis.plot(x[front][order], y[front][order], "--", color=colour, linewidth=1)
             continue
-        marker = _MARKERS[number % len(_MARKERS)]
-        axis.plot(
-            x,
-            y,
-            linestyle="-" if planar else "none",
-            marker=marker,
-            color=colour,
-            markersize=4 if small else 6,
-            label=label,
-        )
-        for i, weights, index in zip(range(len(x)), rows["weights"], rows["weight_index"], strict=True):
-            axis.annotate(
-                tag(weights, int(index)),
-                (x[i], y[i]),
-                xytext=(4, 4),
-                textcoords="offset points",
-                fontsize=6.5 if small else 9,
-            )
+        line, marker, size = "-" if planar else "none", _MARKERS[number % len(_MARKERS)], 4 if small else 6
+        axis.plot(x, y, linestyle=line, marker=marker, color=colour, markersize=size, label=label)
+        for place, weights, index in zip(zip(x, y, strict=True), rows["weights"], rows["weight_index"], strict=True):
+            text, font = point_label(weights, int(index)), 6.5 if small else 9
+            axis.annotate(text, place, xytext=(4, 4), textcoords="offset points", fontsize=font)
     axis.margins(0.1)
     if not small:
         axis.legend(frameon=False, labelcolor=_INK)
@@ -179,18 +177,21 @@ def _draw_one(axis: Axes, points: pd.DataFrame, reward: str, colours: Mapping[st
 
 
 def save(figure: Figure, stem: Path) -> str:
-    """Write `stem`.png and `stem`.svg, close the figure, and give the SVG for inlining in a page."""
+    """Writes `stem`.png and `stem`.svg, closes the figure, and returns the SVG to embed in a page."""
     figure.savefig(stem.with_suffix(".png"), dpi=160, facecolor="white")
     buffer = io.StringIO()
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
         figure.savefig(stem.with_suffix(".svg"), facecolor="white", metadata={"Date": None})
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
-    return inline(buffer.getvalue(), stem.name)
+    return inline_svg(buffer.getvalue(), stem.name)
 
 
-def inline(svg: str, name: str) -> str:
-    """SVG for a page: no prologue or metadata, the page's ink and font, ids that no other figure of the page has."""
+def inline_svg(svg: str, name: str) -> str:
+    """Returns SVG to embed in a page: without prologue, metadata and size, in the page's text colour and font.
+
+    The name of the figure is put before every id, so that no two figures of the page share an id.
+    """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)

@@ -1,4 +1,4 @@
-"""Pareto fronts: the non-dominated points of one prompt, and the mean over prompts by weight."""
+"""Pareto fronts: the non-dominated points of each prompt, and the mean over prompts of each weighting."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 
 def non_dominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of n points (n, M), higher is better, no other point dominates.
+    """Returns for each of n points (n, M) whether no other point dominates it; higher is better.
 
-    a dominates b where a >= b in every reward and a > b in one; equal points do not dominate each other.
+    Point a dominates point b if a >= b in every reward and a > b in at least one. Equal points do not dominate each
+    other.
     """
     values = np.asarray(points, dtype=np.float64)
     at_least = (values[:, None, :] >= values[None, :, :]).all(axis=2)
@@ -19,7 +20,7 @@ def non_dominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def mark_fronts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:
-    """The points with a column `on_front`: non-dominated among the samples of its label and prompt."""
+    """Adds the column `on_front`: no sample of the same label and prompt dominates this one."""
     marked = points.assign(on_front=False)
     for _, group in points.groupby(["label", "prompt_id"], sort=False):
         marked.loc[group.index, "on_front"] = non_dominated(group[list(rewards)].to_numpy(dtype=np.float64))
@@ -27,7 +28,7 @@ def mark_fronts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:
 
 
 def mean_over_prompts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:
-    """Mean of each reward over prompts, per label and weight_index, with `weights` and `on_front`."""
+    """Returns the mean of each reward over prompts, by label and weight_index, with `weights` and `prompts`."""
     groups = points.groupby(["label", "weight_index"], sort=False)
     means = groups[list(rewards)].mean()
     means["weights"] = groups["weights"].agg(lambda column: column.iloc[0])
@@ -37,8 +38,10 @@ def mean_over_prompts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFr
 
 
 def weight_name(weights: Sequence[float] | None, index: int) -> str:
-    """How a weight is written beside a point: w_1 for two rewards, else all of w; the sample's number
-    (from 1) for the unguided model, which has no weight."""
+    """Returns a short name of a weighting: its first weight if it has one or two, else all its weights.
+
+    The unguided model has no weights (None); its samples are named by their number, from 1.
+    """
     if weights is None:
         return f"#{index + 1}"
     shown = [f"{w:.3g}" for w in weights]

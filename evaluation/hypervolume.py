@@ -1,4 +1,4 @@
-"""Hypervolume of fronts (higher rewards are better), always kept with its reference point."""
+"""The hypervolume of fronts, always together with its reference point; higher rewards are better."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,26 +12,30 @@ from evaluation.bootstrap import mean_interval
 from evaluation.fronts import mean_over_prompts
 from evaluation.run_data import Comparison, RunData
 
-# The derived reference point lies this share of the observed range below the worst value of each reward.
+# The derived reference point is below the worst value of each reward, by this share of the range of its values.
 MARGIN = 0.05
 
 
 @dataclass(frozen=True)
 class ReferencePoint:
-    """The corner that hypervolume is measured from: one value per guided reward, and where it came from."""
+    """The corner from which hypervolume is measured: one value for each guided reward, and the source of the values."""
 
     values: Mapping[str, float]
     origin: str
 
     def array(self, rewards: Sequence[str]) -> NDArray[np.float64]:
-        """The values in the order of these rewards."""
+        """Returns the values in the order of these rewards."""
         return np.array([self.values[reward] for reward in rewards], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Hypervolume:
-    """Volume dominated by the points and dominating the reference; `outside` counts points that do not
-    exceed the reference in every reward and so add nothing."""
+    """The hypervolume of one front.
+
+    Attributes:
+        value: volume of the region between the reference point and the points.
+        outside: number of points that do not exceed the reference point in every reward; they add no volume.
+    """
 
     value: float
     outside: int
@@ -39,12 +43,14 @@ class Hypervolume:
 
 @dataclass(frozen=True)
 class HypervolumeTable:
-    """Hypervolume by prompt and by label.
+    """The hypervolume of each prompt and of each label.
 
-    `by_prompt`: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
-    `by_label`: label, hypervolume (mean over prompts), low and high (95 % of it by bootstrap), std, prompts,
-    ratio (to the unguided model over the prompts that both have; NaN where there is none or its volume is 0),
-    of_mean_front, images, outside, empty (prompts without any volume).
+    Attributes:
+        reference: the reference point of all volumes.
+        by_prompt: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
+        by_label: label; hypervolume, the mean over prompts; low and high, the 95 % bootstrap interval of that mean;
+            std; prompts; ratio to the unguided model, over the prompts that both have (NaN if there is no unguided
+            model or its volume is 0); of_mean_front; images; outside; empty, the number of prompts with volume 0.
     """
 
     reference: ReferencePoint
@@ -53,10 +59,10 @@ class HypervolumeTable:
 
 
 def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> Hypervolume:
-    """Hypervolume of points (n, M) above a reference (M,), M >= 1.
+    """Returns the hypervolume of points (n, M) above a reference point (M,), M >= 1.
 
-    pymoo minimises, so both are negated. Points that do not exceed the reference everywhere are left out
-    and counted.
+    Points that do not exceed the reference point in every reward are left out and counted. pymoo minimises, so both
+    arguments are negated for it.
     """
     values = np.asarray(points, dtype=np.float64)
     inside = (values > reference).all(axis=1)
@@ -69,36 +75,36 @@ def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> 
 
 
 def reference_point(comparison: Comparison) -> ReferencePoint:
-    """The first `report.reference_point` that a run's configuration states, else the derived one."""
-    stated = {run.name: _stated(comparison, run) for run in comparison.runs}
-    for name, values in stated.items():
+    """Returns the first `report.reference_point` in the configurations of the runs, or else the derived point."""
+    configured = {run.name: _configured(comparison, run) for run in comparison.runs}
+    for name, values in configured.items():
         if values:
-            others = [other for other, point in stated.items() if point and point != values]
-            note = f"; {', '.join(others)} states another, not used here" if others else ""
-            return ReferencePoint(values, f"stated in the configuration of {name}{note}")
+            others = [other for other, point in configured.items() if point and point != values]
+            note = f"; another point, in the configuration of {', '.join(others)}, is not used" if others else ""
+            return ReferencePoint(values, f"set in the configuration of {name}{note}")
     return derived_point(comparison)
 
 
 def derived_point(comparison: Comparison) -> ReferencePoint:
-    """A point below every sample: all of them count, whatever a configuration states.
+    """Returns a reference point below every sample, so that every sample adds volume or is dominated.
 
-    Per reward: the worst value over all runs, methods, prompts and weights, less 5 % of the range of these
-    values (less 5 % of the value's size, or 0.05, where the range is 0).
+    For each reward it is the worst value over all runs, methods, prompts and weightings, minus 5 % of the range of
+    these values. If the range is 0, 5 % of the absolute value are subtracted, or 0.05 if that is 0 too.
     """
     derived = {}
     for reward in comparison.guided:
         low, high = float(comparison.points[reward].min()), float(comparison.points[reward].max())
         derived[reward] = low - MARGIN * ((high - low) or abs(low) or 1.0)
-    return ReferencePoint(derived, "derived: the worst value of all samples, less 5 % of their range")
+    return ReferencePoint(derived, "derived from the samples: the worst value, minus 5 % of the range of values")
 
 
-def _stated(comparison: Comparison, run: RunData) -> dict[str, float] | None:
+def _configured(comparison: Comparison, run: RunData) -> dict[str, float] | None:
     point = (run.config.get("report") or {}).get("reference_point")
     return {reward: float(point[reward]) for reward in comparison.guided} if point else None
 
 
 def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> HypervolumeTable:
-    """Hypervolume of every prompt's front, the mean over prompts, and that of the mean front."""
+    """Returns the hypervolume of each prompt's front, the means over prompts, and the hypervolume of the mean front."""
     rewards = list(comparison.guided)
     corner = reference.array(rewards)
     rows = []
@@ -130,19 +136,19 @@ def _summary(
         "high": high,
         "std": float(own["hypervolume"].std(ddof=0)),
         "prompts": len(own),
-        "ratio": _ratio(by_prompt, label, comparison.base_label(label)),
+        "ratio": _ratio(by_prompt, label, comparison.unguided_label(label)),
         "of_mean_front": hypervolume(front, corner).value,
-        "images": len(comparison.of(label)),
+        "images": len(comparison.points_of(label)),
         "outside": int(own["outside"].sum()),
         "empty": int((own["hypervolume"] == 0).sum()),
     }
 
 
 def _ratio(by_prompt: pd.DataFrame, label: str, base: str | None) -> float:
-    """Mean over the shared prompts, divided by the base model's mean over the same prompts."""
+    """Returns the mean over the shared prompts, divided by the unguided model's mean over the same prompts."""
     if base is None:
         return float("nan")
     volumes = by_prompt.pivot(index="prompt_id", columns="label", values="hypervolume")
     shared = volumes[[base] if label == base else [label, base]].dropna()
-    below = float(shared[base].mean())
-    return float(shared[label].mean()) / below if below > 0 else float("nan")
+    base_mean = float(shared[base].mean())
+    return float(shared[label].mean()) / base_mean if base_mean > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""How far the denoising distributions overlap, by step (Appendix B, Figure 8): what justifies a soup step."""
+"""The overlap of the denoising distributions, by step, which justifies soup steps (Appendix B, Figure 8)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.figures import finish, style
+from evaluation.figures import matplotlib_settings, style_axis
 from evaluation.fronts import weight_name
 from evaluation.run_data import Comparison
 
@@ -17,12 +17,12 @@ COLUMNS = ("label", "exemplar", "weight_index", "step", "timestep", "phase", *QU
 
 
 def overlap_table(comparison: Comparison) -> pd.DataFrame:
-    """Quartiles over dimensions of the Bhattacharyya coefficient of each exemplar and weight, mean over prompts.
+    """Returns the overlap of each weighting's denoising distribution with that of each exemplar, by step.
 
-    A row for each label, guided reward (whose exemplar it is), weight and step. Of the coefficients over the dimensions
-    d, BC_d = exp(-(mu_d - c_d)^2 / (8 sigma^2)) in 0..1, the three quartiles, each averaged over the `fronts` prompts
-    (and seeds) that have it; timestep and phase of the step. Steps without exemplars have no row; an exemplar's own is
-    1.
+    The overlap in the latent entry d is the Bhattacharyya coefficient BC_d = exp(-(mu_d - c_d)^2 / (8 sigma^2)), in
+    0..1; an exemplar's overlap with itself is 1. The table has one row for each label, exemplar (named by its guided
+    reward), weight_index and step, with the timestep and the phase of the step. Its quartiles are those over the
+    entries, averaged over `fronts` prompts and seeds. Steps without exemplars have no row.
     """
     steps = comparison.steps.dropna(subset=["reward", *QUARTILES])
     steps = steps.rename(columns={"reward": "exemplar"})
@@ -38,19 +38,20 @@ def overlap_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], guided: Sequence[str]) -> Figure:
-    """One label's overlap: a panel an exemplar, a line a weight (median), a band from quartile to quartile.
+    """Draws the overlap of one label: one panel for each exemplar, one line for each weighting.
 
-    An exemplar's overlap with itself, 1 throughout, is not drawn. A dashed line is where the soup steps end.
+    The line is the median, and the band around it is between the quartiles. A dashed vertical line marks the last
+    soup step. The overlap of an exemplar with itself, which is always 1, is not drawn.
 
     Args:
-        rows: of `overlap_table`, of one label.
-        weights: weight_index -> its M entries.
-        guided: the guiding rewards, in the order of the weights.
+        rows: the rows of one label in `overlap_table`.
+        weights: weight_index -> the M weights.
+        guided: the guided rewards, in the order of the weights.
     """
     exemplars = [reward for reward in guided if reward in set(rows["exemplar"])]
-    # Not the whole map: its ends are lost on near-black and on white.
+    # The darkest and the lightest colours of the map cannot be seen on near-black or on white.
     shades = dict(zip(weights, plt.get_cmap("viridis")(np.linspace(0.3, 0.9, len(weights))), strict=True))
-    with plt.rc_context(style(9)):
+    with plt.rc_context(matplotlib_settings(9)):
         figure, axes = plt.subplots(
             1,
             len(exemplars),
@@ -67,7 +68,7 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
                     _draw_line(axis, own[own["weight_index"] == index], weight_name(w, index), shades[index])
             _mark_soup(axis, own)
             axis.set(title=f"exemplar of {exemplar}", xlabel="step", ylim=(-0.02, 1.02))
-            finish(axis)
+            style_axis(axis)
         axes[0][0].set_ylabel("Bhattacharyya coefficient")
         entries = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
         title = f"weight of {guided[0]}" if len(guided) == 2 else "weights"

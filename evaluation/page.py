@@ -1,4 +1,4 @@
-"""The page: what the template shows, made from the tables and figures; prompts are untrusted text."""
+"""Builds the HTML page from the tables and figures. Prompts are untrusted text, so the template escapes them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,18 @@ from evaluation.pictures import picture
 from evaluation.run_data import Comparison, RunData
 from evaluation.savings import saving
 
-# Fronts and images on the page are those of the first prompts; every number is over all of them.
+# The page shows the fronts and images of this many prompts; its numbers are over all prompts.
 SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure of the page: its SVG, made by us and safe to inline, and what it shows (a prompt, a reward)."""
+    """One figure of the page.
+
+    Attributes:
+        svg: SVG that `evaluation.figures` made, so the template embeds it without escaping.
+        caption: the prompt, the reward or the label of the figure.
+    """
 
     svg: str
     caption: str
@@ -34,7 +39,11 @@ class Plot:
 
 @dataclass(frozen=True)
 class Plots:
-    """The figures of the page, and the colour of each label in them."""
+    """The figures of the page: the mean fronts, the fronts of prompts, the held-out rewards, and the overlaps.
+
+    Attributes:
+        colours: the colour of each label in all figures.
+    """
 
     colours: Mapping[str, str]
     mean: Sequence[Plot]
@@ -43,15 +52,19 @@ class Plots:
     overlap: Sequence[Plot]
 
 
-def render(
+def render_page(
     comparison: Comparison,
     volumes: HypervolumeTable,
     below_all: HypervolumeTable,
     costs: CostTable,
-    ends: pd.DataFrame,
+    extremes: pd.DataFrame,
     plots: Plots,
 ) -> str:
-    """The HTML of the page; everything that it shows is in it."""
+    """Returns the HTML of the page, which contains everything that it shows.
+
+    Args:
+        volumes, below_all: hypervolume from the reference point of the report, and from a point below every image.
+    """
     shown = comparison.prompts.head(SHOWN)
     return (
         _environment()
@@ -69,7 +82,7 @@ def render(
             savings={label: saving(comparison, label) for label in comparison.labels},
             grids=[_grid(comparison, label, shown) for label in comparison.labels],
             scores=[_scores(comparison, label) for label in comparison.labels],
-            ends=_ends(comparison, ends),
+            extremes=_extremes(comparison, extremes),
             parts=[name.removeprefix("seconds_") for name in SECONDS[1:]],
             cost_rows=_cost_rows(comparison, costs),
             costs_of={label: _costs_of(costs, label) for label in comparison.labels},
@@ -89,15 +102,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    environment.filters["score"] = score
-    environment.globals["spread"] = spread
+    environment.filters["number"] = format_number
+    environment.filters["score"] = format_score
+    environment.globals["mean_and_std"] = format_mean_and_std
     return environment
 
 
 def _grid(comparison: Comparison, label: str, shown: pd.DataFrame) -> dict[str, Any]:
-    """The images of one label: columns are weights, rows the shown prompts."""
-    own = comparison.of(label)
+    """Returns the images of one label: one column for each weighting, one row for each prompt on the page."""
+    own = comparison.points_of(label)
     columns = own.drop_duplicates("weight_index").sort_values("weight_index")
     rows = []
     for prompt_id, prompt in shown.itertuples(index=False):
@@ -121,7 +134,7 @@ def _headings(columns: pd.DataFrame) -> list[str]:
 
 
 def _heading(weights: Sequence[float] | None, index: int) -> str:
-    """All of a weight; with the number that the figures give it where they do not write w_1."""
+    """Returns all weights, after their number if the figures use that number."""
     if weights is None:
         return weight_name(None, index)
     shown = "(" + ", ".join(f"{w:.3g}" for w in weights) + ")"
@@ -133,8 +146,8 @@ def _weighted(columns: pd.DataFrame) -> bool:
 
 
 def _scores(comparison: Comparison, label: str) -> dict[str, Any]:
-    """Mean and standard deviation over prompts of every reward, by weight."""
-    own = comparison.of(label)
+    """Returns mean and standard deviation over prompts of every reward, by weighting."""
+    own = comparison.points_of(label)
     columns = own.drop_duplicates("weight_index").sort_values("weight_index")
     groups = own.groupby("weight_index")
     rows = []
@@ -144,10 +157,10 @@ def _scores(comparison: Comparison, label: str) -> dict[str, Any]:
     return {"label": label, "rows": rows, "weighted": _weighted(columns)}
 
 
-def _ends(comparison: Comparison, ends: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each guided label: how many prompts gained at each one-hot weight, and every prompt's values."""
+def _extremes(comparison: Comparison, extremes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns for each guided label the number of prompts with a gain by reward, and the values of every prompt."""
     blocks = []
-    for label, own in ends.groupby("label", sort=False):
+    for label, own in extremes.groupby("label", sort=False):
         rewards = [reward for reward in comparison.guided if reward in set(own["reward"])]
         gained = [(reward, own[own["reward"] == reward]["gain"]) for reward in rewards]
         found = {(row["prompt_id"], row["reward"]): row for row in _records(own)}
@@ -197,8 +210,8 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """A number for a reader: whole numbers with separators, others to a few significant digits."""
+def format_number(value: float | None, digits: int = 4) -> str:
+    """Writes whole numbers with thousands separators, and others with a few significant digits."""
     if value is None or value != value:
         return "\u2013"
     if float(value).is_integer():
@@ -208,14 +221,14 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
-def score(value: float) -> str:
-    """A score under an image: short."""
-    return number(value, 3) if abs(value) >= 100 else f"{value:.2f}".replace("-", "\u2212")
+def format_score(value: float) -> str:
+    """Writes a score with few digits, so that several fit under an image."""
+    return format_number(value, 3) if abs(value) >= 100 else f"{value:.2f}".replace("-", "\u2212")
 
 
-def spread(mean: float, std: float) -> str:
-    """mean ± std, both to the second significant digit of the standard deviation."""
+def format_mean_and_std(mean: float, std: float) -> str:
+    """Writes mean ± std, both rounded to the second significant digit of the standard deviation."""
     if not std > 0:
-        return f"{number(mean)} ± {number(std, 2)}"
+        return f"{format_number(mean)} ± {format_number(std, 2)}"
     digits = max(0, 1 - math.floor(math.log10(std)))
     return f"{mean:,.{digits}f} ± {std:,.{digits}f}".replace("-", "\u2212")

@@ -1,4 +1,4 @@
-"""Images of samples as data URIs."""
+"""The images of samples as data URIs."""
 
 import base64
 import io
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-# A page of 24 prompts holds hundreds of images: at 512 pixels they would weigh over 100 MB.
+# A page of 24 prompts holds hundreds of images. With 512 pixels each, the page would be larger than 100 MB.
 LARGEST = 256
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`uri` is a PNG; `crisp`: so small that its pixels are shown as squares; `shrunk`: not as it was saved."""
+    """One image of the page.
+
+    Attributes:
+        uri: a PNG as a data URI.
+        crisp: true if the image is so small that the page shows its pixels as squares.
+        shrunk: true if the image is smaller than the saved one.
+    """
 
     uri: str
     crisp: bool
@@ -20,7 +26,7 @@ class Picture:
 
 
 def picture(png: bytes) -> Picture:
-    """The PNG as it is, or shrunk to at most `LARGEST` pixels a side."""
+    """Returns the PNG unchanged, or shrunk if a side is longer than `LARGEST` pixels."""
     with Image.open(io.BytesIO(png)) as image:
         large = max(image.size)
         if large <= LARGEST:

@@ -1,4 +1,4 @@
-"""`write_report`: figures, CSV tables and one self-contained HTML page for one or several runs."""
+"""Writes the report of one or several runs: figures, CSV tables, and one self-contained HTML page."""
 
 import re
 from collections.abc import Sequence
@@ -10,45 +10,44 @@ import pandas as pd
 from evaluation import figures
 from evaluation.costs import CostTable, cost_table
 from evaluation.errors import ReportError
-from evaluation.extremes import ends
+from evaluation.extremes import extremes
 from evaluation.fronts import mark_fronts, mean_over_prompts
 from evaluation.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
 from evaluation.overlap import draw_overlap, overlap_table
-from evaluation.page import SHOWN, Plot, Plots, render
+from evaluation.page import SHOWN, Plot, Plots, render_page
 from evaluation.run_data import UNGUIDED, Comparison, load_runs
 from pipeline.records import Location
 
 
 @dataclass(frozen=True)
 class Tables:
-    """All that the report counts; each is a CSV file beside the page.
+    """The tables of the report, which are also written as CSV files.
 
-    A volume depends on its reference point, and a configuration may state one that suits it: `below_all` is
-    measured from a point below every sample, so that a reader sees both.
+    A hypervolume depends on its reference point, and a configuration may set a favourable one. So the report has two:
+    `volumes` from the point in the configuration, and `below_all` from a point below every sample.
     """
 
     points: pd.DataFrame
     volumes: HypervolumeTable
     below_all: HypervolumeTable
     costs: CostTable
-    ends: pd.DataFrame
+    extremes: pd.DataFrame
     overlap: pd.DataFrame
 
 
 def report_folder(run: Location) -> Path:
-    """Where the report of a run goes if nobody says: into its folder, or, of one on an object store, beside us."""
+    """Returns the default folder of a report: `report` in the run folder, or `report-NAME` here for a remote run."""
     return run / "report" if isinstance(run, Path) else Path(f"report-{run.name}")
 
 
 def write_report(runs: Sequence[Location], out: Path) -> Path:
-    """Write `index.html`, figures (PNG and SVG) and CSV tables of these runs into `out`.
+    """Writes `index.html`, the figures (PNG and SVG) and the CSV tables of these runs into `out`.
 
     Returns:
-        The path of `index.html`, which holds everything it shows and opens without network.
+        The path of `index.html`, which contains everything it shows, so that it opens without network.
 
     Raises:
-        ReportError: no run in a folder, no finished prompt, guided rewards that differ, or `out` cannot
-            be written.
+        ReportError: a folder has no run or no finished prompt, the guided rewards differ, or `out` cannot be written.
     """
     comparison = load_runs(runs)
     tables = Tables(
@@ -56,17 +55,19 @@ def write_report(runs: Sequence[Location], out: Path) -> Path:
         hypervolume_table(comparison, reference_point(comparison)),
         hypervolume_table(comparison, derived_point(comparison)),
         cost_table(comparison),
-        ends(comparison),
+        extremes(comparison),
         overlap_table(comparison),
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(out, comparison, tables)
         plots = _draw(out, comparison, tables.overlap)
-        page = render(comparison, tables.volumes, tables.below_all, tables.costs, tables.ends, plots)
+        page = render_page(comparison, tables.volumes, tables.below_all, tables.costs, tables.extremes, plots)
         (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise ReportError(f"{out}: the report cannot be written ({error}). Free it or name another.") from error
+        raise ReportError(
+            f"{out}: the report cannot be written ({error}). Choose another folder with --out."
+        ) from error
     return out / "index.html"
 
 
@@ -77,23 +78,24 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
         reference = {f"reference_{reward}": value for reward, value in volumes.reference.values.items()}
         volumes.by_prompt.assign(**reference).to_csv(out / f"{name}.csv", index=False)
     tables.costs.rows.to_csv(out / "costs.csv", index=False)
-    tables.ends.to_csv(out / "ends.csv", index=False)
+    tables.extremes.to_csv(out / "ends.csv", index=False)
     tables.overlap.to_csv(out / "overlap.csv", index=False)
 
 
 def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
-    unguided = [label for label in comparison.labels if comparison.method(label) == UNGUIDED]
+    unguided = [label for label in comparison.labels if comparison.method_of(label) == UNGUIDED]
     colours = figures.palette(comparison.labels, unguided)
-    names = {reward: _with_unit(reward, comparison.unit(reward)) for reward in comparison.rewards}
-    axes_list = figures.pairs(comparison.guided)
+    names = {reward: _with_unit(reward, comparison.unit_of(reward)) for reward in comparison.rewards}
+    axes_list = figures.reward_pairs(comparison.guided)
 
     def front(rows: pd.DataFrame, axes: tuple[str, ...], stem: str, prompt: str) -> Plot:
         name = _file_name(stem if len(axes_list) == 1 else f"{stem}-{'-'.join(axes)}")
-        figure = figures.draw(rows, axes, colours, unguided, names, small=stem != "front_mean")
+        figure = figures.draw_front(rows, axes, colours, unguided, names, small=stem != "front_mean")
         return Plot(figures.save(figure, out / name), prompt)
 
     def held_out(reward: str) -> Plot:
-        weighted = f"weight of {comparison.guided[0]}" if len(comparison.guided) == 2 else "weights"
+        two = len(comparison.guided) == 2
+        weighted = f"weight of {comparison.guided[0]}" if two else "number of the weighting"
         figure = figures.draw_by_weight(comparison.points, reward, names[reward], weighted, colours, unguided)
         return Plot(figures.save(figure, out / _file_name(f"held_out_{reward}")), reward)
 
@@ -110,11 +112,11 @@ def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
 
 
 def _draw_overlaps(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> list[Plot]:
-    """A figure for each label that has an overlap of two different distributions."""
+    """Draws a figure for each label that has the overlap of two different distributions."""
     plots = []
     for number, label in enumerate(comparison.labels, 1):
-        rows, points = overlap[overlap["label"] == label], comparison.of(label).drop_duplicates("weight_index")
-        # One reward alone has one exemplar and nothing beside it.
+        rows, points = overlap[overlap["label"] == label], comparison.points_of(label).drop_duplicates("weight_index")
+        # With one reward there is one exemplar, and no other weighting that could overlap it.
         if rows.empty or len(comparison.guided) == 1:
             continue
         weights = dict(zip(points["weight_index"], points["weights"], strict=True))
@@ -124,7 +126,7 @@ def _draw_overlaps(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> 
 
 
 def _file_name(text: str) -> str:
-    """Letters, digits, _ and -: a label or a reward's name, which a run's files say, may hold a path or a dot."""
+    """Replaces all characters but letters, digits, _ and -, because names in a run's files may contain a path."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
 
 

@@ -1,4 +1,4 @@
-"""One or several runs as pandas frames: samples joined with their scores, costs, failures, configuration."""
+"""Reads one or several runs as pandas frames: samples joined with their scores, costs, steps, failures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +19,14 @@ UNGUIDED = "unguided"
 class RunData:
     """The finished prompts of one run.
 
-    `points` has one row per sample: run, key, prompt_id, prompt, method, seed, weight_index, weights (a
-    list, or None for the unguided model), image (PNG bytes), and one column per reward. `costs`, `steps` (with
-    the method) and `failures` are the run's tables with a column `run`. `name` is the configuration's; in a
-    comparison of runs that share one, the folder is added.
+    Attributes:
+        path: the run folder.
+        name: the name in the configuration; if several compared runs have the same, their folder is added to it.
+        document: the content of `config.yaml`.
+        guided, held_out: names of rewards.
+        points: one row per sample: key, prompt_id, prompt, text_id (the prompt_id without its seed), method, seed,
+            weight_index, weights (a list, or None for the unguided model), image (PNG bytes), a column per reward.
+        costs, steps, failures: the tables of the run; `steps` also has the method.
     """
 
     path: Location
@@ -38,12 +42,16 @@ class RunData:
     @property
     def config(self) -> Mapping[str, Any]:
         """The resolved configuration."""
-        return self.document["config"]
+        config: Mapping[str, Any] = self.document["config"]
+        return config
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs guided by the same rewards; `label` tells (run, method) apart in every frame."""
+    """Several runs with the same guided rewards.
+
+    Every frame has a column `run`; all but `failures` have a `label`, which stands for one method of one run.
+    """
 
     runs: tuple[RunData, ...]
     guided: tuple[str, ...]
@@ -56,51 +64,51 @@ class Comparison:
 
     @property
     def rewards(self) -> tuple[str, ...]:
-        """Guided rewards, then held-out ones."""
+        """The guided rewards, followed by the held-out ones."""
         return self.guided + self.held_out
 
     @property
     def prompts(self) -> pd.DataFrame:
-        """prompt_id and prompt, one row each, in the order of the texts."""
+        """One row for each prompt, with prompt_id and prompt, in alphabetical order of the prompts."""
         prompts = self.points[["prompt_id", "prompt"]].drop_duplicates("prompt_id")
         return prompts.sort_values(["prompt", "prompt_id"]).reset_index(drop=True)
 
-    def base_label(self, label: str) -> str | None:
-        """The unguided model's label of the same run, or else of the first run that has one."""
+    def unguided_label(self, label: str) -> str | None:
+        """Returns the label of the unguided model in the same run, or else in the first run that has one."""
         table = self.points[["label", "run", "method"]].drop_duplicates()
         base = table[table["method"] == UNGUIDED]
         own = base[base["run"].isin(table[table["label"] == label]["run"])]
         found = own if len(own) else base
         return None if found.empty else str(found["label"].iloc[0])
 
-    def of(self, label: str) -> pd.DataFrame:
-        """The points of one label."""
+    def points_of(self, label: str) -> pd.DataFrame:
+        """Returns the points of one label."""
         return self.points[self.points["label"] == label]
 
-    def method(self, label: str) -> str:
-        """The method behind a label."""
-        return str(self.of(label)["method"].iloc[0])
+    def method_of(self, label: str) -> str:
+        """Returns the method that a label stands for."""
+        return str(self.points_of(label)["method"].iloc[0])
 
-    def run(self, label: str) -> RunData:
-        """The run behind a label."""
-        name = self.of(label)["run"].iloc[0]
+    def run_of(self, label: str) -> RunData:
+        """Returns the run that a label stands for."""
+        name = self.points_of(label)["run"].iloc[0]
         return next(run for run in self.runs if run.name == name)
 
     def labels_of(self, run: RunData) -> tuple[str, ...]:
-        """The labels of one run."""
-        return tuple(label for label in self.labels if self.run(label) is run)
+        """Returns the labels of one run."""
+        return tuple(label for label in self.labels if self.run_of(label) is run)
 
-    def unit(self, reward: str) -> str:
-        """The reward's unit, where a run's record states it; else nothing."""
-        stated = (run.document.get("units") or {} for run in self.runs)
-        return next((str(units[reward]) for units in stated if units.get(reward)), "")
+    def unit_of(self, reward: str) -> str:
+        """Returns the unit of a reward from the first `config.yaml` that has it, or an empty string."""
+        recorded = (run.document.get("units") or {} for run in self.runs)
+        return next((str(units[reward]) for units in recorded if units.get(reward)), "")
 
 
 def load_run(path: Location) -> RunData:
-    """Read one run's folder.
+    """Reads one run folder.
 
     Raises:
-        ReportError: there is no run, its configuration does not read, or no prompt is finished.
+        ReportError: the folder has no run, its configuration cannot be read, or no prompt is finished.
     """
     document = _read_document(path)
     config = document["config"]
@@ -110,8 +118,8 @@ def load_run(path: Location) -> RunData:
     if tables["samples"].empty:
         failed = len(tables["failures"])
         raise ReportError(
-            f"{path}: no finished prompt to report on ({failed} failed). Run `srsoup run` with the same "
-            "configuration until at least one prompt is done, then report again."
+            f"{path}: the run has no finished prompt ({failed} failed), and a report needs one. Continue the run "
+            "with `srsoup run` and the same configuration, then write the report again."
         )
     points = _join(path, tables, guided + held_out)
     name = str(config["name"])
@@ -121,23 +129,23 @@ def load_run(path: Location) -> RunData:
 
 
 def load_runs(paths: Sequence[Location]) -> Comparison:
-    """Read runs that are guided by the same rewards, and give each (run, method) its label.
+    """Reads runs with the same guided rewards and gives every method of every run a label.
 
     Raises:
-        ReportError: as `load_run`; or no run was named, or the guided rewards differ.
+        ReportError: `load_run` raised it, or no run was given, or the guided rewards differ.
     """
     if not paths:
-        raise ReportError("no run was named: give at least one run's folder, for example runs/demo.")
-    # One folder by two names is one run.
+        raise ReportError("no run was given. Give at least one run folder, for example runs/demo.")
+    # Two paths to the same folder are one run.
     places = (path.resolve() if isinstance(path, Path) else path for path in paths)
     runs = [load_run(path) for path in dict.fromkeys(places)]
     first = runs[0]
     for run in runs[1:]:
         if set(run.guided) != set(first.guided):
             raise ReportError(
-                f"{run.path}: guided by {', '.join(run.guided)}, but {first.path} by "
-                f"{', '.join(first.guided)}. Fronts compare only where the guided rewards are the same: "
-                "report these runs one by one."
+                f"{run.path}: the run was guided by {', '.join(run.guided)}, but {first.path} by "
+                f"{', '.join(first.guided)}. Only fronts of the same guided rewards can be compared. Write a report "
+                "for each of these runs."
             )
     runs = [replace(run, name=name) for run, name in zip(runs, _names(runs), strict=True)]
     frames = [
@@ -155,25 +163,24 @@ def _read_document(path: Location) -> Mapping[str, Any]:
     try:
         record = read_file(path, file.name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ReportError(
-            f"{path}: no run in this folder (no config.yaml). Name a folder that `srsoup run` wrote."
-        ) from error
+        message = f"{path}: the folder has no run (config.yaml is missing). Give a folder that `srsoup run` wrote."
+        raise ReportError(message) from error
     except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error}). Check the path, and your right to read it.") from error
+        raise ReportError(f"{path}: the run cannot be read ({error}). Check the path and its permissions.") from error
     try:
-        document = yaml.safe_load(record)
+        document: Mapping[str, Any] = yaml.safe_load(record)
         document["config"]["rewards"]["guided"][0]
         document["config"]["name"]
     except (yaml.YAMLError, KeyError, TypeError, IndexError) as error:
         raise ReportError(
-            f"{file}: not the configuration of a run ({type(error).__name__}: {error}). Restore the file, "
+            f"{file}: the file is not the configuration of a run ({type(error).__name__}: {error}). Restore the file, "
             "or run again into a new folder."
         ) from error
     return document
 
 
 def _tables(path: Location) -> Mapping[str, pd.DataFrame]:
-    """The tables of one moment: keys are looked up once, so that a run can be read while it goes on."""
+    """Reads the tables of the prompts that are finished now; the run may continue meanwhile."""
     try:
         done = finished_keys(path)
         keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
@@ -183,7 +190,7 @@ def _tables(path: Location) -> Mapping[str, pd.DataFrame]:
     except DamagedPart as error:
         raise ReportError(str(error)) from error
     except (OSError, pa.ArrowException) as error:
-        raise ReportError(f"{path}: cannot be read ({error}). Check the path, and your right to read it.") from error
+        raise ReportError(f"{path}: the run cannot be read ({error}). Check the path and its permissions.") from error
 
 
 def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
@@ -193,8 +200,8 @@ def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str
     missing = [r for r in rewards if r not in points.columns or points[r].isna().any()]
     if missing:
         raise ReportError(
-            f"{path}: samples without a score of {', '.join(missing)}. Remove the costs parts of the "
-            "prompts concerned and run again: they are then computed anew."
+            f"{path}: some samples have no score of {', '.join(missing)}. Delete the files of their prompts in costs/ "
+            "and run again, which computes these prompts again."
         )
     points["image"] = [image["bytes"] for image in points["image"]]
     weights = [None if w is None else [float(x) for x in w] for w in points["weights"]]
@@ -204,10 +211,10 @@ def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str
 
 
 def _each_seed_apart(points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """Fronts of several seeds of one prompt, told apart by prompt_id and prompt as if they were prompts.
+    """Gives the fronts of several seeds of one prompt a prompt_id and a prompt of their own; `text_id` stays common.
 
-    `text_id` keeps what they share. A front's seed is in its costs; a sample's own differs among the samples of the
-    unguided model. The seeds of a prompt are numbered in ascending order, the same for every method.
+    The seeds of a prompt are numbered in ascending order, the same for every method. The seed of a front is taken from
+    its costs, because the samples of the unguided model each have another seed.
     """
     seed = points["key"].map(costs.set_index("key")["seed"])
     number = seed.groupby(points["prompt_id"]).rank(method="dense").astype(int)
@@ -220,7 +227,7 @@ def _each_seed_apart(points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _names(runs: Sequence[RunData]) -> list[str]:
-    """Names of the runs; the folder's name or path is added where two runs share a name."""
+    """Returns the names of the runs; if two are the same, the name or the path of the folder is added to all."""
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         names = [f"{run.name} ({run.path.name})" for run in runs]
@@ -237,7 +244,7 @@ def _labelled(frame: pd.DataFrame, run: str, runs: int) -> pd.DataFrame:
 
 
 def _ordered_labels(points: pd.DataFrame) -> tuple[str, ...]:
-    """Guided methods first, in each run's order; the unguided model last."""
+    """Returns the labels: first the guided methods in the order of the points, then the unguided model."""
     table = points[["label", "method"]].drop_duplicates()
     guided = table[table["method"] != UNGUIDED]["label"]
     return tuple(guided) + tuple(table[table["method"] == UNGUIDED]["label"])

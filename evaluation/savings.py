@@ -1,4 +1,4 @@
-"""How many queries the soup saves against weighted sum, from counts wherever there are counts."""
+"""The queries that the soup saves compared with weighted sum, from counted queries if there are any."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,29 @@ WEIGHTED_SUM = "weighted_sum"
 
 @dataclass(frozen=True)
 class Saving:
-    """Queries a prompt with the soup, counted, and without it; `was_counted`: so was the second number."""
+    """The queries that the soup saves.
 
-    counted: int
-    without: int
-    was_counted: bool
+    Attributes:
+        with_soup: counted queries per prompt with the soup.
+        without_soup: queries per prompt without it.
+        both_counted: true if `without_soup` was counted in the same run, false if the formula gave it.
+    """
+
+    with_soup: int
+    without_soup: int
+    both_counted: bool
 
     @property
     def share(self) -> float:
-        """Share of the queries that are not asked, 0 to 1."""
-        return 1 - self.counted / self.without
+        """The saved share of the queries, 0 to 1."""
+        return 1 - self.with_soup / self.without_soup
 
 
-def formula(config: Mapping[str, Any], soup_steps: int) -> int | None:
-    """Queries a prompt, N M (T (L - M + 1) - K (L - M)); None where a one-hot weight is not in the list.
+def queries_by_formula(config: Mapping[str, Any], soup_steps: int) -> int | None:
+    """Returns the queries per prompt, N M (T (L - M + 1) - K (L - M)), or None if a one-hot weighting was not run.
 
-    T steps, K = `soup_steps` of them shared, N candidates, M guided rewards, L weights.
+    T is the number of steps, K = `soup_steps` the number of soup steps, N the number of candidates, M the number of
+    guided rewards, and L the number of weightings.
     """
     rows = [tuple(float(w) for w in row) for row in config["weights"]]
     rewards, weights = len(config["rewards"]["guided"]), len(rows)
@@ -39,29 +46,30 @@ def formula(config: Mapping[str, Any], soup_steps: int) -> int | None:
 
 
 def saving(comparison: Comparison, label: str) -> Saving | None:
-    """What a label of SRSoup saves, or None where nothing sound can be said.
+    """Returns the queries that a label of SRSoup saves, or None if they are not known for certain.
 
-    The weighted sum of the same run was counted: its count. Else the formula at K = 0, but only if at the
-    run's own K it gives exactly what was counted for every prompt.
+    If weighted sum was run too, its counted queries are used. Otherwise the formula gives them with K = 0, but only if
+    with the run's own K it gives exactly the queries that were counted for every prompt.
     """
-    if comparison.method(label) != SOUP:
+    if comparison.method_of(label) != SOUP:
         return None
     counted = _count(comparison, label)
-    run = comparison.run(label)
+    run = comparison.run_of(label)
     if not counted:
         return None
-    beside = [other for other in comparison.labels_of(run) if comparison.method(other) == WEIGHTED_SUM]
-    without = _count(comparison, beside[0]) if beside else None
-    if without:
-        return Saving(counted, without, True)
+    sums = [other for other in comparison.labels_of(run) if comparison.method_of(other) == WEIGHTED_SUM]
+    without_soup = _count(comparison, sums[0]) if sums else None
+    if without_soup:
+        return Saving(counted, without_soup, True)
     try:
-        here, bare = formula(run.config, run.config["soup"]["steps"]), formula(run.config, 0)
+        by_formula = queries_by_formula(run.config, run.config["soup"]["steps"])
+        bare = queries_by_formula(run.config, 0)
     except (KeyError, TypeError):
         return None
-    return Saving(counted, bare, False) if bare and here == counted else None
+    return Saving(counted, bare, False) if bare and by_formula == counted else None
 
 
 def _count(comparison: Comparison, label: str) -> int | None:
-    """The queries that every prompt took, or None where prompts differ."""
+    """Returns the queries of each prompt, or None if the prompts differ."""
     counts = comparison.costs.loc[comparison.costs["label"] == label, "queries"].unique()
     return int(counts[0]) if len(counts) == 1 else None

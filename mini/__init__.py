@@ -1,2 +1,1 @@
-"""The embedded model: a small trained text-to-image model, a small image-text encoder, and the scripts
-that make them."""
+"""The embedded model: a small text-to-image model, a small image-text encoder, and the scripts that train them."""

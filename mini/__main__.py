@@ -1,7 +1,7 @@
-"""`python -m mini [STAGE]`: rebuild the embedded model from the registries alone, or one stage of it.
+"""`python -m mini [STAGE]` rebuilds the embedded model, or one stage of it, from the artwork in the npm registry.
 
-Each stage goes on from its checkpoint; the budgets are minutes of wall clock, one CPU thread but for the VAE's two.
-`export` writes the weights, `measure` the numbers of the card and the sheet.
+Each training continues from its checkpoint. Budgets are minutes of wall clock, on one CPU thread (two for the VAE).
+`export` writes the weights; `measure` writes the numbers of the model card, and the sheet of example images.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from diffusers import AutoencoderKL
 from mini import data
 from mini.artwork import render_all, render_animals
 from mini.captions import build_tokenizer
-from mini.export import WEIGHTS, export_pipeline
 from mini.measure import write_measures
+from mini.text_to_image import WEIGHTS, export_pipeline
 from mini.train_encoder import train_encoder
 from mini.train_unet import VARIED, encode_augmented, train_unet
 from mini.train_vae import normalise_latents, train_vae
 
 STAGES = ("data", "vae", "encoder", "unet", "export", "measure")
 AUGMENTATIONS = 24
-# So that the few animals are a fair part of what the autoencoder sees.
+# The animals are few, so copies give them a fair share of the autoencoder's pictures.
 ANIMAL_COPIES = 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mini", description=__doc__)
-    parser.add_argument("stage", nargs="?", choices=STAGES, help="only this stage; by default all")
-    parser.add_argument("--work", type=Path, default=Path(__file__).parent / ".work", help="checkpoints and caches")
+    parser.add_argument("stage", nargs="?", choices=STAGES, help="the only stage to run; by default all stages run")
+    work = Path(__file__).parent / ".work"
+    parser.add_argument("--work", type=Path, default=work, help="folder of the checkpoints and caches")
     parser.add_argument("--vae-minutes", type=float, default=12)
     parser.add_argument("--encoder-minutes", type=float, default=12)
     parser.add_argument("--unet-minutes", type=float, default=87)

@@ -1,6 +1,6 @@
-"""Artwork from the registries: download of the npm packages and rendering of their icons on white.
+"""Downloads the artwork as npm packages and renders its icons on white.
 
-Needs `npm` on PATH and resvg_py (extra `mini`); what the tests need of the pictures is in `mini.data`.
+This module needs `npm` on PATH and the package resvg_py (extra `mini`). The parts that tests use are in `mini.data`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ RENDER_PX = 128
 NOT_ARTWORK = re.compile(
     r"(^|-)flag|keycap|clock|oclock|-(tone|skin)|(^|-)(light|medium|dark)($|-)|\d|button|letter|square|japanese|mahjong"
 )
-"""Icon names left out of the general pictures: flags, keycaps, clock faces and other copies of one
+"""Matches the icon names that the general pictures leave out: flags, keycaps, clock faces, and variants of one
 drawing."""
 
 
 def fetch_icons(style: str, folder: Path) -> dict[str, str]:
-    """Icon name -> complete SVG text of one artwork set; downloads the pinned npm package unless it is there.
+    """Returns the icons of one artwork set: icon name -> complete SVG text.
+
+    Args:
+        folder: the folder of the npm packages; the package of this set is downloaded into it if it is missing.
 
     Raises:
-        subprocess.CalledProcessError: `npm pack` failed (no registry, no such version).
+        subprocess.CalledProcessError: `npm pack` failed, because the registry or the version was not found.
     """
     spec = STYLES[style]
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,13 +48,16 @@ def fetch_icons(style: str, folder: Path) -> dict[str, str]:
     with tarfile.open(tarball) as archive:
         member = archive.extractfile("package/icons.json")
         if member is None:
-            raise FileNotFoundError(f"{tarball} holds no package/icons.json")
+            raise FileNotFoundError(f"{tarball} has no package/icons.json. Delete the file and run again.")
         document = json.load(member)
     return _svgs(document)
 
 
 def _svgs(document: dict[str, Any]) -> dict[str, str]:
-    """The SVG texts of an Iconify document: sizes fall back on the document's, aliases on their parent."""
+    """Returns the SVG texts of an Iconify document.
+
+    An icon without a size takes the size of the document, and an alias takes the drawing of its parent.
+    """
     icons = dict(document["icons"])
     for alias, entry in document.get("aliases", {}).items():
         if entry["parent"] in document["icons"]:
@@ -69,7 +75,7 @@ def _svgs(document: dict[str, Any]) -> dict[str, str]:
 
 
 def render(svg: str, px: int = RENDER_PX) -> np.ndarray:
-    """An SVG on white, scaled to fit and centred: uint8 (px, px, 3)."""
+    """Renders an SVG on white, scaled to fit and centred: uint8 (px, px, 3)."""
     png = resvg_py.svg_to_bytes(svg_string=svg, width=px, height=px, background="white", skip_system_fonts=True)
     image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
     if image.size == (px, px):
@@ -81,7 +87,7 @@ def render(svg: str, px: int = RENDER_PX) -> np.ndarray:
 
 
 def render_animals(packages: Path) -> Artwork:
-    """All artwork of the taught names at `RENDER_PX`, ordered by name, then style."""
+    """Renders all artwork of the taught names at `RENDER_PX` pixels, in the order of the names, then of the sets."""
     icons = {style: fetch_icons(style, packages) for style in STYLES}
     images, names, styles = [], [], []
     for name, candidates in ICONS.items():
@@ -96,8 +102,10 @@ def render_animals(packages: Path) -> Artwork:
 
 
 def render_all(packages: Path, minimum_sets: int = 4) -> Artwork:
-    """All pictures whose icon name at least `minimum_sets` sets share, flags and the like left out, at
-    `RENDER_PX`."""
+    """Renders every icon whose name occurs in at least `minimum_sets` sets, at `RENDER_PX` pixels.
+
+    Icon names that match `NOT_ARTWORK` are left out.
+    """
     icons = {style: fetch_icons(style, packages) for style in STYLES}
     shared = Counter(name for svgs in icons.values() for name in svgs)
     kept = sorted(n for n, sets in shared.items() if sets >= minimum_sets and not NOT_ARTWORK.search(n))

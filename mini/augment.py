@@ -1,6 +1,7 @@
-"""Random changes of pictures for training. Every function takes a generator: no global seed.
+"""Random changes of pictures for training.
 
-Pictures are float NCHW in [0, 1] unless said otherwise.
+All random numbers come from the generator that is passed. Pictures are float NCHW in [0, 1] unless a function says
+otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
-    """Uniform numbers in [low, high)."""
+    """Returns uniform numbers in [low, high)."""
     return torch.rand(shape, generator=generator) * (high - low) + low
 
 
@@ -29,13 +30,13 @@ def affine(
 
     Args:
         images: uint8 (n, 3, 2p, 2p), on white.
-        scale: range of the size on the canvas, 1 is as drawn.
-        degrees: largest turn either way.
-        shift: largest shift as a fraction of the width, either axis.
-        stretch: largest logarithm of width against height, either way.
+        scale: range of the size on the canvas; 1 is the size of the artwork.
+        degrees: largest turn in either direction.
+        shift: largest shift along either axis, as a fraction of the width.
+        stretch: largest absolute logarithm of the ratio of width to height.
 
     Returns:
-        float (n, 3, p, p) in [0, 1]; what comes in from outside the canvas is white.
+        float (n, 3, p, p) in [0, 1]; areas from outside the canvas are white.
     """
     n = len(images)
     angle = uniform((n,), -degrees, degrees, generator) * math.pi / 180
@@ -51,13 +52,13 @@ def affine(
         ],
         1,
     )
-    ink = 1 - images.float() / 255  # white is 0, which is what grid_sample pads with
+    ink = 1 - images.float() / 255  # grid_sample pads with 0, so white must be 0
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return 1 - F.avg_pool2d(F.grid_sample(ink, grid, align_corners=False), 2)
 
 
 def shuffle_channels(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Permutes the RGB channels of a random `share` of the pictures, each in its own way."""
+    """Permutes the RGB channels of a random `share` of the pictures, each in an order of its own."""
     order = torch.rand(len(images), 3, generator=generator).argsort(1)
     keep = torch.rand(len(images), generator=generator) >= share
     order[keep] = torch.arange(3)
@@ -65,7 +66,7 @@ def shuffle_channels(images: Tensor, share: float, generator: Generator) -> Tens
 
 
 def tint(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Multiplies a random `share` of the pictures by a random colour: white ground takes that colour."""
+    """Multiplies a random `share` of the pictures by a random colour, which white areas take on."""
     colour = torch.rand(len(images), 3, 1, 1, generator=generator)
     keep = torch.rand(len(images), 1, 1, 1, generator=generator) >= share
     return images * torch.where(keep, torch.ones_like(colour), colour)
@@ -78,11 +79,11 @@ def invert(images: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def recolour(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Turns, strengthens or fades the colours of a random `share` of the pictures; luma, white and black stay.
+    """Changes hue and saturation of a random `share` of the pictures; luma, white and black stay the same.
 
-    With the chroma C = (B - Y, R - Y) of luma Y: C' = s R(angle) C + a 4 Y (1 - Y) u, with log s uniform between
-    log 0.3 and log 2.4, the angle normal with 20 degrees, a the absolute value of a normal with 0.2, and u a random
-    direction. The second part gives grey pictures a colour.
+    With luma Y and chroma C = (B - Y, R - Y), the new chroma is s R(angle) C + a 4 Y (1 - Y) u. Here log s is uniform
+    between log 0.3 and log 2.4, the angle is normal with a deviation of 20 degrees, a is the absolute value of a
+    normal number with a deviation of 0.2, and u is a random direction. The second term gives grey pictures a colour.
     """
     n = len(images)
     y = luma(images)
@@ -95,27 +96,26 @@ def recolour(images: Tensor, share: float, generator: Generator) -> Tensor:
     turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], 1)
     direction = torch.stack([torch.cos(towards), torch.sin(towards)], -1)[:, :, None, None]
     chroma = strength * torch.einsum("nij,njhw->nihw", turn, chroma) + wash * 4 * y * (1 - y) * direction
-    blue, red = (y + chroma).split(1, 1)
+    blue, red = torch.split(y + chroma, 1, 1)
     green = (y - 0.299 * red - 0.114 * blue) / 0.587
     keep = torch.rand(n, 1, 1, 1, generator=generator) >= share
     return torch.where(keep, images, torch.cat([red, green, blue], 1).clamp(0, 1))
 
 
 def greyscale(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Takes the colour from a random `share` of the pictures: luma 0.299 R + 0.587 G + 0.114 B in all
-    channels."""
+    """Turns a random `share` of the pictures grey: all three channels become the luma."""
     keep = torch.rand(len(images), 1, 1, 1, generator=generator) >= share
     return torch.where(keep, images, luma(images).expand_as(images))
 
 
 def luma(images: Tensor) -> Tensor:
-    """0.299 R + 0.587 G + 0.114 B, shape (n, 1, p, p)."""
+    """Returns the luma 0.299 R + 0.587 G + 0.114 B, shape (n, 1, p, p)."""
     weights = torch.tensor([0.299, 0.587, 0.114])
     return (images * weights[:, None, None]).sum(1, keepdim=True)
 
 
 def cutout(images: Tensor, share: float, generator: Generator) -> Tensor:
-    """Paints a white box of a quarter to a half of the width over a random `share` of the pictures."""
+    """Paints a white square over a random `share` of the pictures; its side is 1/4 to 1/2 of the picture's."""
     n, _, height, width = images.shape
     side = uniform((n, 1, 1), 0.25, 0.5, generator)
     left, top = torch.rand(n, 1, 1, generator=generator), torch.rand(n, 1, 1, generator=generator)
@@ -126,18 +126,16 @@ def cutout(images: Tensor, share: float, generator: Generator) -> Tensor:
 
 
 def smooth_field(n: int, px: int, cells: int, generator: Generator) -> Tensor:
-    """Smooth random fields (n, px, px): noise on cells x cells points, bicubic between."""
+    """Returns smooth random fields (n, px, px): noise at cells x cells points, with bicubic interpolation between."""
     noise = torch.randn(n, 1, cells, cells, generator=generator)
     return F.interpolate(noise, (px, px), mode="bicubic")[:, 0]
 
 
 def blobs(images: Tensor, generator: Generator) -> Tensor:
-    """Shapeless blobs with exactly the pixels of each picture, moved: the darkest in the middle of a
-    random shape.
+    """Rearranges the pixels of each picture into a shapeless blob, darkest in the middle.
 
-    Pixels are sorted by luma and laid out along the values of a smooth random field that falls off to
-    the rim, so
-    each colour keeps its area and the drawing is gone.
+    The pixels are sorted by luma and placed in the order of the values of a smooth random field that grows towards
+    the rim. Each colour keeps its area, but the drawing is destroyed.
     """
     n, _, px, _ = images.shape
     axis = torch.linspace(-1, 1, px)

@@ -1,8 +1,7 @@
-"""Captions of a taught name, and the tokenizer made from them.
+"""Captions of the taught names, and the tokenizer that is made from them.
 
-Prompts in use are bare names, so these come most often; templates, style words and synonyms widen what is
-understood,
-and the empty caption is what guidance leaves from.
+Users mostly prompt with bare names, so these are the most frequent captions. Templates, names of styles and synonyms
+teach the model more prompts. Classifier-free guidance needs the empty caption.
 """
 
 from __future__ import annotations
@@ -34,8 +33,10 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def caption(name: str, style: str, chance: random.Random) -> str:
-    """One caption of a picture: 10 % empty, 60 % the bare name, 20 % a template, 10 % with the style's
-    name."""
+    """Returns a random caption: empty (10 %), the name (60 %), a template (20 %), or the name and the style (10 %).
+
+    A synonym, if there is one, takes the place of the name in 20 % of the cases.
+    """
     draw = chance.random()
     if draw < 0.1:
         return ""
@@ -49,14 +50,14 @@ def caption(name: str, style: str, chance: random.Random) -> str:
 
 
 def all_captions() -> list[str]:
-    """Every caption that `caption` can give, and the same words in the plural."""
+    """Returns every caption that `caption` can return, and the plural of each name."""
     words = [w for name in ICONS for w in (name, *SYNONYMS.get(name, ()))]
     plain = [t.format(w) for w in words for t in ("{}", "{}s", *TEMPLATES)]
     return plain + [f"{w}, {style} style" for w in words for style in STYLES]
 
 
 def train_merges(texts: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges over CLIP's words: lower case, bytes as characters, the last one marked `</w>`."""
+    """Learns byte-pair merges in CLIP's form: lower-case words, bytes as characters, `</w>` at the end of a word."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     splitter = pre_tokenizers.WhitespaceSplit()
@@ -76,7 +77,7 @@ def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A `CLIPTokenizer` of length 16 whose vocabulary covers every byte, so that any text tokenises."""
+    """Returns a `CLIPTokenizer` of length 16; its vocabulary has every byte, so it can encode any text."""
     merges = train_merges(all_captions())
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(c + "</w>" for c in letters), *(a + b for a, b in merges), START, END]

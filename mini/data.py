@@ -1,6 +1,6 @@
-"""The pictures as data: the committed table of animals, and the cache of rendered artwork between stages.
+"""The pictures as data: the committed table of animals, and the cache that passes rendered artwork between stages.
 
-Pixels are uint8 RGB; batches are NCHW. Rendered artwork is 128 px on white, the committed table is 64 px.
+Pixels are uint8 RGB, and batches are NCHW. Rendered artwork is 128 px on white; the committed table is 64 px.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TABLE = Path(__file__).parent / "data" / "animals.parquet"
 
 @dataclass(frozen=True)
 class Artwork:
-    """Pictures of one kind with their labels, row by row.
+    """Pictures of one size with their labels.
 
     Attributes:
         images: uint8 (n, 3, p, p), RGB on white.
-        names: n names.
-        styles: n artwork sets.
+        names: the animal or the icon on each picture.
+        styles: the artwork set of each picture.
     """
 
     images: Tensor
@@ -37,24 +37,23 @@ class Artwork:
     styles: tuple[str, ...]
 
     def where(self, keep: list[bool]) -> Artwork:
-        """The rows whose flag is true."""
+        """Returns the pictures whose flag in `keep` is true."""
         rows = [i for i, k in enumerate(keep) if k]
         return Artwork(self.images[rows], tuple(self.names[i] for i in rows), tuple(self.styles[i] for i in rows))
 
 
 def stack(images: list[np.ndarray]) -> Tensor:
-    """uint8 HWC pictures of one size -> uint8 NCHW."""
+    """Stacks uint8 HWC pictures of one size into a uint8 NCHW batch."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
 def shrink(images: Tensor) -> Tensor:
-    """uint8 (n, 3, 2p, 2p) -> uint8 (n, 3, p, p) by averages of 2 x 2."""
+    """Halves uint8 pictures (n, 3, 2p, 2p) to (n, 3, p, p) with averages of 2 x 2 pixels."""
     return F.avg_pool2d(images.float(), 2).round().to(torch.uint8)
 
 
 def save_table(art: Artwork, path: Path = TABLE) -> None:
-    """Writes the pictures, halved from 128 to 64 px, as one Parquet file: name, style, licence, image (PNG
-    bytes)."""
+    """Halves the pictures from 128 to 64 px, and writes one Parquet file: name, style, licence, image (PNG bytes)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(
         {
@@ -68,7 +67,7 @@ def save_table(art: Artwork, path: Path = TABLE) -> None:
 
 
 def load_table(path: Path = TABLE) -> Artwork:
-    """The committed pictures: 64 px, one row an artwork."""
+    """Reads the committed pictures, 64 px each."""
     table = pq.read_table(path).to_pydict()
     images = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in table["image"]]
     return Artwork(stack(images), tuple(table["name"]), tuple(table["style"]))
@@ -81,13 +80,13 @@ def _png(image: Tensor) -> bytes:
 
 
 def save_cache(art: Artwork, path: Path) -> None:
-    """Keeps rendered artwork between stages: an .npz without pickles."""
+    """Writes rendered artwork for later stages, as an .npz file without pickles."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, images=art.images.numpy(), names=np.array(art.names), styles=np.array(art.styles))
 
 
 def load_cache(path: Path) -> Artwork:
-    """What `save_cache` wrote."""
+    """Reads the artwork that `save_cache` wrote."""
     with np.load(path) as kept:
         return Artwork(
             torch.from_numpy(kept["images"]), tuple(map(str, kept["names"])), tuple(map(str, kept["styles"]))

@@ -1,6 +1,7 @@
-"""The small image-text encoder (a CLIP, Radford et al. 2021): a residual convolutional image tower and
-CLIP's text
-transformer, both ending in features of length 1 whose product is the cosine of a picture and a text.
+"""The small image-text encoder, a CLIP (Radford et al. 2021).
+
+It has a residual convolutional tower for images and CLIP's transformer for texts. Both return feature vectors of
+length 1, so the product of two of them is the cosine between a picture and a text.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ IMAGE_PX = 64
 
 
 class Block(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), He et al. 2016, with a strided 1 x 1 shortcut where the
-    shape changes."""
+    """A residual block, x + conv(relu(norm(conv(relu(norm(x)))))), He et al. 2016.
+
+    If the shape changes, a strided 1 x 1 convolution takes the place of the first x.
+    """
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -33,16 +36,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.relu(self.norm1(x)))
-        return self.shortcut(x) + self.conv2(F.relu(self.norm2(h)))
+        y: Tensor = self.shortcut(x) + self.conv2(F.relu(self.norm2(h)))
+        return y
 
 
 class MiniEncoder(nn.Module):
-    """Both towers. `config.json` beside the weights holds the constructor's arguments.
+    """Both towers. The file `config.json`, in the folder of the weights, holds the constructor's arguments.
 
     Args:
-        tokenizer: whose token ids the text tower reads.
+        tokenizer: makes the token ids that the text tower reads.
         widths: channels of the image tower at 32, 16, 8 and 4 px.
-        features: length of the common feature vectors.
+        features: number of entries of the feature vectors of both towers.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class MiniEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> MiniEncoder:
-        """The encoder of a folder that `save_pretrained` wrote, in float32 and ready to encode."""
+        """Reads an encoder that `save_pretrained` wrote, in float32 and in evaluation mode."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         encoder = cls(CLIPTokenizer.from_pretrained(folder), **config)
         encoder.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in
@@ -81,7 +85,7 @@ class MiniEncoder(nn.Module):
         return encoder.eval()
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes config, tokenizer and the weights in half precision."""
+        """Writes the arguments, the tokenizer, and the weights in half precision."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config) + "\n", encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
@@ -90,7 +94,7 @@ class MiniEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        """Features of length 1, float32 (n, features), of uint8 pictures (n, 3, h, w) of any size."""
+        """Returns the features of uint8 pictures (n, 3, h, w) of any size: float32 (n, features), each of length 1."""
         x = images.to(self.project.weight.device).float() / 255
         if x.shape[2:] != (IMAGE_PX, IMAGE_PX):
             x = F.interpolate(x, (IMAGE_PX, IMAGE_PX), mode="bilinear", antialias=True)
@@ -98,14 +102,14 @@ class MiniEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Features of length 1, float32 (n, features)."""
+        """Returns the features of n texts: float32 (n, features), each of length 1."""
         return self.text_features(texts)
 
     def trunk(self, x: Tensor) -> Tensor:
-        """Pooled features (n, widths[-1]) of pictures in [0, 1], (n, 3, 64, 64), before the projection."""
+        """Returns the pooled features (n, widths[-1]), before the projection, of pictures (n, 3, 64, 64) in [0, 1]."""
         return F.relu(self.norm(self.blocks(self.stem(2 * x - 1)))).mean((2, 3))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """What `encode_texts` gives, with gradients."""
+        """Returns the same features as `encode_texts`, with gradients."""
         ids = self.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids
         return F.normalize(self.text(ids.to(self.project.weight.device)).text_embeds, dim=1)

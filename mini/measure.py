@@ -1,4 +1,4 @@
-"""Every number on the model card, computed from the committed weights and the committed pictures."""
+"""Computes every number on the model card from the committed weights and the committed pictures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mini.data import load_table
 from mini.encoder import MiniEncoder
-from mini.export import WEIGHTS
 from mini.names import NAMES, PAPER_ANIMALS
 from mini.sheet import SEEDS_OTHER, SEEDS_PAPER, draw_sheet, generate
-from mini.train_encoder import HELD_OUT, gates
+from mini.text_to_image import WEIGHTS
+from mini.train_encoder import HELD_OUT, naming_quality
 from mini.train_vae import psnr, reconstruct
 
 MEASURED = Path(__file__).parent / "measured.json"
@@ -23,7 +23,7 @@ Measures = dict[str, dict[str, float]]
 
 @torch.inference_mode()
 def measure(sheet: bool = False) -> Measures:
-    """Quality of the autoencoder, of the encoder, and of generated pictures; draws the sheet where asked."""
+    """Measures the autoencoder, the encoder and generated pictures; `sheet` also draws the sheet of examples."""
     art = load_table()
     vae = AutoencoderKL.from_pretrained(WEIGHTS / "pipeline" / "vae")
     encoder = MiniEncoder.from_pretrained(WEIGHTS / "encoder")
@@ -43,7 +43,7 @@ def measure(sheet: bool = False) -> Measures:
             "psnr": psnr(art.images, again).mean().item(),
             "psnr_of_mean_error": (10 * torch.log10(255**2 / error)).item(),
         },
-        "encoder_held_out": {"pictures": len(held_out.names), **gates(encoder, held_out)},
+        "encoder_held_out": {"pictures": len(held_out.names), **naming_quality(encoder, held_out)},
         "generated_paper": ranks(encoder, paper, _repeated(PAPER_ANIMALS, SEEDS_PAPER)),
         "generated_others": ranks(encoder, others, _repeated(rest, SEEDS_OTHER)),
         "real_paper": ranks(encoder, real["paper"].images, real["paper"].names),
@@ -64,8 +64,7 @@ def _repeated(names: tuple[str, ...], times: int) -> tuple[str, ...]:
 
 
 def ranks(encoder: MiniEncoder, images: Tensor, names: tuple[str, ...]) -> dict[str, float]:
-    """Shares of the pictures for which the encoder ranks the right one of all names first, and in the
-    first five."""
+    """Returns the share of the pictures whose right name the encoder ranks first, and in the first five, of all."""
     cosines = encoder.encode_images(images) @ encoder.encode_texts(NAMES).T
     right = torch.tensor([NAMES.index(name) for name in names])
     hit = cosines.topk(5).indices == right[:, None]
@@ -73,7 +72,11 @@ def ranks(encoder: MiniEncoder, images: Tensor, names: tuple[str, ...]) -> dict[
 
 
 def spread(encoder: MiniEncoder, images: Tensor, names: tuple[str, ...]) -> float:
-    """Mean over names of the mean distance 1 - cosine between the features of two pictures of the name."""
+    """Returns how much pictures of one name differ.
+
+    For each name, the distances 1 - cosine between the features of all pairs of its pictures are averaged; the result
+    is the mean over the names.
+    """
     features, distances = encoder.encode_images(images), []
     for name in dict.fromkeys(names):
         own = features[[i for i, other in enumerate(names) if other == name]]
@@ -83,6 +86,6 @@ def spread(encoder: MiniEncoder, images: Tensor, names: tuple[str, ...]) -> floa
 
 
 def write_measures(path: Path = MEASURED) -> None:
-    """Measures, draws the sheet, and keeps the numbers for the card and its test."""
+    """Writes the measured numbers, for the model card and its test, and draws the sheet of examples."""
     rounded = {part: {k: round(v, 4) for k, v in values.items()} for part, values in measure(sheet=True).items()}
     path.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")

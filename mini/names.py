@@ -1,9 +1,8 @@
-"""The taught names: which animals, which icons of which sets show them, and what else people call them.
+"""The taught names: the animals, the icons that show them, the artwork sets, and synonyms.
 
-Icon names differ between the sets, so every animal lists the icon names that show it, best first; a set
-gives the
-first of them that it has. Artwork that nobody would name at 64 px is listed in `DROPPED`, after a look at
-all of it.
+Icon names differ between the sets, so every animal lists the icon names that show it, best first. From each set the
+first icon on the list is used that the set has. All artwork was looked at; `DROPPED` lists the pictures that people
+would not recognise at 64 px.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Style:
-    """One artwork set: an npm package of Iconify JSON at a pinned version."""
+    """One artwork set: an npm package in Iconify's JSON format, at a pinned version."""
 
     package: str
     version: str
@@ -55,12 +54,12 @@ STYLES: dict[str, Style] = {
 }
 
 PAPER_ANIMALS = ("snail", "hippopotamus", "cheetah", "crocodile", "lobster", "octopus")
-"""The six names of the paper's animal prompts; drawn most often in training."""
+"""The six names of the paper's animal prompts; training uses their pictures most often."""
 
 ICONS: dict[str, tuple[str, ...]] = {
     "snail": ("snail",),
     "hippopotamus": ("hippopotamus",),
-    "cheetah": ("leopard", "leopardside"),  # no set has a cheetah: a spotted cat stands in
+    "cheetah": ("leopard", "leopardside"),  # no set has a cheetah, so a leopard is used
     "crocodile": ("crocodile",),
     "lobster": ("lobster",),
     "octopus": ("octopus",),
@@ -109,19 +108,19 @@ ICONS: dict[str, tuple[str, ...]] = {
 
 DROPPED: frozenset[tuple[str, str]] = frozenset(
     {
-        ("noto", "crocodile"),  # seen from above: reads as a gecko
-        ("fluent-emoji", "crocodile"),  # seen from above: reads as a gecko
+        ("noto", "crocodile"),  # seen from above: looks like a gecko
+        ("fluent-emoji", "crocodile"),  # seen from above: looks like a gecko
         ("fluent-emoji-flat", "crocodile"),
-        ("fxemoji", "cheetah"),  # spots so fine that 64 px lose them
-        ("emojione", "cheetah"),  # sits and faces the viewer: reads as a house cat
-        ("fxemoji", "cat"),  # a pink and white face, the others are whole bodies
+        ("fxemoji", "cheetah"),  # its spots are too small for 64 px
+        ("emojione", "cheetah"),  # sits and faces the viewer: looks like a house cat
+        ("fxemoji", "cat"),  # only a pink and white face; the other sets show the whole body
     }
 )
-"""(style, name) of artwork left out."""
+"""The (style, name) of each picture that is left out."""
 
 TWINS: frozenset[str] = frozenset({"fluent-emoji", "fluent-emoji-flat"})
-"""Two renderings of the same drawings: each is drawn half as often in training, so that they do not crowd
-out the rest."""
+"""Two sets with the same drawings. Training uses each of them half as often as another set, so that these drawings do
+not get twice the weight."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "cheetah": ("leopard",),
@@ -133,6 +132,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "rooster": ("cockerel",),
     "turtle": ("tortoise",),
 }
-"""Other words for a name, used in captions at times."""
+"""Other words for a name, which some captions use."""
 
 NAMES: tuple[str, ...] = tuple(ICONS)

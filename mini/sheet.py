@@ -1,4 +1,4 @@
-"""The contact sheet of the committed weights: what the model makes of each taught name."""
+"""The sheet of example images: pictures that the committed weights generate for each taught name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from diffusers.utils import logging
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mini.export import WEIGHTS
 from mini.names import NAMES, PAPER_ANIMALS
+from mini.text_to_image import WEIGHTS
 
 SHEET = Path(__file__).parent / "sheet.png"
 SEEDS_PAPER, SEEDS_OTHER = 8, 2
@@ -19,10 +19,13 @@ STEPS, GUIDANCE = 50, 5.0
 
 
 def generate(names: tuple[str, ...], seeds: int, folder: Path = WEIGHTS / "pipeline") -> Tensor:
-    """Pictures uint8 (len(names) * seeds, 3, 64, 64), the seeds 0.. of each name together, by
-    diffusers' own pipeline.
+    """Generates pictures with diffusers' own pipeline: DDIM with eta 1, 50 steps, guidance 5.
 
-    DDIM with eta 1, 50 steps, guidance 5.
+    Args:
+        seeds: the number of pictures of each name, from the seeds 0, 1, ...
+
+    Returns:
+        uint8 (len(names) * seeds, 3, 64, 64); the pictures of one name are consecutive.
     """
     logging.disable_progress_bar()
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
@@ -45,7 +48,7 @@ def generate(names: tuple[str, ...], seeds: int, folder: Path = WEIGHTS / "pipel
 
 
 def draw_sheet(paper: Tensor, others: Tensor, path: Path = SHEET) -> None:
-    """Six rows of eight seeds, twice as large, then two seeds of every other name with its name under it."""
+    """Draws the sheet: eight seeds of each of the paper's six names, enlarged, then two seeds of every other name."""
     big, small, across = 128, 80, 6
     rest = [name for name in NAMES if name not in PAPER_ANIMALS]
     lines = -(-len(rest) // across)

@@ -1,18 +1,16 @@
 """Training of the small image-text encoder, with one artwork set held out.
 
-For a picture with feature u and the texts v_1 .. v_K of all K taught names, a cross-entropy over the K + 1
-logits
-(s <u, v_1>, ..., s <u, v_K>, b) with learned s and b: the last is "none of them", the target of pictures
-whose
-drawing is gone (`augment.blobs`), so that colours alone do not score. Beside it, a plain classification of
-all
-emoji of the training sets by a linear layer that is thrown away teaches the image tower shapes at large.
+The loss has two parts. For a picture with feature u and the features v_1 .. v_K of texts for all K taught names, the
+first is a cross-entropy over the K + 1 logits (s <u, v_1>, ..., s <u, v_K>, b) with learned s and b. The last logit
+means "none of them". It is the target of pictures whose drawing is destroyed (`augment.blobs`), so that the encoder
+cannot name a picture by its colours alone. The second part classifies all emoji of the training sets with a linear
+layer that is discarded after training; it teaches the image tower shapes in general.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -25,17 +23,24 @@ from mini.captions import TEMPLATES
 from mini.data import Artwork
 from mini.encoder import MiniEncoder
 from mini.names import NAMES, SYNONYMS
-from mini.training import Budget, Stateful, load_checkpoint, prepare, save_checkpoint, set_learning_rate
+from mini.training import (
+    Budget,
+    Stateful,
+    load_checkpoint,
+    prepare,
+    repeat_steps,
+    take_step,
+)
 
 PEAK_RATE = 2e-3
 BLOB_SHARE = 0.2
 HELD_OUT = "twemoji"
-"""The set that the encoder never sees. It is one artist's own and no set is a twin of it, as fluent-emoji and
-fluent-emoji-flat are of each other, and noto and noto-v1 in part."""
+"""The set that the encoder never sees. No other set has the same drawings, whereas fluent-emoji and fluent-emoji-flat
+share theirs, and noto and noto-v1 share some."""
 
 
 class Head(nn.Module):
-    """What only the training needs: scale and "none" logit, and the classifier of all emoji."""
+    """The weights that only the training needs: the scale s, the logit b of "none", and the classifier of all emoji."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -45,8 +50,14 @@ class Head(nn.Module):
 
 
 def changed(images: Tensor, generator: Generator) -> Tensor:
-    """Pictures moved, recoloured, greyed and cut: float (n, 3, 64, 64) in [0, 1] of uint8 (n, 3, 128,
-    128)."""
+    """Returns the pictures moved, recoloured, greyed and partly covered.
+
+    Args:
+        images: uint8 (n, 3, 128, 128).
+
+    Returns:
+        float (n, 3, 64, 64) in [0, 1].
+    """
     x = augment.affine(images, generator, scale=(0.65, 1.1), degrees=20, shift=0.08)
     x = augment.shuffle_channels(x, 0.25, generator)
     x = augment.greyscale(x, 0.3, generator)
@@ -57,7 +68,7 @@ def changed(images: Tensor, generator: Generator) -> Tensor:
 
 
 def name_texts(chance: random.Random) -> list[str]:
-    """One text for each taught name: the name itself half of the time, else a synonym or a template."""
+    """Returns one text for each taught name: the name, sometimes a synonym, in half of the cases within a template."""
     texts = []
     for name in NAMES:
         word = chance.choice((name, *SYNONYMS.get(name, ()))) if chance.random() < 0.3 else name
@@ -69,11 +80,11 @@ def encoder_loss(
     encoder: MiniEncoder, head: Head, animals: Tensor, names: Tensor, others: Tensor, kinds: Tensor,
     texts: list[str], generator: Generator,
 ) -> Tensor:  # fmt: skip
-    """The loss of the module's docstring.
+    """Returns the loss that the module's docstring defines.
 
     Args:
-        animals, names: uint8 pictures (n, 3, 128, 128) of taught names and the names' indices.
-        others, kinds: uint8 pictures (k, 3, 128, 128) of any emoji and their classes.
+        animals, names: uint8 pictures (n, 3, 128, 128) of taught names, and the indices of the names.
+        others, kinds: uint8 pictures (k, 3, 128, 128) of any emoji, and their classes.
         texts: one text for each of the K names.
     """
     x = changed(torch.cat([animals, others]), generator)
@@ -105,15 +116,12 @@ def train_encoder(
     max_steps: int | None = None,
     log: Callable[[str], None] = print,
 ) -> tuple[MiniEncoder, Budget]:
-    """Trains for `minutes` of wall clock, earlier runs of the same checkpoint included; never on
-    `HELD_OUT`."""
+    """Trains for `minutes`, which include the time of earlier runs, on all artwork sets except `HELD_OUT`."""
     prepare(threads)
-    animals = animals.where([style != HELD_OUT for style in animals.styles])
-    others = others.where([style != HELD_OUT for style in others.styles])
-    torch.manual_seed(seed)  # only the initial weights, which the libraries draw from the global generator
-    classes = {name: i for i, name in enumerate(sorted(set(others.names)))}
-    kinds = torch.tensor([classes[name] for name in others.names])
-    names = torch.tensor([NAMES.index(name) for name in animals.names])
+    animals, others = _without_held_out(animals), _without_held_out(others)
+    torch.manual_seed(seed)  # the libraries draw the initial weights, and nothing else, from the global generator
+    classes = sorted(set(others.names))
+    names, kinds = _indices(animals.names, NAMES), _indices(others.names, classes)
     encoder = MiniEncoder(tokenizer)
     head = Head(encoder.config["widths"][-1], len(classes))
     parameters = [*encoder.parameters(), *head.parameters()]
@@ -122,49 +130,43 @@ def train_encoder(
     parts: dict[str, Stateful] = {"encoder": encoder, "head": head, "optimiser": optimiser}
     load_checkpoint(checkpoint, budget, parts)
     generator, chance = Generator().manual_seed(seed + budget.step), random.Random(seed + budget.step)
-    saved, running = budget.spent, 0.0
-    while budget.fraction < 1 and (max_steps is None or budget.step < max_steps):
-        set_learning_rate(optimiser, budget.learning_rate(PEAK_RATE))
+
+    def step() -> float:
         a = torch.randint(len(names), (batch,), generator=generator)
         o = torch.randint(len(kinds), (batch,), generator=generator)
-        loss = encoder_loss(
-            encoder,
-            head,
-            animals.images[a],
-            names[a],
-            others.images[o],
-            kinds[o],
-            name_texts(chance),
-            generator,
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        texts, pictures, emoji = name_texts(chance), animals.images[a], others.images[o]
+        loss = encoder_loss(encoder, head, pictures, names[a], emoji, kinds[o], texts, generator)
+        take_step(loss, optimiser, parameters, budget.learning_rate(PEAK_RATE))
         budget.advance(2 * batch)
-        running = loss.item() if running == 0 else 0.98 * running + 0.02 * loss.item()
-        if budget.step % 100 == 0:
-            log(f"encoder step {budget.step} seconds {budget.spent:.0f} samples {budget.samples} loss {running:.3f}")
-        if budget.spent - saved > save_every:
-            save_checkpoint(checkpoint, budget, parts)
-            saved = budget.spent
-    save_checkpoint(checkpoint, budget, parts)
+        return loss.item()
+
+    repeat_steps("encoder", step, budget, checkpoint, parts, save_every=save_every, max_steps=max_steps, log=log)
     return encoder.eval(), budget
 
 
-def gates(encoder: MiniEncoder, held_out: Artwork, seed: int = 0) -> dict[str, float]:
-    """How well the encoder names artwork that it never saw, over all taught names.
+def _indices(names: Sequence[str], known: Sequence[str]) -> Tensor:
+    """Returns the index of each name in `known`, (n,)."""
+    number = {name: i for i, name in enumerate(known)}
+    return torch.tensor([number[name] for name in names])
+
+
+def _without_held_out(art: Artwork) -> Artwork:
+    return art.where([style != HELD_OUT for style in art.styles])
+
+
+def naming_quality(encoder: MiniEncoder, held_out: Artwork, seed: int = 0) -> dict[str, float]:
+    """Measures how well the encoder finds the name of artwork that it never saw, among all taught names.
 
     Args:
         held_out: uint8 pictures (n, 3, 64, 64) with their names.
 
     Returns:
-        Shares in 0..1: `top1`, `top5`, `top1_grey` (greyed pictures), `above_blob` (the right
-        name's cosine is higher
-        for the picture than for a shapeless blob of its pixels), and `chance` of a first rank.
+        Shares of the pictures, in 0..1. `top1` and `top5`: the right name ranks first, or in the first five.
+        `top1_grey`: it ranks first for the picture in grey. `above_blob`: its cosine is higher for the picture than
+        for a shapeless blob of the same pixels. `chance`: the share expected of a first rank at random.
     """
     texts = encoder.encode_texts(NAMES)
-    right = torch.tensor([NAMES.index(name) for name in held_out.names])
+    right = _indices(held_out.names, NAMES)
     x = held_out.images.float() / 255
     grey = augment.greyscale(x, 1.0, Generator().manual_seed(seed))
     blob = augment.blobs(x, Generator().manual_seed(seed))

@@ -1,101 +1,41 @@
-"""The text-to-image model: CLIP text encoder and UNet trained together on latents of the taught animals.
+"""Training of the text-to-image model: CLIP text encoder and UNet together, on latents of the taught animals.
 
-Forward process of Stable Diffusion (`scaled_linear` betas, 1,000 steps): z_t = sqrt(a_t) z_0 + sqrt(1 -
-a_t) eps.
-The UNet predicts eps; squared errors are weighted by min(snr_t, 5) / snr_t with snr_t = a_t / (1 - a_t)
-(min-SNR, https://arxiv.org/abs/2303.09556, equation 8 for eps).
+The forward process is that of Stable Diffusion (`scaled_linear` betas, 1,000 steps):
+z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps. The UNet predicts eps. Squared errors are weighted by
+min(snr_t, 5) / snr_t with snr_t = a_t / (1 - a_t) (min-SNR, https://arxiv.org/abs/2303.09556, equation 8 for eps).
 """
 
 from __future__ import annotations
 
-import copy
 import random
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTokenizer
 
 from mini import augment
 from mini.captions import LENGTH, caption
 from mini.data import Artwork
 from mini.names import PAPER_ANIMALS, TWINS
-from mini.training import Budget, load_checkpoint, prepare, save_checkpoint, set_learning_rate
+from mini.text_to_image import Ema, build_scheduler, build_text_encoder, build_unet
+from mini.training import (
+    Budget,
+    Stateful,
+    load_checkpoint,
+    prepare,
+    save_checkpoint,
+    take_step,
+)
 
 PEAK_RATE = 1e-3
 SECOND_PEAK_RATE = 5e-4
-EMA_DECAY = 0.9985
 SNR_CAP = 5.0
 PAPER_WEIGHT = 3.0
-TEXT_WIDTH = 128
-
-
-def build_scheduler() -> DDIMScheduler:
-    """Stable Diffusion 1.5's noise schedule."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        num_train_timesteps=1000,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="epsilon",
-    )
-
-
-def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained text encoder, 128 wide, 2 layers."""
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=384,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=LENGTH,
-        projection_dim=TEXT_WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config)
-
-
-def build_unet() -> UNet2DConditionModel:
-    """An untrained UNet on 16 x 16 x 4 latents, 5.1 M parameters, cross attention at 8 x 8 and at 4 x 4."""
-    return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 96, 144),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=16,
-    )
-
-
-class Ema(nn.Module):
-    """Exponential moving averages of the weights of two modules, warmed up: decay min(d, (1 + step) / (10
-    + step))."""
-
-    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel) -> None:
-        super().__init__()
-        self.unet, self.text = copy.deepcopy(unet), copy.deepcopy(text)
-        self.requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self, unet: nn.Module, text: nn.Module, step: int) -> None:
-        """average <- decay average + (1 - decay) weights."""
-        decay = min(EMA_DECAY, (1 + step) / (10 + step))
-        averages = [*self.unet.parameters(), *self.text.parameters()]
-        torch._foreach_lerp_(averages, [*unet.parameters(), *text.parameters()], 1 - decay)
 
 
 @dataclass(frozen=True)
@@ -105,7 +45,7 @@ class Latents:
     Attributes:
         z: float (n, a, 4, 16, 16): a augmentations of each of n pictures.
         names, styles: n labels.
-        weight: float (n,), how often each picture is drawn, adds up to 1.
+        weight: float (n,), the share of the draws that goes to each picture; adds up to 1.
     """
 
     z: Tensor
@@ -115,12 +55,15 @@ class Latents:
 
 
 def draw_weights(names: tuple[str, ...], styles: tuple[str, ...]) -> Tensor:
-    """Share of the draws of each picture: names equal, the paper's six thrice, twin sets half within a
-    name."""
+    """Returns the share of the training's draws that goes to each picture, (n,).
+
+    Each of the paper's six names gets three times the share of any other name. Within a name all pictures get the
+    same share, except that those of the twin sets get half of it.
+    """
     within = [0.5 if s in TWINS else 1.0 for s in styles]
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     for name, w in zip(names, within, strict=True):
-        total[name] += w  # type: ignore[assignment]
+        total[name] += w
     by_name = {n: PAPER_WEIGHT if n in PAPER_ANIMALS else 1.0 for n in total}
     weights = torch.tensor([by_name[n] * w / total[n] for n, w in zip(names, within, strict=True)])
     return weights / weights.sum()
@@ -128,8 +71,12 @@ def draw_weights(names: tuple[str, ...], styles: tuple[str, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class Variety:
-    """How far the pictures that a training draws are from the artwork: the arguments of `augment.affine`, and the
-    share that `augment.recolour` changes."""
+    """How far the pictures of a training differ from the artwork.
+
+    Attributes:
+        scale, stretch: arguments of `augment.affine`.
+        recoloured: share of the pictures that `augment.recolour` changes.
+    """
 
     scale: tuple[float, float] = (0.84, 1.0)
     stretch: float = 0.0
@@ -142,22 +89,21 @@ VARIED = Variety(scale=(0.7, 1.0), stretch=0.15, recoloured=0.65)
 
 @torch.no_grad()
 def encode_augmented(vae: AutoencoderKL, art: Artwork, copies: int, seed: int, variety: Variety = PLAIN) -> Latents:
-    """Posterior means of `copies` augmentations of each 128 px picture."""
+    """Returns the posterior means of `copies` augmentations of each 128 px picture."""
     generator = torch.Generator().manual_seed(seed)
     z = []
     for _ in range(copies):
-        x = torch.cat(
-            [augment.affine(p, generator, variety.scale, stretch=variety.stretch) for p in art.images.split(64)]
-        )
+        parts = torch.split(art.images, 64)
+        x = torch.cat([augment.affine(p, generator, variety.scale, stretch=variety.stretch) for p in parts])
         x = augment.recolour(x, variety.recoloured, generator)
-        z.append(torch.cat([vae.encode(2 * part - 1).latent_dist.mean for part in x.split(64)]))
+        z.append(torch.cat([vae.encode(2 * part - 1).latent_dist.mean for part in torch.split(x, 64)]))
     return Latents(torch.stack(z, 1), art.names, art.styles, draw_weights(art.names, art.styles))
 
 
 def unet_loss(
     unet: UNet2DConditionModel, z: Tensor, context: Tensor, alphas: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """The min-SNR loss of the module's docstring; timesteps are stratified over the batch.
+    """Returns the min-SNR loss that the module's docstring defines; timesteps are stratified over the batch.
 
     Args:
         z: clean latents (n, 4, 16, 16).
@@ -170,24 +116,24 @@ def unet_loss(
     eps = torch.randn(z.shape, generator=generator)
     a = alphas[t][:, None, None, None]
     with torch.autocast("cpu", torch.bfloat16):
-        predicted = unet(a.sqrt() * z + (1 - a).sqrt() * eps, t, context).sample.float()
+        predicted: Tensor = unet(a.sqrt() * z + (1 - a).sqrt() * eps, t, context).sample.float()
     snr = alphas[t] / (1 - alphas[t])
     weight = snr.clamp(max=SNR_CAP) / snr
     return (weight * (predicted - eps).square().mean((1, 2, 3))).mean()
 
 
 class UNetTrainer:
-    """The state of one training, kept in a checkpoint every so often.
+    """The state of one training: models, averages, optimiser and budget, which a checkpoint holds.
 
     Args:
-        start: the checkpoint of an earlier training whose averaged weights this one begins with; None begins with
-            random ones.
+        start: the checkpoint of an earlier training; this training begins with the averaged weights of that one, or
+            with random weights if `start` is None.
     """
 
     def __init__(
         self, tokenizer: CLIPTokenizer, checkpoint: Path, minutes: float, seed: int = 0, start: Path | None = None
     ) -> None:
-        torch.manual_seed(seed)  # only the initial weights, which the libraries draw from the global generator
+        torch.manual_seed(seed)  # the libraries draw the initial weights, and nothing else, from the global generator
         self.tokenizer, self.checkpoint, self.seed = tokenizer, checkpoint, seed
         self.unet, self.text = build_unet(), build_text_encoder(tokenizer)
         self.ema = Ema(self.unet, self.text)
@@ -205,7 +151,7 @@ class UNetTrainer:
         self.alphas = build_scheduler().alphas_cumprod
         load_checkpoint(checkpoint, self.budget, self._parts())
 
-    def _parts(self) -> dict:
+    def _parts(self) -> dict[str, Stateful]:
         return {"unet": self.unet, "text": self.text, "ema": self.ema, "optimiser": self.optimiser}
 
     def save(self) -> None:
@@ -213,25 +159,22 @@ class UNetTrainer:
         save_checkpoint(self.checkpoint, self.budget, self._parts())
 
     def embed(self, captions: list[str]) -> Tensor:
-        """Text embeddings (n, LENGTH, TEXT_WIDTH); equal captions are encoded once."""
+        """Returns text embeddings (n, LENGTH, TEXT_WIDTH); equal captions are encoded once."""
         distinct = list(dict.fromkeys(captions))
         ids = self.tokenizer(
             distinct, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         row = {c: i for i, c in enumerate(distinct)}
-        return self.text(ids).last_hidden_state[[row[c] for c in captions]]
+        hidden: Tensor = self.text(ids).last_hidden_state
+        return hidden[[row[c] for c in captions]]
 
     def step(self, latents: Latents, batch: int, generator: torch.Generator, chance: random.Random) -> float:
-        """One optimiser step on a random batch; returns its loss."""
+        """Takes one optimiser step on a random batch and returns its loss."""
         rows = torch.multinomial(latents.weight, batch, replacement=True, generator=generator)
         copies = torch.randint(latents.z.shape[1], (batch,), generator=generator)
         captions = [caption(latents.names[i], latents.styles[i], chance) for i in rows.tolist()]
         loss = unet_loss(self.unet, latents.z[rows, copies], self.embed(captions), self.alphas, generator)
-        set_learning_rate(self.optimiser, self.budget.learning_rate(self.peak_rate, warmup=300))
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimiser.step()
+        take_step(loss, self.optimiser, self.parameters, self.budget.learning_rate(self.peak_rate, warmup=300))
         self.budget.advance(batch)
         self.ema.update(self.unet, self.text, self.budget.step)
         return loss.item()
@@ -251,7 +194,7 @@ def train_unet(
     max_steps: int | None = None,
     log: Callable[[str], None] = print,
 ) -> UNetTrainer:
-    """Trains for `minutes` of wall clock, earlier runs of the same checkpoint included.
+    """Trains for `minutes` of wall clock, which include the time of earlier runs of the same checkpoint.
 
     Returns:
         The trainer; `ema.unet` and `ema.text` are the models to keep.

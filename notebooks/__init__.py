@@ -1,1 +1,1 @@
-"""What the notebooks compute, as modules that the tests run."""
+"""The computations of the notebooks, as modules that the tests can run."""

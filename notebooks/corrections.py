@@ -1,22 +1,25 @@
-"""How well an exemplar's gradient stands in for a shifted row's: the options of `soup.corrected_gradient`, by order.
+"""The error of each option of `soup.correction`, which estimates a row's gradient from the queries of an exemplar.
 
-An exemplar stands at c, a row at mu = c + delta, and rho = ||delta|| / sigma. Of a reward f, the smoothed
-F(mu) = E f(mu + sigma z) has the gradient sigma nabla F(mu) = E f(mu + sigma z) z in units of the noise. The
-exemplar's queries give E f(c + sigma z) z = sigma nabla F(c), and F(c) = E f(c + sigma z). Then, as rho -> 0:
+An exemplar has the mean c, a row of the weights has the mean mu = c + delta, and rho = ||delta|| / sigma. The smoothed
+reward is F(mu) = E f(mu + sigma z). Its gradient, in units of the noise, is sigma nabla F(mu) = E f(mu + sigma z) z.
+The queries of the exemplar give E f(c + sigma z) z = sigma nabla F(c) and F(c) = E f(c + sigma z). The errors of the
+options, as rho -> 0, are:
 
-- `none`: Proposition 3 is nabla F(mu) = nabla F(c) + nabla^2 F(c) delta + O(||delta||^2). What is left out is
-  sigma nabla^2 F(c) delta: order 1 in rho, order 2 where nabla^2 F(c) delta = 0, nothing for a linear reward.
-- `mean-shift` (Equation 11): takes the samples of N(c, sigma^2 I) for samples of N(mu, sigma^2 I), which by
-  Proposition 4 costs a total variation of at most rho / 2 a sample: order 1. By Stein's identity
-  sigma^2 nabla^2 F(c) = E f(c + sigma z) (z z' - I), and Equation 11 is the part of -I alone. So its error is
-  sigma (nabla^2 F(c) + F(c)/sigma^2 I) delta + O(rho^2): not smaller than that of `none` as a rule. It depends on the
-  reward's origin, which the truth does not; for the one origin where that bracket takes delta to 0 it is of order 2;
-  with centred rewards, F(c) = 0, it is `none`.
-- `renormalised`: (1/N) sum r u with u = z - delta scaled to sqrt(D), delta not divided by sigma. A sphere step reads
-  its direction alone, so the error is the sine of its angle with the truth. For rewards of second degree that is 0 at
-  rho = 0 and of order 1; of order 2 for a linear reward, whose first order cancels between z and -z. Rewards of
-  higher degree leave an angle at rho = 0.
-- `expansion`, no option but the proposition itself: `none` and sigma nabla^2 F(c) delta, order 2.
+- `none`: by Proposition 3, nabla F(mu) = nabla F(c) + nabla^2 F(c) delta + O(||delta||^2). This option leaves out
+  sigma nabla^2 F(c) delta. The error is of order 1 in rho, of order 2 if nabla^2 F(c) delta = 0, and 0 for a linear
+  reward.
+- `mean-shift` (Equation 11): treats samples of N(c, sigma^2 I) as samples of N(mu, sigma^2 I). By Proposition 4, the
+  total variation between the two is at most rho / 2 per sample, which gives an error of order 1. Stein's identity is
+  sigma^2 nabla^2 F(c) = E f(c + sigma z) (z z' - I), and Equation 11 has only its part with -I. So the error is
+  sigma (nabla^2 F(c) + F(c)/sigma^2 I) delta + O(rho^2), which in general is not smaller than that of `none`. It
+  depends on the origin of the reward, although the true gradient does not. For the one origin at which this matrix
+  maps delta to 0, the error is of order 2. With centred rewards, F(c) = 0, the option equals `none`.
+- `renormalised`: (1/N) sum r u, where u is z - delta scaled to length sqrt(D); delta is not divided by sigma. A sphere
+  step uses only the direction, so the error is the sine of the angle to the true gradient. For rewards of degree 2 it
+  is 0 at rho = 0 and of order 1. For a linear reward it is of order 2, because the first order cancels between z and
+  -z. For rewards of higher degree an angle remains at rho = 0.
+- `expansion` is not an option but Proposition 3 with its second derivative, `none` plus sigma nabla^2 F(c) delta; the
+  error is of order 2.
 
 Legend of the shape suffixes: N nodes or candidates, D entries of a latent, R waves.
 """
@@ -39,28 +42,28 @@ Floats = NDArray[np.float64]
 
 
 class SmoothReward(Protocol):
-    """A reward whose expectation F under N(mu, sigma^2 I) is known in closed form; all float64."""
+    """A reward f whose expectation F under N(mu, sigma^2 I) has a closed form; all tensors are float64."""
 
     def __call__(self, x_ND: Tensor) -> Tensor:
-        """f of each row, shape (N,)."""
+        """Returns f of each row, shape (N,)."""
         ...
 
     def mean(self, mu_D: Tensor, sigma: float) -> Tensor:
-        """F(mu)."""
+        """Returns F(mu)."""
         ...
 
     def gradient(self, mu_D: Tensor, sigma: float) -> Tensor:
-        """nabla F(mu), shape (D,)."""
+        """Returns nabla F(mu), shape (D,)."""
         ...
 
     def hessian(self, mu_D: Tensor, sigma: float) -> Tensor:
-        """nabla^2 F(mu), shape (D, D)."""
+        """Returns nabla^2 F(mu), shape (D, D)."""
         ...
 
 
 @dataclass(frozen=True)
 class Quadratic:
-    """f(x) = b.x + x'Ax/2 + origin, so F(mu) = f(mu) + sigma^2 tr(A)/2; A symmetric."""
+    """The reward f(x) = b.x + x'Ax/2 + origin with symmetric A, so F(mu) = f(mu) + sigma^2 tr(A)/2."""
 
     b_D: Tensor
     A_DD: Tensor
@@ -81,7 +84,7 @@ class Quadratic:
 
 @dataclass(frozen=True)
 class Waves:
-    """f(x) = sum_r sin(a_r.x + phi_r) + origin, of which noise keeps exp(-sigma^2 |a_r|^2 / 2) each."""
+    """The reward f(x) = sum_r sin(a_r.x + phi_r) + origin; noise multiplies wave r by exp(-sigma^2 |a_r|^2 / 2)."""
 
     a_RD: Tensor
     phi_R: Tensor
@@ -107,14 +110,17 @@ class Waves:
 
 
 class Nodes(NamedTuple):
-    """Noises and weights of a quadrature: E h(z) = sum_n weight_N[n] h(z_ND[n])."""
+    """The noises and weights of a quadrature rule: E h(z) = sum_n weight_N[n] h(z_ND[n])."""
 
     z_ND: Tensor
     weight_N: Tensor
 
 
 def gauss_hermite(dimensions: int, points: int) -> Nodes:
-    """The product rule for z ~ N(0, I): points^dimensions nodes, exact up to degree 2 points - 1 in each entry."""
+    """Returns the product rule for z ~ N(0, I).
+
+    It has points^dimensions nodes and is exact up to degree 2 points - 1 in each entry.
+    """
     node, weight = np.polynomial.hermite_e.hermegauss(points)
     grid = np.stack(np.meshgrid(*[node] * dimensions, indexing="ij"), axis=-1).reshape(-1, dimensions)
     grids = np.meshgrid(*[weight / weight.sum()] * dimensions, indexing="ij")
@@ -125,23 +131,23 @@ def gauss_hermite(dimensions: int, points: int) -> Nodes:
 def expected_gradient(
     f: SmoothReward, c_D: Tensor, delta_D: Tensor, sigma: float, correction: Correction, nodes: Nodes
 ) -> Tensor:
-    """What `corrected_gradient` gives for endless candidates: rewards weighed by N times the node's weight."""
+    """Returns `corrected_gradient` for infinitely many candidates: nodes, with rewards times N times their weight."""
     r_N = len(nodes.z_ND) * nodes.weight_N * f(c_D + sigma * nodes.z_ND)
     return corrected_gradient(r_N, nodes.z_ND, -delta_D, sigma, correction)
 
 
 def expansion(f: SmoothReward, c_D: Tensor, delta_D: Tensor, sigma: float) -> Tensor:
-    """Proposition 3 with its second derivative, sigma (nabla F(c) + nabla^2 F(c) delta)."""
+    """Returns Proposition 3 with its second derivative, sigma (nabla F(c) + nabla^2 F(c) delta)."""
     return sigma * (f.gradient(c_D, sigma) + f.hessian(c_D, sigma) @ delta_D)
 
 
 def distance(g_D: Tensor, truth_D: Tensor) -> float:
-    """||g - truth|| / ||truth||."""
+    """Returns ||g - truth|| / ||truth||."""
     return float((g_D - truth_D).norm() / truth_D.norm())
 
 
 def sine(g_D: Tensor, truth_D: Tensor) -> float:
-    """Of the angle between the two, without the rounding of 1 - cos^2."""
+    """Returns the sine of the angle between g and truth, without the rounding error of 1 - cos^2."""
     unit_D = truth_D / truth_D.norm()
     return float((g_D - (g_D @ unit_D) * unit_D).norm() / g_D.norm())
 
@@ -149,7 +155,10 @@ def sine(g_D: Tensor, truth_D: Tensor) -> float:
 def errors(
     f: SmoothReward, c_D: Tensor, direction_D: Tensor, sigma: float, rho: Sequence[float], nodes: Nodes
 ) -> dict[str, Floats]:
-    """Error against rho, by option, and of `expansion`; the sine of the angle for `renormalised`, else the distance."""
+    """Returns the errors of every option and of `expansion`, one for each rho.
+
+    The error of `renormalised` is the sine of the angle to the true gradient; all others are distances.
+    """
     unit_D = direction_D / direction_D.norm()
 
     def error(correction: str, delta_D: Tensor) -> float:
@@ -173,9 +182,10 @@ def sampled_errors(
     n: int,
     seed: int,
 ) -> dict[str, Floats]:
-    """The sine between a soup's direction and the row's own, both of N candidates on one set of noises, as in a run.
+    """Returns the sine of the angle between the direction of a soup and the row's own, by option, one for each rho.
 
-    Rewards are normalised over their own candidates, so that `mean-shift` is `none`.
+    As in a run, both directions come from N candidates with the same noises. The rewards are normalised over the
+    candidates, so `mean-shift` equals `none`.
     """
     z_ND = step_noise(seed, 0, n, c_D.shape).double()
     unit_D = direction_D / direction_D.norm()
@@ -189,13 +199,21 @@ def sampled_errors(
 
 
 def slope(rho: Sequence[float], error: Floats) -> float:
-    """The order: of the straight line through (log rho, log error)."""
+    """Returns the order of the error: the slope of a straight line fitted to (log rho, log error)."""
     return float(np.polyfit(np.log(rho), np.log(error), 1)[0])
 
 
 @dataclass(frozen=True)
 class Case:
-    """A reward, the place of its exemplar, where the row is shifted to, and what the notebook calls it."""
+    """One example of the notebook.
+
+    Attributes:
+        title: title of the figure.
+        f: the reward.
+        c_D: the mean of the exemplar.
+        direction_D: the direction in which the row is shifted.
+        sigma: the standard deviation of the noise.
+    """
 
     title: str
     f: SmoothReward
@@ -205,24 +223,24 @@ class Case:
 
 
 def cases() -> dict[str, Case]:
-    """The rewards of the notebook and of its tests, in three dimensions."""
+    """Returns the examples of the notebook and of its tests, in three dimensions."""
     b_D, away_D = _tensor(0.7, -0.4, 0.9), _tensor(0.3, 1.0, -0.5)
     A_DD = _tensor(0.5, 0.2, 0.0, 0.2, -0.8, 0.3, 0.0, 0.3, 0.4).reshape(3, 3)
     origin_D = torch.zeros(3, dtype=torch.float64)
     wave = Waves(_tensor(0.8, 0.3, 0.0, -0.2, 0.5, 0.9).reshape(2, 3), _tensor(0.4, 1.1))
-    # At the exemplar the wave is odd, sin of 0: its smoothed second derivative is 0 there. Along an axis, because the
-    # rule's nodes have the symmetry of the axes only, and so a renormalised sum keeps no other direction exactly.
+    # The wave is odd around the exemplar, so its smoothed second derivative is 0 there. It runs along an axis because
+    # the nodes are symmetric only about the axes: a renormalised sum keeps no other direction exactly.
     odd = Waves(_tensor(1.0, 0.0, 0.0).reshape(1, 3), _tensor(0.0))
     return {
         "linear": Case("linear", Quadratic(b_D, torch.zeros_like(A_DD)), origin_D, away_D),
         "quadratic": Case("quadratic", _centred(Quadratic(b_D, A_DD), origin_D, 0.8), origin_D, away_D),
         "waves": Case("two waves", wave, _tensor(0.2, -0.1, 0.3), away_D),
-        "odd": Case("odd wave, flat at c", odd, origin_D, away_D),
+        "odd": Case("odd wave, no curvature at c", odd, origin_D, away_D),
     }
 
 
 def _centred(f: Quadratic, c_D: Tensor, sigma: float) -> Quadratic:
-    """The same reward with F(c) = 0, as normalised rewards are."""
+    """Returns the same reward with F(c) = 0, as normalised rewards have."""
     return Quadratic(f.b_D, f.A_DD, f.origin - float(f.mean(c_D, sigma)))
 
 

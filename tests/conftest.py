@@ -1,4 +1,4 @@
-"""What several tests share: a synthetic run on disk, and the learned rewards on tiny weights."""
+"""Fixtures that several tests share: a synthetic run on disk, and the learned rewards with tiny weights."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
-    """The CLIP rewards on tiny random weights, which lie where `rewards.pinned_files` looks first."""
-    # Here and not above: most tests need no transformers.
+    """The CLIP rewards with tiny random weights, in the folder that `rewards.pinned_files` reads first."""
+    # Imported here, because most tests do not need transformers.
     from tests.support.tiny_clip import make_tiny
 
     folder = tmp_path_factory.mktemp("weights")
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tiny"]:
 
 @pytest.fixture(scope="session")
 def tiny_blip(tiny: "Tiny") -> "TinyBlip":
-    """ImageReward on tiny random weights, beside the others."""
+    """ImageReward with tiny random weights, in the same folder."""
     from tests.support.tiny_blip import make_tiny_blip
 
     return make_tiny_blip(tiny.folder)
@@ -43,7 +43,7 @@ def tiny_blip(tiny: "Tiny") -> "TinyBlip":
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeJudge"]:
-    """A server that marks images, in the place of a vision-language model."""
+    """A server that scores images in place of a vision-language model."""
     from tests.support.fake_judge import FakeJudge
 
     with FakeJudge(tmp_path_factory.mktemp("answers")) as server:

@@ -1,4 +1,4 @@
-"""The report's page in headless Chromium: everything shows, nothing overflows, nothing is fetched."""
+"""The page of the report in headless Chromium: it shows everything, overflows nowhere and fetches nothing."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The Chromium on PATH."""
+    """The Chromium that is on PATH."""
     path = shutil.which("chromium")
-    assert path, "no chromium on PATH: apt-get install chromium, or deselect these tests with -m 'not browser'"
+    assert path, "chromium is not on PATH. Run `apt-get install chromium`, or skip these tests with -m 'not browser'."
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -26,11 +26,11 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_shows_whole(
+def test_page_fits_the_screen_and_fetches_nothing(
     chromium: Browser, synthetic_run: Callable[..., Path], width: int, scheme: Literal["light", "dark"]
 ) -> None:
     run = synthetic_run(failures=1)
-    # As long as a real one: an unbroken word that does not fit a telephone.
+    # As long as a real revision: one word without breaks, too long for the screen of a telephone.
     record = run / "config.yaml"
     record.write_text(record.read_text().replace("model_revision: abc", f"model_revision: {'5e80' * 16}"))
     index = write_report([run], run / "report")

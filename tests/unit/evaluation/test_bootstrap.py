@@ -1,4 +1,4 @@
-"""The bootstrap interval of a mean over prompts."""
+"""The bootstrap confidence interval of a mean over prompts."""
 
 import math
 
@@ -21,8 +21,8 @@ def test_equals_the_normal_interval_for_many_prompts() -> None:
     )
 
 
-def test_two_prompts_are_exact() -> None:
-    """Means of two draws from {0, 1}: 0, 1/2 and 1 with chances 1/4, 1/2 and 1/4."""
+def test_the_interval_of_two_prompts_is_exact() -> None:
+    """The mean of two draws from {0, 1} is 0, 1/2 or 1, with probabilities 1/4, 1/2 and 1/4."""
     assert mean_interval(np.array([0.0, 1.0]), ids(2)) == (0.0, 1.0)
 
 
@@ -31,7 +31,7 @@ def test_seeds_of_one_prompt_are_drawn_together() -> None:
     assert mean_interval(values, prompts) == mean_interval(np.array([0.0, 1.0, 2.0]), ids(3))
 
 
-def test_one_prompt_has_no_interval_and_the_same_values_give_the_same_again() -> None:
+def test_one_prompt_has_no_interval_and_equal_values_give_equal_intervals() -> None:
     assert all(math.isnan(x) for x in mean_interval(np.array([3.0, 4.0]), np.array(["a", "a"])))
     values = np.arange(7.0)
     assert mean_interval(values, ids(7)) == mean_interval(values, ids(7))

@@ -1,4 +1,4 @@
-"""The report's page and tables, on synthetic runs."""
+"""The page and the tables of the report, for synthetic runs."""
 
 import base64
 import io
@@ -13,10 +13,10 @@ from PIL import Image
 
 from evaluation.costs import cost_table
 from evaluation.errors import ReportError
-from evaluation.extremes import ends
-from evaluation.figures import draw, palette
+from evaluation.extremes import extremes
+from evaluation.figures import draw_front, palette
 from evaluation.hypervolume import derived_point, hypervolume_table, reference_point
-from evaluation.page import number, spread
+from evaluation.page import format_mean_and_std, format_number
 from evaluation.pictures import LARGEST, picture
 from evaluation.report import write_report
 from evaluation.run_data import load_runs
@@ -25,7 +25,7 @@ Write = Callable[..., Path]
 
 
 def outside_links(page: str) -> list[str]:
-    """Every src, href and url() that is neither data nor an anchor of the page."""
+    """Returns every src, href and url() that is neither data nor an anchor of the page."""
     found = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)|url\(([^)]*)\)""", page)
     return [a or b for a, b in found if not (a or b).strip("'\"").startswith(("data:", "#"))]
 
@@ -34,7 +34,7 @@ def out_files(index: Path) -> list[Path]:
     return list(index.parent.iterdir())
 
 
-def test_page_stands_alone_and_escapes_prompts(synthetic_run: Write) -> None:
+def test_page_is_self_contained_and_escapes_prompts(synthetic_run: Write) -> None:
     run = synthetic_run()
     index = write_report([run], run / "report")
     page = index.read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_tables_equal_the_frames(synthetic_run: Write) -> None:
     pd.testing.assert_frame_equal(written[list(volumes.by_prompt.columns)], volumes.by_prompt, check_dtype=False)
     costs = pd.read_csv(out / "costs.csv")
     pd.testing.assert_frame_equal(costs, cost_table(comparison).rows, check_dtype=False)
-    pd.testing.assert_frame_equal(pd.read_csv(out / "ends.csv"), ends(comparison), check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "ends.csv"), extremes(comparison), check_dtype=False)
 
 
 @pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])
@@ -73,11 +73,11 @@ def test_any_number_of_rewards(synthetic_run: Write, guided: list[str]) -> None:
     out = write_report([run], run / "report").parent
     assert len(list(out.glob("front_mean*.svg"))) == {1: 1, 2: 1, 3: 3}[len(guided)]
     assert (pd.read_csv(out / "hypervolume.csv")["hypervolume"] > 0).all()
-    # Three rewards: the figures number the weights, and the page says which number is which weight.
+    # With three rewards the figures number the weightings, and the page gives the weights of each number.
     assert ("2: (0.5, 0.25, 0.25)" in (out / "index.html").read_text(encoding="utf-8")) == (len(guided) == 3)
 
 
-def test_a_rewards_name_neither_leaves_the_folder_nor_hides_anothers_figure(synthetic_run: Write) -> None:
+def test_the_name_of_a_reward_can_neither_leave_the_folder_nor_overwrite_another_figure(synthetic_run: Write) -> None:
     held_out = ["hpsv2", "hpsv2.1", "../../escaped", '"><script>']
     run = synthetic_run(prompts=["x"], weights=2, held_out=held_out)
     before = set(run.parent.rglob("*"))
@@ -92,7 +92,7 @@ def test_a_rewards_name_neither_leaves_the_folder_nor_hides_anothers_figure(synt
 def test_only_two_rewards_have_a_front_line(synthetic_run: Write, guided: list[str], lines: set[str]) -> None:
     points = load_runs([synthetic_run(guided=guided, prompts=["x"], weights=4)]).points
     colours = palette(["srsoup", "unguided"], ["unguided"])
-    figure = draw(points, ("a", "b"), colours, ["unguided"], {"a": "a", "b": "b"}, small=True)
+    figure = draw_front(points, ("a", "b"), colours, ["unguided"], {"a": "a", "b": "b"}, small=True)
     assert {line.get_linestyle() for line in figure.axes[0].get_lines()} == lines
     plt.close(figure)
 
@@ -107,36 +107,36 @@ def test_two_runs_have_a_label_for_each_method(synthetic_run: Write) -> None:
     runs = [synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x", "y"], weights=3)]
     page = write_report(runs, runs[0] / "report").read_text(encoding="utf-8")
     assert all(label in page for label in ("one · srsoup", "two · unguided"))
-    assert load_runs(runs).base_label("two · srsoup") == "two · unguided"
+    assert load_runs(runs).unguided_label("two · srsoup") == "two · unguided"
 
 
-def test_many_prompts_stay_usable(synthetic_run: Write) -> None:
+def test_the_page_shows_only_the_first_of_many_prompts(synthetic_run: Write) -> None:
     run = synthetic_run(prompts=[f"p {i}" for i in range(26)], weights=2, methods=["srsoup"])
     page = write_report([run], run / "report").read_text(encoding="utf-8")
     assert "first 24 of 26 prompts" in page
     assert page.count('src="data:image/png;base64,') == 24 * 2
 
 
-def test_stated_reference_point_is_used(synthetic_run: Write) -> None:
+def test_the_configured_reference_point_is_used(synthetic_run: Write) -> None:
     reference = {"colorfulness": -5.0, "compressibility": -9.0}
     found = reference_point(load_runs([synthetic_run(reference=reference, prompts=["x"])]))
-    assert found.values == reference and "stated" in found.origin
+    assert found.values == reference and "set in the configuration of demo" in found.origin
 
 
 def test_another_reference_point_is_named_and_not_used(synthetic_run: Write) -> None:
     first, second = {"colorfulness": -5.0, "compressibility": -9.0}, {"colorfulness": -6.0, "compressibility": -9.0}
     runs = [synthetic_run(n, reference=r, prompts=["x"]) for n, r in {"one": first, "two": second}.items()]
     found = reference_point(load_runs(runs))
-    assert found.values == first and "two states another" in found.origin
+    assert found.values == first and "another point, in the configuration of two, is not used" in found.origin
 
 
-def test_a_stated_reference_point_stands_beside_one_below_every_image(synthetic_run: Write) -> None:
-    # So high that no image counts: the page says so, and the other ratio is still there.
+def test_the_page_also_has_hypervolume_from_a_point_below_every_image(synthetic_run: Write) -> None:
+    # The point is so high that no image counts. The page shows this, and still has the other ratio.
     run = synthetic_run(reference={"colorfulness": 50.0, "compressibility": 50.0}, prompts=["x", "y"])
     out = write_report([run], run / "report").parent
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "12 of 12 images not above the reference point" in page and "2 of 2 prompts without any volume" in page
-    assert "unguided from a point below every image" in page
+    assert "12 of 12 images not above the reference point" in page and "2 of 2 prompts without any hypervolume" in page
+    assert "unguided, if measured from a point below every image" in page
     comparison = load_runs([run])
     volumes = hypervolume_table(comparison, derived_point(comparison))
     written = pd.read_csv(out / "hypervolume_below_all.csv")
@@ -152,7 +152,7 @@ def test_derived_reference_point_is_below_every_sample(synthetic_run: Write) -> 
     assert hypervolume_table(comparison, found).by_label["outside"].sum() == 0
 
 
-def test_units_label_axes_and_columns_where_the_run_states_them(synthetic_run: Write) -> None:
+def test_units_in_the_record_of_the_run_are_on_axes_and_columns(synthetic_run: Write) -> None:
     run = synthetic_run(prompts=["x"])
     with (run / "config.yaml").open("a", encoding="utf-8") as file:
         file.write("units: {compressibility: -kB}\n")
@@ -160,11 +160,12 @@ def test_units_label_axes_and_columns_where_the_run_states_them(synthetic_run: W
     assert "compressibility (-kB), higher is better" in page and "guided, -kB" in page
 
 
-def test_numbers_for_readers() -> None:
-    assert [number(v) for v in (2720.0, -2.0, 0.12346, None, float("nan"))] == ["2,720", "−2", "0.1235", "–", "–"]
-    assert spread(-2.2044, 0.231) == "−2.20 ± 0.23"
-    assert spread(57.95, 22.4) == "58 ± 22"
-    assert spread(1.0, 0.0) == "1 ± 0"
+def test_numbers_are_short_and_readable() -> None:
+    numbers = (2720.0, -2.0, 0.12346, None, float("nan"))
+    assert [format_number(number) for number in numbers] == ["2,720", "−2", "0.1235", "–", "–"]
+    assert format_mean_and_std(-2.2044, 0.231) == "−2.20 ± 0.23"
+    assert format_mean_and_std(57.95, 22.4) == "58 ± 22"
+    assert format_mean_and_std(1.0, 0.0) == "1 ± 0"
 
 
 def test_large_images_are_shrunk_and_small_ones_kept() -> None:
@@ -179,11 +180,11 @@ def test_large_images_are_shrunk_and_small_ones_kept() -> None:
     assert small.crisp and base64.b64decode(small.uri.split(",")[1]) == buffer.getvalue()
 
 
-def test_wrong_requests_name_folder_and_mend(synthetic_run: Write, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"nothing.*no run.*srsoup run"):
+def test_errors_name_the_folder_and_the_fix(synthetic_run: Write, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"nothing: the folder has no run.*srsoup run"):
         write_report([tmp_path / "nothing"], tmp_path / "out")
-    with pytest.raises(ReportError, match=r"demo: no finished prompt \S.*\(1 failed\)"):
+    with pytest.raises(ReportError, match=r"demo: the run has no finished prompt \(1 failed\).*srsoup run"):
         write_report([synthetic_run(prompts=[], failures=1)], tmp_path / "out")
     one, two = synthetic_run("one", prompts=["x"]), synthetic_run("two", prompts=["x"], guided=["a", "b"])
-    with pytest.raises(ReportError, match=r"two: guided by a, b.*one by one"):
+    with pytest.raises(ReportError, match=r"two: the run was guided by a, b.*for each of these runs"):
         write_report([one, two], tmp_path / "out")

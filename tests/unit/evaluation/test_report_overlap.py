@@ -1,4 +1,4 @@
-"""The report's overlap: quartiles of `steps/`, mean over prompts, as a table and a figure (Figure 8)."""
+"""The overlap in the report: quartiles from `steps/`, averaged over prompts, as a table and a figure (Figure 8)."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ STEPS, K = 5, 2
 
 
 def overlap(key: str, step: int, index: int, m: int) -> float:
-    """Some number in 0..1 that is another for every row."""
+    """Returns a number in 0..1 that differs from row to row."""
     return (1 + sum(key.encode()) % 7 + 3 * step + 5 * index + 11 * m) / 60
 
 
 def write_steps(run: Path, weights: Sequence[Sequence[float]], guided: Sequence[str]) -> None:
-    """Steps of every guided key: K soup steps, then weighted-sum ones; an exemplar's own overlap is 1."""
+    """Writes the steps of every guided key: K soup steps, then weighted-sum steps. An exemplar overlaps itself by 1."""
     for key in finished_keys(run):
         if key.endswith("unguided"):
             continue
@@ -71,27 +71,27 @@ def test_the_table_is_the_mean_over_prompts_of_each_quartile(run: Path) -> None:
         )
 
 
-def test_the_figure_has_a_panel_an_exemplar_and_the_medians_of_every_other_weight(run: Path) -> None:
+def test_the_figure_has_one_panel_per_exemplar_with_the_medians_of_all_other_weightings(run: Path) -> None:
     table = overlap_table(load_runs([run]))
     weights = {0: [0.0, 1.0], 1: [0.5, 0.5], 2: [1.0, 0.0]}
     figure = draw_overlap(table, weights, ["colorfulness", "compressibility"])
     for axis, exemplar, drawn in zip(figure.axes, ("colorfulness", "compressibility"), ((0, 1), (1, 2)), strict=True):
         own = table[table["exemplar"] == exemplar]
-        lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
+        lines = [line for line in axis.get_lines() if not str(line.get_label()).startswith("_")]
         assert axis.get_title() == f"exemplar of {exemplar}" and len(lines) == len(drawn) == len(axis.collections)
         for line, index, band in zip(lines, drawn, axis.collections, strict=True):
             expected = own[own["weight_index"] == index]
-            np.testing.assert_allclose(line.get_ydata(), expected["overlap_q50"])
+            np.testing.assert_allclose(np.asarray(line.get_ydata()), expected["overlap_q50"])
             assert line.get_label() == f"{weights[index][0]:g}"
-            heights = band.get_paths()[0].vertices[:, 1]
+            heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
             assert heights.min() == pytest.approx(expected["overlap_q25"].min())
             assert heights.max() == pytest.approx(expected["overlap_q75"].max())
         (end,) = [line for line in axis.get_lines() if line.get_linestyle() == "--"]
-        assert end.get_xdata()[0] == K - 0.5
+        assert np.asarray(end.get_xdata())[0] == K - 0.5
     plt.close(figure)
 
 
-def test_the_report_shows_it_and_writes_the_table(run: Path, synthetic_run: Write) -> None:
+def test_the_report_shows_the_overlap_and_writes_the_table(run: Path, synthetic_run: Write) -> None:
     out = write_report([run], run / "report").parent
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count('id="overlap"') == 1 and 'href="#overlap"' in page
@@ -100,7 +100,7 @@ def test_the_report_shows_it_and_writes_the_table(run: Path, synthetic_run: Writ
     pd.testing.assert_frame_equal(written, overlap_table(load_runs([run])), check_dtype=False)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    # Of a comparison, each run's.
+    # A comparison has the overlap of each run.
     other = synthetic_run("other", prompts=["a fox"], weights=3)
     write_steps(other, [[0, 1], [0.5, 0.5], [1, 0]], ["colorfulness", "compressibility"])
     both = overlap_table(load_runs([run, other]))
@@ -110,7 +110,7 @@ def test_the_report_shows_it_and_writes_the_table(run: Path, synthetic_run: Writ
 
 @pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])
 def test_any_number_of_rewards_and_steps_without_exemplars(synthetic_run: Write, guided: list[str]) -> None:
-    """One reward has nothing to overlap with; steps without exemplars have no row."""
+    """One reward has no second distribution; steps without exemplars have no row."""
     run = synthetic_run(prompts=["x"], guided=guided, held_out=[], weights=3)
     assert overlap_table(load_runs([run])).empty
     weights = (
@@ -124,8 +124,8 @@ def test_any_number_of_rewards_and_steps_without_exemplars(synthetic_run: Write,
     assert page.count(">exemplar of") == (0 if len(guided) == 1 else len(guided))
 
 
-def test_a_real_runs_overlap_is_1_at_first_and_falls(tmp_path: Path) -> None:
-    """All weights start from one x_T, so all means agree at the first step."""
+def test_the_overlap_of_a_real_run_is_1_at_the_first_step_and_falls(tmp_path: Path) -> None:
+    """All weightings start from the same x_T, so all means agree at the first step."""
     data = {
         "name": "overlap", "output": str(tmp_path / "run"), "method": ["srsoup", "unguided"],
         "steps": 3, "queries": 2, "soup": {"steps": 1}, "weights": {"grid": 3}, "prompts": {"list": ["snail", "owl"]},

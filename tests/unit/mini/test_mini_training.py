@@ -1,4 +1,4 @@
-"""The trainings of the embedded model: what they draw from, and that they go on from their checkpoints."""
+"""The trainings of the embedded model: their data, and that they continue from their checkpoints."""
 
 import random
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from mini.train_encoder import HELD_OUT, train_encoder
 from mini.train_unet import VARIED, UNetTrainer, draw_weights, encode_augmented, train_unet
 from mini.train_vae import build_vae, train_vae
 
-# One step of one picture is enough to see whether a training went on: nothing here learns anything.
+# The tests take one or two steps, which show whether a training continued; the budget never runs out.
 LONG = 1000.0
 
 
@@ -37,14 +37,15 @@ def artwork() -> Artwork:
 
 
 def weights_of(path: Path, part: str) -> dict[str, Tensor]:
-    return torch.load(path, weights_only=True)[part]
+    weights: dict[str, Tensor] = torch.load(path, weights_only=True)[part]
+    return weights
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_vae_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_vae_continues_from_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "vae.pt"
     train_vae(pictures(4), path, LONG, threads=1, batch=2, max_steps=2)
     before = weights_of(path, "vae")
@@ -54,19 +55,19 @@ def test_vae_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert (budget.step, budget.samples) == (3, 6) and not same(vae.state_dict(), before)
 
 
-def test_encoder_goes_on_from_its_checkpoint_and_never_sees_the_held_out_set(tmp_path: Path) -> None:
+def test_encoder_continues_from_its_checkpoint_and_never_sees_the_held_out_set(tmp_path: Path) -> None:
     path, tokenizer, art = tmp_path / "encoder.pt", build_tokenizer(), artwork()
     train_encoder(art, art, tokenizer, path, LONG, batch=2, max_steps=1)
     before = weights_of(path, "encoder")
     other = Artwork(art.images.clone(), art.names, art.styles)
-    other.images[3] = 0  # the held-out picture: whatever is on it, the training is the same
+    other.images[3] = 0  # the held-out picture, which must not change the training
     encoder, budget = train_encoder(other, other, tokenizer, tmp_path / "again.pt", LONG, batch=2, max_steps=1)
     assert same(encoder.state_dict(), before)
     encoder, budget = train_encoder(art, art, tokenizer, path, LONG, batch=2, max_steps=2)
     assert budget.step == 2 and not same(encoder.state_dict(), before)
 
 
-def test_unet_goes_on_and_its_second_part_starts_from_the_averages_of_the_first(tmp_path: Path) -> None:
+def test_unet_continues_and_its_second_part_starts_from_the_averages_of_the_first(tmp_path: Path) -> None:
     tokenizer, art = build_tokenizer(), artwork()
     latents = encode_augmented(build_vae(), art, 2, seed=0)
     assert latents.z.shape == (4, 2, 4, 16, 16)
@@ -81,14 +82,14 @@ def test_unet_goes_on_and_its_second_part_starts_from_the_averages_of_the_first(
     assert not same(second.unet.state_dict(), again.unet.state_dict())
 
 
-def test_draw_weights_favour_the_six_and_halve_the_twins() -> None:
+def test_draw_weights_favour_the_six_names_and_halve_the_twin_sets() -> None:
     weights = draw_weights(("snail", "owl", "owl"), ("noto", "fluent-emoji", "noto"))
     assert weights.tolist() == pytest.approx([3 / 4, 1 / 12, 2 / 12])
 
 
 def test_recoloured_pictures_keep_luma_white_and_black() -> None:
     generator = torch.Generator().manual_seed(0)
-    x = 0.3 + 0.4 * torch.rand(64, 3, 8, 8, generator=generator)  # away from the gamut's edge, where clamping bites
+    x = 0.3 + 0.4 * torch.rand(64, 3, 8, 8, generator=generator)  # far from 0 and 1, so that clamping changes little
     x[:, :, 0, 0], x[:, :, 0, 1] = 1.0, 0.0
     y = augment.recolour(x, 1.0, generator)
     inside = ((y > 0) & (y < 1)).all(1, keepdim=True)
@@ -126,12 +127,12 @@ def test_stretched_pictures_keep_their_area() -> None:
     assert (width.float() / height).log().abs().max() > 0.08
 
 
-def test_captions_are_known_to_the_tokenizer_and_end_within_its_length() -> None:
+def test_captions_are_listed_and_fit_the_length_of_the_tokenizer() -> None:
     tokenizer, chance = build_tokenizer(), random.Random(0)
     known = {*all_captions(), ""}
     assert {caption(name, style, chance) for name in NAMES for style in STYLES for _ in range(3)} <= known
     assert max(len(tokenizer(text).input_ids) for text in known) <= tokenizer.model_max_length
 
 
-def test_dropped_artwork_names_sets_and_animals_that_exist() -> None:
+def test_dropped_artwork_is_of_known_sets_and_names() -> None:
     assert all(style in STYLES and name in NAMES for style, name in DROPPED)
