@@ -62,7 +62,7 @@ class Aesthetic:
     @torch.inference_mode()
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._encoder is None:
-            raise RewardError("aesthetic is not set up, or closed; call setup() first")
+            raise RewardError("aesthetic is not set up, or closed", "call setup() first")
         return self._head(self._encoder.images(images))[:, 0].cpu()
 
     def close(self) -> None:

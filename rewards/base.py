@@ -95,40 +95,41 @@ def checked_score(reward: Reward, images: Tensor, prompts: Sequence[str]) -> Ten
 
 def _checked_answer(name: str, scores: object, n: int) -> Tensor:
     if not isinstance(scores, Tensor):
-        raise RewardError(f"{name} answered a {type(scores).__name__}; it must be a tensor of shape ({n},)")
+        raise RewardError(f"{name} returned a {type(scores).__name__}", f"return a tensor of shape ({n},)")
     if tuple(scores.shape) != (n,):
         raise RewardError(
-            f"{name} answered shape {tuple(scores.shape)} for {n} images; it must be ({n},), one score an image"
+            f"{name} returned shape {tuple(scores.shape)} for {n} images",
+            f"return shape ({n},), one score for each image",
         )
     if scores.is_complex():
-        raise RewardError(f"{name} answered {scores.dtype}; a score must be a real number")
+        raise RewardError(f"{name} returned scores of type {scores.dtype}", "return real numbers")
     scores = scores.detach().to("cpu", torch.float32)
     bad = torch.nonzero(~torch.isfinite(scores)).flatten().tolist()
     if bad:
         value = scores[bad[0]].item()
-        raise RewardError(f"{name} answered {value} for image {bad[0]} of {n}; a score must be a finite number")
+        raise RewardError(f"{name} returned {value} for image {bad[0]} of {n}", "return a finite number for each image")
     return scores
 
 
 def _check_prompts(name: str, prompts: Sequence[str], n: int) -> None:
     # A text is a sequence of texts too: "owl" would pass as three prompts.
     if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise RewardError(f"{name}: prompts are {prompts!r:.80}; give a list of texts, one for each image")
+        raise RewardError(f"{name}: prompts are {prompts!r:.80}", "give a list of texts, one for each image")
     if len(prompts) != n:
-        raise RewardError(f"{name}: {len(prompts)} prompts for {n} images; give one prompt for each image")
+        raise RewardError(f"{name}: {len(prompts)} prompts for {n} images", "give one prompt for each image")
 
 
 def _check_images(name: str, images: Tensor) -> None:
     if not isinstance(images, Tensor):
-        raise RewardError(f"{name}: images are a {type(images).__name__}; give a torch tensor")
+        raise RewardError(f"{name}: images are a {type(images).__name__}", "give a torch tensor")
     if images.dtype != torch.uint8:
-        raise RewardError(f"{name}: images are {images.dtype}; give uint8, 0..255")
+        raise RewardError(f"{name}: images are {images.dtype}", "give uint8, 0..255")
     shape = tuple(images.shape)
     if images.ndim != 4:
-        raise RewardError(f"{name}: images have shape {shape}; give (n, 3, height, width)")
+        raise RewardError(f"{name}: images have shape {shape}", "give (n, 3, height, width)")
     if shape[1] != 3:
         fixes = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
         fix = fixes.get(shape[1], "give (n, 3, height, width)")
-        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB; {fix}")
+        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB", fix)
     if 0 in shape[2:]:
-        raise RewardError(f"{name}: images of shape {shape} have no pixels; give at least one")
+        raise RewardError(f"{name}: images of shape {shape} have no pixels", "give at least one")

@@ -188,7 +188,7 @@ class Endpoint:
         return self._error(f"out of time, after {reason}", "raise deadline, or lower the number of candidates")
 
     def _error(self, problem: str, fix: str) -> EndpointError:
-        return EndpointError(f"{self._settings.url}: {problem}; {fix}")
+        return EndpointError(f"{self._settings.url}: {problem}", fix)
 
 
 def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple[int, float | None, bytes]:

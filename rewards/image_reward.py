@@ -108,7 +108,7 @@ class ImageReward:
     @torch.inference_mode()
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._text is None:
-            raise RewardError("image_reward is not set up, or closed; call setup() first")
+            raise RewardError("image_reward is not set up, or closed", "call setup() first")
         tokens = [self._tokens(prompt) for prompt in prompts]
         pixels = self._preprocess(images.to(self._device))
         # The patches are a convolution, which a GPU would otherwise do in TF32, at three digits.

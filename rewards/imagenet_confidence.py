@@ -79,7 +79,7 @@ class ImageNetConfidence:
             RewardError: a prompt names no class.
         """
         if self._network is None:
-            raise RewardError("imagenet_confidence is not set up, or closed; call setup() first")
+            raise RewardError("imagenet_confidence is not set up, or closed", "call setup() first")
         classes = [self._classes(prompt) for prompt in prompts]
         pixels = torch.stack([self._square.resized(image) for image in images.to(self._device)])
         # A GPU would otherwise convolve in TF32, at three digits.
@@ -97,7 +97,7 @@ def _classes_of(prompt: str) -> Classes:
     if not classes:
         near = ", ".join(nearest_names(prompt)) or "none is near"
         raise RewardError(
-            f"imagenet_confidence: the prompt {prompt!r:.80} names none of ImageNet's 1,000 classes (nearest: {near}); "
-            "name one of rewards/networks/imagenet_classes.txt, or leave the prompt or this reward out"
+            f"imagenet_confidence: the prompt {prompt!r:.80} names none of ImageNet's 1,000 classes (nearest: {near})",
+            "name one of rewards/networks/imagenet_classes.txt, or leave the prompt or this reward out",
         )
     return classes

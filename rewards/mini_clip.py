@@ -47,13 +47,13 @@ class MiniClip:
 
         folder = Path(mini.__path__[0]) / "weights" / "encoder"
         if not folder.is_dir():
-            raise RewardError(f"mini_clip: no weights in {folder}; install srsoup anew, or run `make mini`")
+            raise RewardError(f"mini_clip: no weights in {folder}", "install srsoup anew, or run `make mini`")
         self._encoder = MiniEncoder.from_pretrained(folder).to(device)
         self._text = lru_cache(KEPT_PROMPTS)(self._encode_text)
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._encoder is None:
-            raise RewardError("mini_clip is not set up, or closed; call setup() first")
+            raise RewardError("mini_clip is not set up, or closed", "call setup() first")
         features = self._encoder.encode_images(images)
         texts = torch.stack([self._text(prompt) for prompt in prompts])
         # Rounding may carry the product of two unit vectors a hair past 1.

@@ -74,8 +74,8 @@ def locate(file: WeightFile) -> Path:
         return path
     if file.sha256 is None:
         raise WeightsError(
-            f"{local}: the SHA-256 of {file} is not known here, so a copy in {LOCAL_FOLDER} cannot be checked; "
-            f"take it away and run `{file.download_command}`"
+            f"{local}: the SHA-256 of {file} is not known here, so a copy in {LOCAL_FOLDER} cannot be checked",
+            f"take it away and run `{file.download_command}`",
         )
     _check(file, local, file.sha256)
     return local
@@ -92,8 +92,8 @@ def _check(file: WeightFile, path: Path, expected: str) -> None:
     found = sha256_of(path)
     if found != expected:
         raise WeightsError(
-            f"{path}: this is not {file}: its SHA-256 is {found}, not {expected}; "
-            f"remove it, and get it anew with `{file.download_command}`"
+            f"{path}: this is not {file}: its SHA-256 is {found}, not {expected}",
+            f"remove it, and get it anew with `{file.download_command}`",
         )
 
 
@@ -108,7 +108,7 @@ def _recorded_sha256(file: WeightFile, path: Path) -> str:
     recorded = path.resolve().name
     if len(recorded) != hashlib.sha256().digest_size * 2:
         raise WeightsError(
-            f"{path}: the hub's cache has no SHA-256 of {file}; remove it, and run `{file.download_command}`"
+            f"{path}: the hub's cache has no SHA-256 of {file}", f"remove it, and run `{file.download_command}`"
         )
     return recorded
 
@@ -127,7 +127,7 @@ def _from_github(file: WeightFile) -> Path:
     from huggingface_hub import constants
 
     if file.sha256 is None:
-        raise WeightsError(f"{file}: a file from GitHub needs its SHA-256; give one")
+        raise WeightsError(f"{file}: a file from GitHub needs its SHA-256", "give one")
     path = Path(constants.HF_HOME) / "srsoup" / file.sha256 / file.name
     if path.is_file():
         return path
@@ -142,7 +142,7 @@ def _from_github(file: WeightFile) -> Path:
 
 def _from_package(file: WeightFile) -> Path:
     if file.sha256 is None:
-        raise WeightsError(f"{file}: a file of a package needs its SHA-256; give one")
+        raise WeightsError(f"{file}: a file of a package needs its SHA-256", "give one")
     path = in_package(file)
     if path is None:
         raise _missing(file, OSError("the package is not installed"))
@@ -170,7 +170,7 @@ def _missing(file: WeightFile, error: Exception) -> WeightsError:
     digest = f", SHA-256 {file.sha256}" if file.sha256 else ""
     return WeightsError(
         f"{file}{digest} is not on this machine and was not downloaded "
-        f"({type(error).__name__}: {reason[0] if reason else ''}); "
+        f"({type(error).__name__}: {reason[0] if reason else ''})",
         f"run `{file.download_command}` where there is a network, "
-        f"or set {LOCAL_FOLDER} to a folder that holds {file.repo}/{file.name}"
+        f"or set {LOCAL_FOLDER} to a folder that holds {file.repo}/{file.name}",
     )

@@ -46,7 +46,7 @@ class Plugin:
         try:
             return cls(path.name, path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise PluginError(f"plugin {path}: cannot be read ({error}); check the path") from error
+            raise PluginError(f"plugin {path}: cannot be read ({error})", "check the path") from error
 
     @property
     def sha256(self) -> str:
@@ -66,15 +66,15 @@ class Plugin:
         except Exception as error:
             del sys.modules[module.__name__]
             raise PluginError(
-                f"plugin {self.name} does not run: {type(error).__name__}: {error}; "
-                "fix it, or install what it imports on every machine that asks it"
+                f"plugin {self.name} does not run: {type(error).__name__}: {error}",
+                "fix it, or install what it imports on every machine that asks it",
             ) from error
         table = getattr(module, TABLE, None)
         named = isinstance(table, dict) and all(isinstance(name, str) and callable(it) for name, it in table.items())
         if not table or not named:
             raise PluginError(
-                f"plugin {self.name}: {TABLE} is {table!r:.80}; "
-                f'set {TABLE} = {{"name": function or class}}, see docs/own_reward.md'
+                f"plugin {self.name}: {TABLE} is {table!r:.80}",
+                f'set {TABLE} = {{"name": function or class}}, see docs/own_reward.md',
             )
         return table
 
@@ -98,7 +98,9 @@ class FunctionReward:
         try:
             return torch.as_tensor(answer).detach().to("cpu", torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise RewardError(f"{self.info.name} answered {answer!r:.80}; it must be one number an image") from error
+            raise RewardError(
+                f"{self.info.name} returned {answer!r:.80}", "return one number for each image"
+            ) from error
 
     def close(self) -> None: ...
 
@@ -120,11 +122,11 @@ def as_reward(name: str, thing: Callable[..., Any], source: str) -> Reward:
         reward = thing()
         missing = [method for method in ("setup", "score", "close") if not callable(getattr(reward, method, None))]
         if missing:
-            raise PluginError(f"{name}: class {thing.__name__} of {source} has no {', '.join(missing)}; write it")
+            raise PluginError(f"{name}: class {thing.__name__} of {source} has no {', '.join(missing)}", "write it")
         if getattr(reward, "info", None) is None:
             reward.info = undeclared(name, thing, source)
     if reward.info.name != name:
-        raise PluginError(f"{name}: its info is named {reward.info.name!r} in {source}; give both the same name")
+        raise PluginError(f"{name}: its info is named {reward.info.name!r} in {source}", "give both the same name")
     declared: Reward = reward
     return declared
 

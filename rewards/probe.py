@@ -80,14 +80,14 @@ def expect(condition: bool, message: str) -> None:
 
 def expect_spoiled_refused(probe: Probe, what: str, spoil: Callable[[Tensor], Tensor]) -> None:
     spoiled = dataclasses.replace(probe, reward=_Spoiled(probe.reward, spoil))
-    expect_refused(probe, f"answer of {what}", "must be", spoiled.ask)
+    expect_refused(probe, f"answer of {what}", "return", spoiled.ask)
 
 
 def expect_refused(probe: Probe, what: str, fix: str, ask: Callable[[], Tensor]) -> None:
     try:
         scores = ask()
     except RewardError as error:
-        told = str(error)
-        expect(probe.reward.info.name in told and fix in told, f"{what}: the error lacks name or fix: {told}")
+        named = probe.reward.info.name in error.problem
+        expect(named and fix in error.fix, f"{what}: the error lacks the reward's name or the fix {fix!r}: {error}")
     else:
         raise ContractError(f"{what} was not refused, and gave {scores.tolist()}")

@@ -93,7 +93,7 @@ def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
 
     taken = sorted(set(table) & set(names()))
     if taken:
-        raise PluginError(f"plugin {plugin.name}: {', '.join(taken)} is a reward already; choose another name")
+        raise PluginError(f"plugin {plugin.name}: {', '.join(taken)} is a reward already", "choose another name")
 
 
 @cache

@@ -89,7 +89,7 @@ class VlmJudge:
         """Open nothing yet: the endpoint is first asked by `score`."""
         if self._settings is None:
             raise RewardError(
-                "vlm_judge has no endpoint; set rewards.judge.url and rewards.judge.model in the configuration"
+                "vlm_judge has no endpoint", "set rewards.judge.url and rewards.judge.model in the configuration"
             )
         self._endpoint = Endpoint(self._settings)
         self._cache = Path(self._settings.cache) if self._settings.cache else default_cache()
@@ -102,7 +102,7 @@ class VlmJudge:
             EndpointError: an answer could not be had within the limits; what was answered is in the cache.
         """
         if self._endpoint is None or self._settings is None:
-            raise RewardError("vlm_judge is not set up, or closed; call setup() first")
+            raise RewardError("vlm_judge is not set up, or closed", "call setup() first")
         deadline = time.monotonic() + self._settings.deadline
         files = [_png(image) for image in images.cpu().numpy()]
         with ThreadPoolExecutor(self._settings.concurrency) as pool:

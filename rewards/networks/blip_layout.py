@@ -61,7 +61,7 @@ def split_image_reward(state: State, source: object) -> ImageRewardStates:
         elif key not in _UNUSED:
             strangers.append(key)
     if strangers:
-        raise RewardError(f"{source} holds {', '.join(sorted(strangers))}, no tensors of ImageReward; check the file")
+        raise RewardError(f"{source} holds {', '.join(sorted(strangers))}, no tensors of ImageReward", "check the file")
     return parts._replace(text=without_counters(parts.text, (_COUNTER,), source))
 
 

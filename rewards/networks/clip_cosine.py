@@ -47,7 +47,7 @@ class ClipCosine:
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._encoder is None:
-            raise RewardError(f"{self.info.name} is not set up, or closed; call setup() first")
+            raise RewardError(f"{self.info.name} is not set up, or closed", "call setup() first")
         cosines = (self._encoder.images(images) * self._encoder.texts(prompts)).sum(1)
         # Rounding may carry the product of two unit vectors a hair past 1.
         return cosines.clamp(-1, 1).cpu()

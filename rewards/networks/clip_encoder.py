@@ -161,7 +161,8 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
     vocabulary = json.loads(locate(checkpoint.vocabulary).read_text(encoding="utf-8"))
     if len(vocabulary) != checkpoint.shape.vocabulary:
         raise RewardError(
-            f"{checkpoint.vocabulary} has {len(vocabulary)} tokens; the model has {checkpoint.shape.vocabulary}"
+            f"{checkpoint.vocabulary} has {len(vocabulary)} tokens, but the model has {checkpoint.shape.vocabulary}",
+            "use the vocabulary that the model was trained with",
         )
     lines = locate(checkpoint.merges).read_text(encoding="utf-8").splitlines()
     merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]

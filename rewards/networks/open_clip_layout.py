@@ -51,7 +51,7 @@ def from_open_clip(state: State) -> State:
             strangers.append(key)
         converted |= tensors
     if strangers:
-        raise RewardError(f"these are no tensors of open_clip's CLIP: {', '.join(sorted(strangers))}; check the file")
+        raise RewardError(f"these are no tensors of open_clip's CLIP: {', '.join(sorted(strangers))}", "check the file")
     return converted
 
 

@@ -10,6 +10,8 @@ from rewards.errors import RewardError
 
 Module = TypeVar("Module", bound=nn.Module)
 
+_FIX = "check that this is the file that the reward declares and that transformers has a supported version"
+
 
 def filled(build: Callable[[], Module], state: Mapping[str, Tensor], source: object) -> Module:
     """A module with the tensors of a file, in float32, ready to be asked.
@@ -29,7 +31,7 @@ def filled(build: Callable[[], Module], state: Mapping[str, Tensor], source: obj
     try:
         module.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True, assign=True)
     except RuntimeError as error:
-        raise RewardError(f"{source} does not fit {type(module).__name__}: {error}") from error
+        raise RewardError(f"{source} does not fit {type(module).__name__}: {error}", _FIX) from error
     for part in module.modules():
         counter = part._buffers.get("position_ids")
         if counter is not None:
@@ -37,7 +39,10 @@ def filled(build: Callable[[], Module], state: Mapping[str, Tensor], source: obj
             part.position_ids = torch.arange(counter.shape[-1])[None]
     unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if unset:
-        raise RewardError(f"{source}: {type(module).__name__} has {', '.join(unset)}, which no file holds")
+        raise RewardError(
+            f"{type(module).__name__} has {', '.join(unset)}, which {source} does not hold",
+            "use a version of transformers that SRSoup supports",
+        )
     return module.requires_grad_(False).eval()
 
 
@@ -50,5 +55,5 @@ def without_counters(state: dict[str, Tensor], names: tuple[str, ...], source: o
     for name in names:
         counter = state.get(name)
         if counter is not None and not torch.equal(counter.flatten().long(), torch.arange(counter.numel())):
-            raise RewardError(f"{source}: {name} does not count from 0; this is another model")
+            raise RewardError(f"{source} is another model: its {name} does not count from 0", _FIX)
     return {name: tensor for name, tensor in state.items() if name not in names}

@@ -263,11 +263,11 @@ def test_a_prompt_may_be_refused_only_where_that_is_declared_and_only_by_name() 
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ([1.0, math.nan], "sound answered nan for image 1 of 2"),
-        ([-math.inf, 0.0], "sound answered -inf for image 0 of 2"),
-        ([[1.0], [2.0]], r"sound answered shape \(2, 1\) for 2 images"),
-        ([1.0], r"sound answered shape \(1,\) for 2 images"),
-        ([1j, 0j], "a score must be a real number"),
+        ([1.0, math.nan], "sound returned nan for image 1 of 2"),
+        ([-math.inf, 0.0], "sound returned -inf for image 0 of 2"),
+        ([[1.0], [2.0]], r"sound returned shape \(2, 1\) for 2 images"),
+        ([1.0], r"sound returned shape \(1,\) for 2 images"),
+        ([1j, 0j], "return real numbers"),
     ],
 )
 def test_a_wrong_answer_is_an_error_and_no_score(answer: list[float], told: str) -> None:
@@ -276,5 +276,5 @@ def test_a_wrong_answer_is_an_error_and_no_score(answer: list[float], told: str)
 
 
 def test_a_score_too_large_for_float32_is_an_error() -> None:
-    with pytest.raises(RewardError, match="answered inf"):
+    with pytest.raises(RewardError, match="returned inf"):
         checked_score(answering(lambda s: s.double() * 1e300)(), unlike_images()[:2], ["a", "b"])

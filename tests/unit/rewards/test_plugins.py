@@ -104,11 +104,16 @@ def test_a_function_may_answer_a_list_an_array_or_a_tensor(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [("None", "one number an image"), ("[0.5]", "must be"), ("[float('nan')] * 6", "finite")]
+    ("answer", "fix"),
+    [
+        ("None", "return one number for each image"),
+        ("[0.5]", "return shape"),
+        ("[float('nan')] * 6", "return a finite"),
+    ],
 )
-def test_a_function_that_answers_wrongly_is_an_error(answer: str, told: str) -> None:
+def test_a_function_that_returns_no_scores_is_an_error(answer: str, fix: str) -> None:
     plugged(f"REWARDS = {{'f': lambda images, prompts: {answer}}}")
-    with pytest.raises(RewardError, match=f"f answered .*{told}"):
+    with pytest.raises(RewardError, match=f"f returned .*; {fix}"):
         checked_score(registry.create("f"), unlike_images(), [""] * 6)
 
 
