@@ -22,11 +22,11 @@ from rewards import registry
 from rewards.base import checked_score
 from rewards.colorfulness import Colorfulness
 from rewards.contract import check_reward
+from rewards.contract_case import distinct_images
 from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint
 from rewards.pinned_files import WeightFile
 from rewards.plugin import Plugin, as_reward
-from rewards.probe import unlike_images
 from srsoup import app
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +99,7 @@ def test_a_function_may_answer_a_list_an_array_or_a_tensor(answer: str) -> None:
     plugged(
         f"import numpy as np, torch\ndef f(images, prompts):\n n = len(images)\n return {answer}\nREWARDS = {{'f': f}}"
     )
-    scores = registry.create("f").score(unlike_images(), [""] * 6)
+    scores = registry.create("f").score(distinct_images(), [""] * 6)
     assert scores.tolist() == [0.5] * 6 and scores.dtype == torch.float32 and not scores.requires_grad
 
 
@@ -114,7 +114,7 @@ def test_a_function_may_answer_a_list_an_array_or_a_tensor(answer: str) -> None:
 def test_a_function_that_returns_no_scores_is_an_error(answer: str, fix: str) -> None:
     plugged(f"REWARDS = {{'f': lambda images, prompts: {answer}}}")
     with pytest.raises(RewardError, match=f"f returned .*; {fix}"):
-        checked_score(registry.create("f"), unlike_images(), [""] * 6)
+        checked_score(registry.create("f"), distinct_images(), [""] * 6)
 
 
 def test_what_declares_nothing_is_promised_nothing() -> None:
