@@ -143,7 +143,7 @@ BROKEN: dict[str, tuple[str, Fix, str, str]] = {
         "sdxl", lambda folder, to: _pickled(folder, to, "unet"), "model.name", "has no safetensors"),
     "a diffusion's scheduler on a flow": (
         "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
-        "model.name", "is none of a flow"),
+        "model.name", "belongs to no flow"),
     "a flow with dynamic shifting": (
         "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", use_dynamic_shifting=True),
         "model.name", "use_dynamic_shifting"),

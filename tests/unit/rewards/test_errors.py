@@ -84,7 +84,7 @@ def test_a_plugin_that_raises_keeps_its_semicolons_in_the_problem() -> None:
     with pytest.raises(RequestError) as caught:
         plug_in([Plugin("mine.py", f"raise ValueError({SEMICOLONS!r})")])
     assert caught.value.problem == f"plugin mine.py does not run: ValueError: {SEMICOLONS}"
-    assert caught.value.fix.startswith("fix it, or install what it imports")
+    assert caught.value.fix.startswith("correct the file, or install what it imports")
 
 
 def test_scores_of_files_end_with_the_problem_and_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
