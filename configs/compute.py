@@ -26,7 +26,7 @@ class NodesConfig(StrictModel):
     def _check_resources(cls, resources: dict[str, float]) -> dict[str, float]:
         if ours := sorted({"CPU", "GPU", "memory"} & set(resources)):
             raise InvalidValueError(
-                f"{', '.join(ours)} is no custom resource",
+                f"{', '.join(ours)} is not a custom resource",
                 "name custom resources only; set threads, diffusion_actors and gpu_share for the others",
             )
         return resources

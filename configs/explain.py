@@ -113,7 +113,7 @@ def _branches(details: Sequence[ErrorDetails]) -> Iterator[str]:
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether a part of a location is pydantic's name for a branch of a union, which is no key of the configuration."""
+    """Whether a part of pydantic's location names a branch of a union, and not a key of the configuration."""
     return isinstance(part, str) and (not part.isidentifier() or part in ("int", "function-before"))
 
 

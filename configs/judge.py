@@ -57,7 +57,7 @@ class JudgeConfig(StrictModel):
         except ValueError as error:
             raise InvalidValueError(f"the address cannot be read: {error}", _URL_FIX) from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise InvalidValueError("this is no plain address", _URL_FIX)
+            raise InvalidValueError("this is not a plain address", _URL_FIX)
         return url
 
     @field_validator("template")

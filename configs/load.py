@@ -85,7 +85,7 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
         extended: files that already extend this one, which it must not extend in turn.
 
     Raises:
-        RequestError: a file cannot be read, or is no YAML mapping.
+        RequestError: a file cannot be read, or is not a YAML mapping.
     """
 
     def wrong(problem: str, fix: str) -> RequestError:
@@ -111,7 +111,7 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = path.parent / str(other)
     if not isinstance(other, str) or path.resolve() in extended:
         raise wrong(
-            "the file extends itself, or its `extends` is no path",
+            "the file extends itself, or its `extends` is not a path",
             "let `extends` name another file, relative to this one",
         )
     return read_mapping(base, (*extended, path.resolve())) | data
@@ -150,7 +150,7 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    """Make relative paths absolute, from this folder. A name with a revision or a repository is no local path."""
+    """Make relative paths absolute, from this folder. A name with a revision or a repository is not a local path."""
     for key, section in _sections_with_paths(data):
         value = section.get(key)
         elsewhere = section.get("revision") or section.get("github")

@@ -72,7 +72,7 @@ class RunConfig(StrictModel):
     def _check_name(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
             raise InvalidValueError(
-                "this is no plain name",
+                "this is not a plain name",
                 "use lower-case letters, digits, _ and - only, and begin with a letter or digit",
             )
         return name
@@ -123,7 +123,7 @@ class RunConfig(StrictModel):
         unknown = sorted(set(self.guidance.satisfied_above) - set(self.rewards.guided))
         if unknown:
             raise InvalidValueError(
-                f"{', '.join(unknown)} is no guided reward of this run",
+                f"{', '.join(unknown)} is not a guided reward of this run",
                 f"name guided rewards only: {', '.join(self.rewards.guided)}",
                 "guidance.satisfied_above",
             )

@@ -28,7 +28,7 @@ def check_hub_name(key: str, name: str, revision: str | None) -> None:
     """
     if revision is not None and not HUB_NAME.fullmatch(name):
         raise InvalidValueError(
-            f"{name!r} has a revision, but is no owner/name on the hub",
+            f"{name!r} has a revision, but is not a name on the hub",
             "write it as owner/name, or leave revision out if it is a local path",
             key,
         )

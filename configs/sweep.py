@@ -89,7 +89,7 @@ def _blocks(path: Path, data: Any) -> list[dict[str, list[Any]]]:
     for block in blocks:
         fits = isinstance(block, dict) and block
         if not fits or not all(isinstance(k, str) and isinstance(v, list) and v for k, v in block.items()):
-            problem = "there is nothing to sweep" if data is None else "this is no description of a sweep"
+            problem = "there is nothing to sweep" if data is None else "this does not describe a sweep"
             raise _error(
                 path, SWEEP_KEY, data, problem,
                 "a list of mappings {dotted key: [values]}", "add --over KEY=VALUE,VALUE, or such a list to the file",

@@ -39,7 +39,7 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
     ((name, value),) = rule.items()
     key = f"weights.{name}"
     if type(value) is not int:
-        raise InvalidValueError(f"{key} is {value!r}, which is no whole number", f"give one of {RULES}", key)
+        raise InvalidValueError(f"{key} is {value!r}, which is not a whole number", f"give one of {RULES}", key)
     if name == "paper":
         if (value, n_rewards) != (13, 3):
             raise InvalidValueError(

@@ -21,7 +21,7 @@ def adapted_layers(path: Path) -> dict[str, int]:
     """Return the input width of every layer that an adapter changes, by the name of its matrix.
 
     Raises:
-        ModelError: there is no such file, or it is no LoRA in safetensors.
+        ModelError: there is no such file, or it is not a LoRA in safetensors.
     """
     layers = {name: int(entry["shape"][1]) for name, entry in _header(path).items() if _DOWN.search(name)}
     if not layers:

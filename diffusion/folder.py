@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path} is no JSON: {error}", "the file that save_pretrained writes", _SAVE_AGAIN) from error
+        raise ModelError(f"{path} is not JSON: {error}", "the file that save_pretrained writes", _SAVE_AGAIN) from error
     if not isinstance(data, dict):
-        raise ModelError(f"{path} is no JSON object", "the file that save_pretrained writes", _SAVE_AGAIN)
+        raise ModelError(f"{path} is not a JSON object", "the file that save_pretrained writes", _SAVE_AGAIN)
     return data

@@ -119,22 +119,26 @@ def _checked_scores(name: str, scores: object, n: int) -> Tensor:
 def _check_prompts(name: str, prompts: Sequence[str], n: int) -> None:
     # A text is also a sequence of texts: without this check "owl" would pass as three prompts.
     if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise RewardError(f"{name}: prompts are {prompts!r:.80}", "give a list of texts, one for each image")
+        raise RewardError(f"{name}: the prompts are {prompts!r:.80}", "give a list of texts, one for each image")
     if len(prompts) != n:
         raise RewardError(f"{name}: there are {len(prompts)} prompts for {n} images", "give one prompt for each image")
 
 
 def _check_images(name: str, images: Tensor) -> None:
     if not isinstance(images, Tensor):
-        raise RewardError(f"{name}: images are a {type(images).__name__}", "give a torch tensor")
+        raise RewardError(f"{name}: the images are a {type(images).__name__}", "give a torch tensor")
     if images.dtype != torch.uint8:
-        raise RewardError(f"{name}: images are {images.dtype}", "give uint8, 0..255")
+        raise RewardError(f"{name}: the images have dtype {images.dtype}", "give uint8, 0..255")
     shape = tuple(images.shape)
     if images.ndim != 4:
-        raise RewardError(f"{name}: images have shape {shape}", "give (n, 3, height, width)")
+        raise RewardError(f"{name}: the images have shape {shape}", "give (n, 3, height, width)")
     if shape[1] != 3:
         fixes = {1: "repeat a grey image's channel three times", 4: "lay an image with alpha on a background"}
         fix = fixes.get(shape[1], "give (n, 3, height, width)")
-        raise RewardError(f"{name}: images have shape {shape}, {shape[1]} channels instead of the 3 of RGB", fix)
+        raise RewardError(
+            f"{name}: the images have shape {shape}, with {shape[1]} channels instead of the 3 of RGB", fix
+        )
     if 0 in shape[2:]:
-        raise RewardError(f"{name}: images of shape {shape} have no pixels", "give images of at least one pixel")
+        raise RewardError(
+            f"{name}: the images have shape {shape}, without any pixels", "give images of at least one pixel"
+        )

@@ -83,7 +83,9 @@ class Endpoint:
         self._key = os.environ.get(settings.key_variable, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
             # Checked here, because the error of the HTTP client would show the key.
-            raise self._error(f"{settings.key_variable} holds no key: it is not one line of ASCII", "set it to the key")
+            raise self._error(
+                f"{settings.key_variable} does not hold a key: its value is not one line of ASCII", "set it to the key"
+            )
         self._lock = threading.Lock()
         self._free_at = 0.0
         self.requests, self.cost = 0, 0.0
@@ -108,7 +110,8 @@ class Endpoint:
                 return self._parsed(self._post(body, deadline), parse)
             except _Retryable as failure:
                 reason, wait = failure.reason, failure.wait
-        raise self._error(f"{reason}, {self._settings.retries + 1} times", "check the server, or allow more retries")
+        problem = f"all {self._settings.retries + 1} attempts failed, the last one: {reason}"
+        raise self._error(problem, "check the server, or allow more retries")
 
     def _pause(self, attempt: int, wait: float | None) -> float:
         return min(self._settings.back_off * 2 ** (attempt - 1), LONGEST_BACK_OFF) if wait is None else wait
@@ -148,7 +151,7 @@ class Endpoint:
             raise _Retryable(f"status {status} ({self._shown(raw)})", retry_after)
         if status != 200:
             raise self._error(
-                f"status {status} ({self._shown(raw)})",
+                f"the server refused the request with status {status} ({self._shown(raw)})",
                 f"check url, model and the key in {self._settings.key_variable}",
             )
         try:

@@ -14,7 +14,7 @@ from typing import Literal
 from configs.file_digest import sha256_of
 from rewards.errors import WeightsError
 
-# The variable of a folder that is searched first, for <owner>/<repository>/<file>.
+# The environment variable that names a folder. It is searched first, for <owner>/<repository>/<file>.
 LOCAL_FOLDER = "SRSOUP_WEIGHTS"
 DOWNLOAD_SECONDS = 60.0
 GITHUB = "https://raw.githubusercontent.com"
@@ -61,9 +61,9 @@ class WeightFile:
 def locate(file: WeightFile) -> Path:
     """Return the path of a file, after a check of its content.
 
-    The file is searched in the folder of the environment variable SRSOUP_WEIGHTS, then in the cache of HF_HOME. If it
-    is in neither, it is downloaded into that cache, unless HF_HUB_OFFLINE is set. A package's file is in the folder
-    where the package is installed.
+    The folder of the environment variable SRSOUP_WEIGHTS is searched first, then the cache of HF_HOME. A file that is
+    in neither is downloaded into that cache, unless HF_HUB_OFFLINE is set. The file of a package is read from the
+    installed package.
 
     Raises:
         WeightsError: the file is not on this machine and cannot be downloaded, or its SHA-256 is not the expected one.
@@ -83,7 +83,7 @@ def locate(file: WeightFile) -> Path:
 
 
 def in_package(file: WeightFile) -> Path | None:
-    """Return the path of a file in its package, without running the package; None if either is not installed."""
+    """Return the path of a file in its package, without running the package; None if either is missing."""
     spec = find_spec(file.repo)
     places = (spec.submodule_search_locations if spec else None) or ()
     return next((path for place in places if (path := Path(place) / file.name).is_file()), None)

@@ -24,7 +24,7 @@ from rewards.chat_endpoint import Endpoint, EndpointSettings
 from rewards.errors import RewardError
 
 NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
-# The longest answer. It is enough for a number, and for nothing else.
+# Longest answer in tokens. It is enough for a number, and for nothing else.
 MOST_TOKENS = 16
 
 
@@ -106,7 +106,7 @@ class VlmJudge:
         """Return the marks, float32 (n,).
 
         Raises:
-            EndpointError: an answer could not be got within the limits. The other answers are in the cache.
+            EndpointError: an answer did not come within the limits. The answers that came are in the cache.
         """
         if self._endpoint is None or self._settings is None:
             raise RewardError("vlm_judge is not set up, or it is closed", "call setup() first")
@@ -156,7 +156,7 @@ class VlmJudge:
         assert self._settings is not None
         low, high = self._settings.low, self._settings.high
         if not NUMBER.fullmatch(text):
-            raise ValueError(f"an answer that is no number ({text!r:.80})")
+            raise ValueError(f"an answer that is not a number ({text!r:.80})")
         if not low <= float(text) <= high:
             raise ValueError(f"an answer outside {low:g}..{high:g} ({text!r:.80})")
         return float(text)

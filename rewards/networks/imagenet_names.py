@@ -68,7 +68,7 @@ def _words(text: str) -> Words:
 
 
 def _known(words: Words, names: Mapping[Words, Classes]) -> Words | None:
-    """The name that these words are, as they are or without a plural's s or es; None if they are no name."""
+    """The name that these words are, as they are or without a plural's s or es; None if they are not a name."""
     *before, last = words
     singulars = (last, last.removesuffix("s"), last.removesuffix("es"))
     return next((name for singular in singulars if (name := (*before, singular)) in names), None)

@@ -46,7 +46,7 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
 
 
 def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Load such a folder with diffusers. The families that are no flow get a DDIM scheduler."""
+    """Load a saved folder with diffusers. Families other than flows get a DDIM scheduler."""
     options = {"sd": {"safety_checker": None, "requires_safety_checker": False}, "sdxl": {"add_watermarker": False}}
     pipe = PIPELINES[family].from_pretrained(folder, dtype=dtype, **options.get(family, {}))
     if family != "sd3":

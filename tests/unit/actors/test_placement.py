@@ -121,7 +121,7 @@ def test_labels_and_custom_resources_say_where_each_kind_may_be() -> None:
     slots = Node("d", {"CPU": 4, "GPU": 4, "slot": 3}, {})
     force = settle(config((PLAIN,), diffusion_nodes={"resources": {"slot": 1.5}}), [slots, node(gpus=4)])
     assert force.sizes.diffusion == 2 and force.diffusion.options["resources"] == {"slot": 1.5}
-    with pytest.raises(ValueError, match="no custom resource"):
+    with pytest.raises(ValueError, match="not a custom resource"):
         config(reward_nodes={"resources": {"GPU": 1}})
 
 

@@ -25,7 +25,7 @@ def test_paths_and_uris() -> None:
     assert location_of("gs://bucket").name == "bucket"
 
 
-def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: Path) -> None:
+def test_a_file_uri_is_a_path_and_the_points_of_a_sweep_are_below_its_uri(tmp_path: Path) -> None:
     from configs.sweep import load_sweep
 
     assert load_config(Path(DEMO), [f"output={tmp_path.as_uri()}"]).output_folder == tmp_path

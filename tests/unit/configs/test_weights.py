@@ -57,8 +57,8 @@ def test_the_papers_thirteen() -> None:
     ("rule", "rewards", "key", "problem"),
     [
         ({"grid": 1}, 2, "weights.grid", "is 1, not within 2..10000"),
-        ({"grid": 2.5}, 2, "weights.grid", "no whole number"),
-        ({"grid": True}, 2, "weights.grid", "no whole number"),
+        ({"grid": 2.5}, 2, "weights.grid", "not a whole number"),
+        ({"grid": True}, 2, "weights.grid", "not a whole number"),
         ({"grid": 500}, 5, "weights", "more than 10000 rows"),
         ({"riesz": 1}, 2, "weights.riesz", "is 1, not within 2..10000"),
         ({"riesz": 3}, 1, "weights.riesz", "one weight only"),

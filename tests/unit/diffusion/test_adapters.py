@@ -126,7 +126,7 @@ def test_the_layouts_of_diffusers_peft_and_kohya_are_read(folders: dict[str, Pat
         (None, "cannot be read"),
     ],
 )
-def test_a_file_that_is_no_lora_is_refused(
+def test_a_file_that_is_not_a_lora_is_refused(
     folders: dict[str, Path], tmp_path: Path, content: bytes | None, says: str
 ) -> None:
     path = tmp_path / "lora.safetensors"

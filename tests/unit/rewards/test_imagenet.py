@@ -212,13 +212,13 @@ def confidences(reward: ImageNetConfidence, styles: set[str], names: set[str]) -
     return torch.stack(columns, 1), torch.tensor([ordered.index(name) for name in art.names])
 
 
-# Names of the artwork that are no class, and names that are a class of another thing.
+# Names of the artwork that name no class, and names that are the class of another thing.
 NO_CLASS = {"cow", "duck", "dolphin", "unicorn", "caterpillar", "giraffe", "parrot", "octopus", "chick", "rooster"}
 OTHER_THING = {"horse", "mouse"}
 
 
 def test_artwork_is_recognised_far_above_chance(reward: ImageNetConfidence) -> None:
-    """Names are ranked by how far p is above its mean over the pictures, because drawings are no photographs.
+    """Names are ranked by how far p is above its mean over the pictures, because drawings are not photographs.
 
     Measured on the 33 pictures of noto: the right picture ranks above another one with probability 0.84 (chance 0.5),
     and the right name is among the first five of 33 in 73 % (chance 15 %).

@@ -88,12 +88,12 @@ def test_a_failure_that_passes_is_retried(server: FakeJudge, failure: Any) -> No
 
 def test_a_failure_that_lasts_is_an_error_after_the_retries(server: FakeJudge) -> None:
     server.script = [500] * 9
-    assert "3 times" in error_of(server, r"status 500 \(trouble\)", retries=2)
+    assert "all 3 attempts failed" in error_of(server, r"status 500 \(trouble\)", retries=2)
     assert len(server.bodies) == 3
 
 
 @pytest.mark.parametrize("answer", ["7 out of 10", "nan", "inf", "1e1", "", "seven", "11", "-1", "7,5", "0x7", "7\n8"])
-def test_an_answer_that_is_no_mark_is_refused(server: FakeJudge, answer: str) -> None:
+def test_an_answer_that_is_not_a_mark_is_refused(server: FakeJudge, answer: str) -> None:
     server.script = [answer] * 2
     error_of(server, "an answer", retries=1)
 
@@ -182,7 +182,7 @@ def test_the_error_of_a_key_that_cannot_be_sent_does_not_show_it(
     server: FakeJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY + "\nX-Other: 1")
-    error_of(server, "OPENAI_API_KEY holds no key")
+    error_of(server, "OPENAI_API_KEY does not hold a key")
 
 
 def test_the_key_is_not_in_the_record_the_cache_or_the_plan(server: FakeJudge, tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_the_question_is_part_of_a_tasks_key_and_the_limits_are_not() -> None:
     [
         ("null", "[vlm_judge]", "or the other way round"),
         ("{url: 'http://a/v1', model: m}", "[mini_clip]", "or the other way round"),
-        ("{url: 'http://me:secret@a/v1', model: m}", "[vlm_judge]", "no plain address"),
-        ("{url: 'ftp://a', model: m}", "[vlm_judge]", "no plain address"),
+        ("{url: 'http://me:secret@a/v1', model: m}", "[vlm_judge]", "not a plain address"),
+        ("{url: 'ftp://a', model: m}", "[vlm_judge]", "not a plain address"),
         ("{url: 'http://a/v1', model: m, template: rate it}", "[vlm_judge]", "put it where the prompt goes"),
         ("{url: 'http://a/v1', model: m, low: 10}", "[vlm_judge]", "is not below high"),
         ("{url: 'http://a/v1', model: m, max_cost: 1}", "[vlm_judge]", "there are no prices"),
@@ -251,7 +251,7 @@ def test_the_error_of_a_misspelt_setting_gives_the_nearest_name_and_all() -> Non
 
 
 def test_at_a_limit_the_prompt_fails_and_the_same_command_resumes_it(server: FakeJudge, tmp_path: Path) -> None:
-    """Each image is marked once over both runs. The limit is no part of a run's identity."""
+    """Each image is marked once over both runs. The limit is not part of a run's identity."""
 
     def run(most: int) -> Any:
         judge = json.dumps(server.settings(max_requests=most, concurrency=1).model_dump(mode="json"))
