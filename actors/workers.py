@@ -173,15 +173,14 @@ def _create_reward(name: str, config: RunConfig) -> Reward:
 
 
 def unloadable(config: RunConfig, error: RewardError) -> RequestError:
-    """A reward cannot be loaded where it is to be asked. Our messages end in a semicolon and the fix."""
-    problem, _, fix = str(error).rpartition("; ")
+    """Return the refusal of a run whose rewards cannot be loaded on a machine that is to query them."""
     return RequestError(
         file=config.name,
         key="rewards",
         value=[*config.rewards.guided, *config.rewards.held_out],
-        problem=problem or fix,
-        allowed="rewards whose weights and packages are on every machine that asks them",
-        fix=fix if problem else "fix that, or name other rewards",
+        problem=error.problem,
+        allowed="rewards whose weights and packages are on every machine that queries them",
+        fix=error.fix or "correct the reward where it is defined, or name other rewards",
     )
 
 

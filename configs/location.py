@@ -1,14 +1,16 @@
-"""Where a run's files are: a path on this machine, or a URI of a file system that pyarrow knows."""
+"""The place of a run's files: a path on this machine, or a URI of a file system that pyarrow supports."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-# Object stores, whose URI has to name a bucket (a container, of Azure) at once.
+from configs.errors import InvalidValueError
+
+# Object stores. Their URIs must name a bucket (Azure: a container) before any folder.
 BUCKETED = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
 SCHEMES = (*sorted(BUCKETED), "hdfs", "viewfs", "file")
-# What a URI may say after its question mark. It goes into the run's record, so nothing here may be a secret.
+# Options that a URI may have after its question mark. A URI is written into the run's record, so none is a secret.
 OPTIONS = frozenset(
     {
         "region", "scheme", "endpoint_override", "allow_bucket_creation", "tls_ca_file_path", "retry_limit_seconds",
@@ -25,11 +27,11 @@ _NO_SECRETS = (
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A place in a run's folder on another file system: as little of `pathlib.PurePath` as a run needs.
+    """A path in a run's folder on another file system, with the few methods of `pathlib.PurePath` that a run needs.
 
     Attributes:
-        uri: of the run's folder, without a slash at its end.
-        below: names from there to the place; they are tables and keys, never text of a prompt.
+        uri: the URI of the run's folder, without a slash at its end.
+        below: the names from that folder to this path: names of tables and keys, never text of a prompt.
     """
 
     uri: str
@@ -44,7 +46,7 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """The last name: a part's, or the folder's (the bucket's, at its top)."""
+        """The last name of the path: a part's, a folder's, or, at the top of a bucket, the bucket's."""
         return self.below[-1] if self.below else unquote(self.uri.partition("?")[0].rpartition("/")[2])
 
     @property
@@ -57,36 +59,43 @@ Location = Path | RemotePath
 
 
 def location_of(text: str) -> Location:
-    """The place that a path or a URI names; `file:///a/b` is the path /a/b.
+    """Return the place that a path or a URI names. `file:///a/b` gives the path /a/b.
 
     Raises:
-        ValueError: it is a URI of no file system, names no bucket, or holds a secret. The message is
-            "problem; fix".
+        InvalidValueError: the URI has an unknown scheme, names no bucket, or holds a secret.
     """
     if not _URI.match(text):
         return Path(text)
-    whole = urlsplit(text)
-    if whole.scheme not in SCHEMES and not whole.scheme.startswith("fsspec+"):
-        raise ValueError(f"no file system has the scheme {whole.scheme}://; use one of {', '.join(SCHEMES)}")
-    if whole.password is not None or (whole.username and whole.scheme in ("s3", "gs", "gcs")):
-        raise ValueError(f"credentials in a URI are written into the run's record; {_NO_SECRETS}")
-    if whole.fragment:
-        raise ValueError("a # ends a URI; write it as %23")
-    told = {option.partition("=")[0] for option in whole.query.split("&") if option}
-    if told - OPTIONS:
-        raise ValueError(f"{', '.join(sorted(told - OPTIONS))} may not be in this URI; {_NO_SECRETS}")
-    if whole.scheme == "file":
-        return _local(text)
-    if whole.scheme in BUCKETED and not whole.netloc:
-        raise ValueError(f"the URI names no bucket; write {whole.scheme}://BUCKET/FOLDER")
-    if not whole.netloc and not whole.path.strip("/"):
-        raise ValueError(f"the URI names no folder; write {whole.scheme}:///FOLDER")
+    uri = _checked_uri(text)
+    if uri.scheme == "file":
+        return _local_path(uri)
+    if uri.scheme in BUCKETED and not uri.netloc:
+        raise InvalidValueError("the URI names no bucket", f"write {uri.scheme}://BUCKET/FOLDER")
+    if not uri.netloc and not uri.path.strip("/"):
+        raise InvalidValueError("the URI names no folder", f"write {uri.scheme}:///FOLDER")
     base, mark, options = text.partition("?")
     return RemotePath(base.rstrip("/") + mark + options)
 
 
-def _local(text: str) -> Path:
-    whole = urlsplit(text)
-    if whole.netloc not in ("", "localhost") or not whole.path:
-        raise ValueError("this names no path on this machine; write file:///FOLDER, with three slashes")
-    return Path(unquote(whole.path))
+def _checked_uri(text: str) -> SplitResult:
+    """The parts of a URI that has a known scheme, only known options, and no secret."""
+    try:
+        uri = urlsplit(text)
+    except ValueError as error:
+        raise InvalidValueError(f"the URI cannot be read: {error}", "write SCHEME://BUCKET/FOLDER") from error
+    if uri.scheme not in SCHEMES and not uri.scheme.startswith("fsspec+"):
+        raise InvalidValueError(f"no file system has the scheme {uri.scheme}://", f"use one of {', '.join(SCHEMES)}")
+    if uri.password is not None or (uri.username and uri.scheme in ("s3", "gs", "gcs")):
+        raise InvalidValueError("credentials in a URI would be written into the run's record", _NO_SECRETS)
+    if uri.fragment:
+        raise InvalidValueError("a # ends the path of a URI", "write it as %23")
+    unknown = {option.partition("=")[0] for option in uri.query.split("&") if option} - OPTIONS
+    if unknown:
+        raise InvalidValueError(f"{', '.join(sorted(unknown))} may not be in this URI", _NO_SECRETS)
+    return uri
+
+
+def _local_path(uri: SplitResult) -> Path:
+    if uri.netloc not in ("", "localhost") or not uri.path:
+        raise InvalidValueError("the URI names no path on this machine", "write file:///FOLDER, with three slashes")
+    return Path(unquote(uri.path))

@@ -1,4 +1,4 @@
-"""Which model a run samples, and how."""
+"""The sections `model` and `model.adapters`: the model of a run and how it is sampled."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,12 +11,14 @@ class AdapterConfig(StrictModel):
     """A LoRA on top of the model."""
 
     name: str = Field(description="a .safetensors file, or, with revision, owner/name on the hub")
-    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local file")
-    file: str = Field("pytorch_lora_weights.safetensors", description="which file of the hub's repository")
-    weight: float = Field(1.0, description="its factor")
+    revision: Commit | None = Field(
+        None, description="commit of the adapter on the hub, 40 hexadecimal digits; null for a local file"
+    )
+    file: str = Field("pytorch_lora_weights.safetensors", description="file of the hub's repository to load")
+    weight: float = Field(1.0, description="factor of the adapter's change to the model's weights")
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_name(self) -> Self:
         check_hub_name("model.adapters", self.name, self.revision)
         return self
 
@@ -26,29 +28,39 @@ class ModelConfig(StrictModel):
 
     name: str = Field(
         "mini",
-        description='"mini", the embedded model, a local folder in diffusers layout, or, with revision, owner/name on '
-        "the hub",
+        description='"mini" for the embedded model, a local folder in diffusers layout, or, with revision, owner/name '
+        "on the hub",
     )
-    revision: Commit | None = Field(None, description="commit on the hub, 40 hexadecimal digits; null is a local model")
-    adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(as_tuple)] = Field((), description="LoRAs on top")
-    guidance_scale: float = Field(5.0, ge=0, description="of classifier-free guidance; 1 is off")
+    revision: Commit | None = Field(
+        None, description="commit of the model on the hub, 40 hexadecimal digits; null for a local model"
+    )
+    adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="LoRAs on top of the model, loaded in this order"
+    )
+    guidance_scale: float = Field(5.0, ge=0, description="scale of classifier-free guidance; 1 turns the guidance off")
     negative_prompt: str | None = Field(
-        None, description="what guidance leads away from; null is the model's own: nothing"
+        None, description="text that classifier-free guidance leads away from; null for the model's own default"
     )
     eta: float | None = Field(
-        None, ge=0, le=1, description="noise of DDIM: 0 is deterministic and cannot be guided; null is 1"
+        None, ge=0, le=1, description="noise of DDIM; 0 is deterministic, so it cannot be guided; null for 1"
     )
     noise_level: float | None = Field(
-        None, ge=0, description="noise of a flow (Stable Diffusion 3): 0 cannot be guided; null is 0.7"
+        None, ge=0, description="noise of a flow (Stable Diffusion 3); 0 cannot be guided; null for 0.7"
     )
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    attention_slicing: bool = Field(False, description="attention in slices: less memory, more time; UNets only")
-    vae_slicing: bool = Field(False, description="images decoded one by one: less memory, more time")
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="number format of the model's weights and activations"
+    )
+    attention_slicing: bool = Field(
+        False, description="compute attention in slices, which takes less memory and more time; UNets only"
+    )
+    vae_slicing: bool = Field(False, description="decode images one by one, which takes less memory and more time")
     offload_text_encoders: bool = Field(
-        False, description="text encoders leave the GPU after each prompt is encoded: less memory, some seconds"
+        False,
+        description="keep the text encoders on the CPU except while a prompt is encoded, which takes less GPU memory "
+        "and some seconds",
     )
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_name(self) -> Self:
         check_hub_name("model.name", self.name, self.revision)
         return self

@@ -1,16 +1,19 @@
-"""What the parts of a configuration have in common."""
+"""What the sections of a configuration have in common: a strict base class and a few types."""
 
 import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from configs.errors import InvalidValueError
+
 
 def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple, and any other value unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
-# YAML has lists where a frozen model holds tuples; strict mode alone would refuse them.
+# YAML has lists, but a frozen model holds tuples, and strict mode alone would refuse the lists.
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 WeightRow = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -18,14 +21,20 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def check_hub_name(key: str, name: str, revision: str | None) -> None:
+    """Check that a name with a revision is a name on the Hugging Face hub.
+
+    Raises:
+        InvalidValueError: the name has a revision, but is not of the form owner/name.
+    """
     if revision is not None and not HUB_NAME.fullmatch(name):
-        raise ValueError(
-            f"{key}: {name!r} has a revision, but is no owner/name on the hub; "
-            "name it so, or leave revision out for a local one"
+        raise InvalidValueError(
+            f"{name!r} has a revision, but is not a name on the hub",
+            "write it as owner/name, or leave revision out if it is a local path",
+            key,
         )
 
 
 class StrictModel(BaseModel):
-    """Frozen, strict (no "3" for 3), and closed (an unknown key is an error)."""
+    """A frozen section without coercion ("3" is not 3) and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)

@@ -1,4 +1,4 @@
-"""Sweeps: many configurations from one, by products of values. Each becomes a run folder of its own."""
+"""Sweeps: many configurations from one, by products of values. Each configuration has its own run folder."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from configs.errors import RequestError
-from configs.load import COMMAND_LINE, load_config, read_mapping
+from configs.errors import COMMAND_LINE, RequestError
+from configs.load import load_config, read_mapping
 from configs.schema import RunConfig
 
 SWEEP_KEY = "sweep"
@@ -18,38 +18,40 @@ _MANY = 1_000
 
 
 def load_sweep(path: Path, overrides: Sequence[str] = (), over: Sequence[str] = ()) -> tuple[RunConfig, ...]:
-    """One configuration for each point of a sweep.
+    """Return one configuration for each point of a sweep.
 
-    The points are those of the file's own `sweep`, a list of mappings {dotted key: list of values}, each of which
-    gives the product of its lists; or, where the command line has any `over`, the one product of those.
+    The file's key `sweep` is a list of blocks. A block is a mapping {dotted key: list of values}, and its points are
+    the product of its lists. If `over` is given, it replaces these blocks by a single one.
 
     Args:
-        overrides: `a.b=value`, set in every point; a swept key wins.
-        over: `a.b=value,value,...`; the values are read as YAML.
+        path: the YAML file that all points share.
+        overrides: texts `a.b=value`, which are set in every point. A swept key wins over them.
+        over: texts `a.b=value,value,...`. The values are read as YAML.
 
     Raises:
-        RequestError: there is nothing to sweep, a block or an `over` does not read, two points have one name, or a
-            point is wrong by itself.
+        RequestError: there is nothing to sweep, a block or an `over` cannot be read, two points have the same name,
+            or the configuration of a point is wrong.
     """
     blocks = [_over(over)] if over else _blocks(path, read_mapping(path).get(SWEEP_KEY))
     points = [dict(zip(block, values, strict=True)) for block in blocks for values in product(*block.values())]
     if not points or len(points) > _MANY:
-        raise _error(path, SWEEP_KEY, len(points), "the number of points", f"1..{_MANY}", "give other lists of values")
+        problem = "the sweep has too many points" if points else "the sweep has no points"
+        raise _error(path, SWEEP_KEY, len(points), problem, f"1..{_MANY} points", "give other lists of values")
     configs = [_config(path, overrides, point) for point in points]
     names = [config.name for config in configs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise _error(path, SWEEP_KEY, twice, "two points have this name", "points that differ", "name each value once")
+        raise _error(path, SWEEP_KEY, twice, "two points have this name", "points that differ", "give each value once")
     return tuple(configs)
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a file holds a sweep of its own."""
+    """Return whether a file has the key `sweep`."""
     return SWEEP_KEY in read_mapping(path)
 
 
 def _config(path: Path, overrides: Sequence[str], point: Mapping[str, Any]) -> RunConfig:
-    """The configuration of one point: its name and its folder say the point."""
+    """The configuration of one point. The point is part of its name and of its folder."""
     given = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in point.items())]
     base = load_config(path, given, swept=True)
     label = point_name(point)
@@ -58,7 +60,7 @@ def _config(path: Path, overrides: Sequence[str], point: Mapping[str, Any]) -> R
 
 
 def point_name(point: Mapping[str, Any]) -> str:
-    """A plain name of a point, such as `method-srsoup_soup-steps-10`: fit for a folder and a run's name."""
+    """Return a plain name for a point, such as `method-srsoup_soup-steps-10`, for its folder and its run."""
     texts = (f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in point.items())
     return "_".join(re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") for text in texts)
 
@@ -73,8 +75,10 @@ def _over(over: Sequence[str]) -> dict[str, list[Any]]:
             listed = None
         if not equals or not key or not listed or key in block:
             raise RequestError(
-                file=COMMAND_LINE, key="--over", value=text, problem="this is not KEY=VALUE,VALUE,... of a new key",
-                allowed="a dotted key and one value or more, such as soup.steps=0,10,20", fix="write it so",
+                file=COMMAND_LINE, key="--over", value=text,
+                problem="this is not KEY=VALUE,VALUE,..., or its key was given before",
+                allowed="a dotted key and one value or more, such as soup.steps=0,10,20",
+                fix="write each key once, as KEY=VALUE,VALUE,...",
             )  # fmt: skip
         block[key] = listed
     return block
@@ -85,8 +89,9 @@ def _blocks(path: Path, data: Any) -> list[dict[str, list[Any]]]:
     for block in blocks:
         fits = isinstance(block, dict) and block
         if not fits or not all(isinstance(k, str) and isinstance(v, list) and v for k, v in block.items()):
+            problem = "there is nothing to sweep" if data is None else "this does not describe a sweep"
             raise _error(
-                path, SWEEP_KEY, data, "there is nothing to sweep" if data is None else "this does not read as a sweep",
+                path, SWEEP_KEY, data, problem,
                 "a list of mappings {dotted key: [values]}", "add --over KEY=VALUE,VALUE, or such a list to the file",
             )  # fmt: skip
     return blocks

@@ -1,8 +1,10 @@
-"""Weights by rule: rows of the simplex from one line of a configuration."""
+"""Weights by rule: many rows of the simplex from one line of a configuration."""
 
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
+
+from configs.errors import InvalidValueError
 
 PAPER_13 = (
     ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -13,66 +15,73 @@ PAPER_13 = (
 )
 """The paper's weights for three rewards (Appendix D), in its order."""
 
-RULES = "{grid: points an axis}, {das_dennis: partitions}, {riesz: points} or {paper: 13}"
+RULES = "{grid: points on an axis}, {das_dennis: partitions}, {riesz: points} or {paper: 13}"
 LARGEST = 10_000
 
 WeightRows = list[list[float]]
 
 
 def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
-    """The rows that a rule names, for M rewards.
+    """Return the rows that a rule names, for M rewards.
 
-    - `{grid: n}`: every row whose entries are multiples of 1 / (n - 1); for two rewards n rows from w_1 = 0 to 1.
+    - `{grid: n}`: every row whose entries are multiples of 1 / (n - 1). For two rewards these are n rows, from
+      w_1 = 0 to w_1 = 1.
     - `{das_dennis: p}`: the same with p = n - 1 partitions, as Das and Dennis count them (SIAM J. Optim. 8, 1998).
-    - `{riesz: n}`: n rows of least Riesz s-energy (Blank and others, IEEE Trans. Evol. Comput. 25, 2021; pymoo's, from
-      seed 1), the one-hot rows among them; for numbers of rows that no grid has.
-    - `{paper: 13}`: the paper's for three rewards (Appendix D).
+    - `{riesz: n}`: n rows of least Riesz s-energy (Blank and others, IEEE Trans. Evol. Comput. 25, 2021), computed by
+      pymoo from seed 1. The one-hot rows are among them. Use it for numbers of rows that no grid has.
+    - `{paper: 13}`: the paper's 13 rows for three rewards (Appendix D).
 
     Raises:
-        ValueError: no such rule, or a value that it does not take; the part after a semicolon is the fix.
+        InvalidValueError: there is no such rule, or the rule does not take the value.
     """
     if len(rule) != 1:
-        raise ValueError(f"weights: a rule is one key and its value, not {dict(rule)}; give one of {RULES}")
+        raise InvalidValueError(f"a rule is one key and its value, not {dict(rule)}", f"give one of {RULES}", "weights")
     ((name, value),) = rule.items()
+    key = f"weights.{name}"
     if type(value) is not int:
-        raise ValueError(f"weights.{name}: {value!r} is no whole number; give one of {RULES}")
+        raise InvalidValueError(f"{key} is {value!r}, which is not a whole number", f"give one of {RULES}", key)
     if name == "paper":
         if (value, n_rewards) != (13, 3):
-            raise ValueError(
-                f"weights.paper: the paper has 13 weights for 3 rewards, not {value} for {n_rewards}; "
-                "set {paper: 13} with three guided rewards, or {grid: 6}"
+            raise InvalidValueError(
+                f"the paper has 13 weights for 3 rewards, not {value} for {n_rewards}",
+                "set {paper: 13} with three guided rewards, or {grid: 6}",
+                key,
             )
         return [[float(w) for w in row] for group in PAPER_13 for row in group]
     if name in ("grid", "das_dennis"):
         partitions = value - 1 if name == "grid" else value
         if not 1 <= partitions <= LARGEST:
             least = 2 if name == "grid" else 1
-            raise ValueError(f"weights.{name}: {value} is not within {least}..{LARGEST}; set it to {least} or more")
+            raise InvalidValueError(
+                f"{key} is {value}, not within {least}..{LARGEST}", f"set it to {least} or more", key
+            )
         return _lattice(n_rewards, partitions)
     if name == "riesz":
         return _riesz(n_rewards, value)
-    raise ValueError(f"weights.{name}: there is no such rule; give rows, or one of {RULES}")
+    raise InvalidValueError("there is no such rule", f"give rows, or one of {RULES}", key)
 
 
 def _lattice(n_rewards: int, partitions: int) -> WeightRows:
-    """All rows of multiples of 1/p that sum to 1, ascending; each entry the float nearest to its fraction."""
+    """All rows of multiples of 1/p that sum to 1, ascending. Each entry is the float nearest to its fraction."""
     counts: list[tuple[int, ...]] = [()]
     for _ in range(n_rewards - 1):
         counts = [(*head, k) for head in counts for k in range(partitions - sum(head) + 1)]
         if len(counts) > LARGEST:
-            raise ValueError(f"weights: these are more than {LARGEST} rows; use fewer partitions")
+            raise InvalidValueError(f"the rule gives more than {LARGEST} rows", "use fewer partitions", "weights")
     return [[k / partitions for k in (*head, partitions - sum(head))] for head in counts]
 
 
 def _riesz(n_rewards: int, n_points: int) -> WeightRows:
+    key = "weights.riesz"
     if not n_rewards <= n_points <= LARGEST:
-        raise ValueError(
-            f"weights.riesz: {n_points} is not within {n_rewards}..{LARGEST}; set it to {n_rewards} or more, one row "
-            "for each guided reward"
+        raise InvalidValueError(
+            f"{key} is {n_points}, not within {n_rewards}..{LARGEST}",
+            f"set it to {n_rewards} or more, one row for each guided reward",
+            key,
         )
     if n_rewards == 1:
-        raise ValueError("weights.riesz: one reward has one weight only; set weights to [[1.0]]")
-    # Here, because it costs half a second and only this rule needs it.
+        raise InvalidValueError("one reward has one weight only", "set weights to [[1.0]]", key)
+    # Imported here, because the import takes half a second and only this rule needs it.
     from pymoo.util.ref_dirs import get_reference_directions
 
     points = get_reference_directions("energy", n_rewards, n_points, seed=1)

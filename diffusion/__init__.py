@@ -1,2 +1,1 @@
-"""Pretrained text-to-image models behind five calls: encode, reverse step, look-ahead, decode, latent
-shape."""
+"""Pretrained text-to-image models behind one interface: encode, reverse step, look-ahead, decode, latent shape."""

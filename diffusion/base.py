@@ -1,5 +1,7 @@
-"""What every model family offers. One file a family; a new one is that file and a row in
-`families.FAMILIES`."""
+"""The interface of a model, and the functions that load one.
+
+Each model family is one module. A new family is such a module and a row in `families.FAMILIES`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from diffusion.source import Source, metadata_folder
 
 
 class ReverseMoments(NamedTuple):
-    """Mean, shape (n, C, H, W), and standard deviation of a reverse step."""
+    """The mean, shape (n, C, H, W), and the standard deviation of a reverse step."""
 
     mean: Tensor
     sigma: float
@@ -26,10 +28,11 @@ class Loading:
     """How a model is loaded.
 
     Attributes:
-        dtype: torch dtype's name for the networks; the kernels are float32 always.
-        attention_slicing: attention one head after the other: less memory, more time. UNets only.
-        vae_slicing: images are decoded one by one: less memory, more time.
-        offload_text_encoders: they wait on the CPU, and are on the device while a prompt is encoded only.
+        dtype: name of the networks' torch dtype. The kernels always compute in float32.
+        attention_slicing: whether attention is computed head by head, which takes less memory and more time. UNets
+            only.
+        vae_slicing: whether images are decoded one by one, which takes less memory and more time.
+        offload_text_encoders: whether the text encoders stay on the CPU except while a prompt is encoded.
     """
 
     dtype: str = "float32"
@@ -40,14 +43,14 @@ class Loading:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a model that is loaded is sampled: each prompt may have it its own way.
+    """How a loaded model is sampled. Each prompt may have its own sampling.
 
     Attributes:
-        steps: T >= 1, denoising steps.
-        guidance_scale: s >= 0 of classifier-free guidance, eps = eps_0 + s (eps_prompt - eps_0); 1 is off.
-        eta: noise of the DDIM process, 0..1; not of a flow.
-        noise_level: a >= 0, noise of a flow's SDE; not of DDIM.
-        negative_prompt: stands for eps_0; None is the family's own (an empty prompt, or zeros in SDXL).
+        steps: T >= 1, the number of denoising steps.
+        guidance_scale: scale s >= 0 of classifier-free guidance, eps = eps_0 + s (eps_prompt - eps_0); 1 turns it off.
+        eta: noise of the DDIM process, 0..1; a flow ignores it.
+        noise_level: noise a >= 0 of a flow's SDE; DDIM ignores it.
+        negative_prompt: prompt that gives eps_0; None for the family's default (an empty prompt, or zeros in SDXL).
     """
 
     steps: int
@@ -58,12 +61,12 @@ class Sampling:
 
 
 class Conditioning(NamedTuple):
-    """What the denoiser is told of a prompt, on the CPU. Row 0 is the negative prompt, row 1 the prompt.
+    """The text inputs of the denoiser for one prompt, on the CPU. Row 0 is the negative prompt, row 1 the prompt.
 
     Attributes:
         sampling: how the prompt is sampled.
-        embeds: a vector a token, shape (2, tokens, width).
-        pooled: a vector a prompt, shape (2, width); None in families without one.
+        embeds: one vector for each token, shape (2, tokens, width).
+        pooled: one vector for the whole text, shape (2, width); None in families without one.
     """
 
     sampling: Sampling
@@ -76,56 +79,61 @@ class DiffusionModel(Protocol):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one sample's latents."""
+        """The shape (C, H, W) of one sample's latents."""
         ...
 
     def timesteps(self, sampling: Sampling) -> Sequence[int]:
-        """The T timesteps, largest first: for the record, so a flow's are rounded to whole ones."""
+        """Return the T timesteps for the record, largest first. Those of a flow are rounded to whole numbers."""
         ...
 
     def encode(self, prompt: str, sampling: Sampling) -> Conditioning:
-        """Text conditioning of one prompt: to be handed back in the calls below, which sample it as it says."""
+        """Return the text inputs of one prompt, which the methods below take, together with its sampling."""
         ...
 
     def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> ReverseMoments:
-        """Mean and sigma of x_{t-1} given x_t, with classifier-free guidance."""
+        """Return the mean and the sigma of x_{t-1} given x_t, with classifier-free guidance."""
         ...
 
     def look_ahead(self, x: Tensor, step: int, conditioning: Conditioning) -> Tensor:
-        """The denoised estimate x0 of candidates x_{t-1} of a step, by a second guided prediction.
+        """Return the denoised estimates x0 of a step's candidates x_{t-1}, by a second guided prediction.
 
-        Rewards are trained on clean images (Chung et al. 2023, Equation 11).
+        The rewards need them because they are trained on clean images (Chung et al. 2023, Equation 11).
         """
         ...
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Images of clean latents: uint8, shape (n, 3, h, w), on the CPU."""
+        """Return the images of clean latents: uint8, shape (n, 3, h, w), on the CPU."""
         ...
 
 
 def load_model(source: Source, loading: Loading, device: str) -> DiffusionModel:
-    """Load a model with the class of its family; one of the hub is downloaded where it is not there yet.
+    """Load a model with the class of its family. A model of the hub is downloaded if it is not on this machine.
+
+    Args:
+        source: the model and its adapters.
+        loading: options of the load.
+        device: the torch device.
 
     Raises:
-        ModelError: there is no such model, or its pipeline is of a family that is not supported.
+        ModelError: there is no such model, or its family is not supported.
     """
     model: DiffusionModel = _model_class(pipeline_class(metadata_folder(source)))(source, loading, device)
     return model
 
 
 def take_pipeline(pipe: Any, loading: Loading, steps: int) -> DiffusionModel:
-    """A model from a diffusers pipeline that is loaded already, where it is: weights, adapters and device are its own.
+    """Make a model from a loaded diffusers pipeline. Its weights, adapters and device are used as they are.
 
-    Of its settings the scheduler's betas (or shift), prediction type and spacing count. The VAE of an SDXL in float16
-    is made float32 where it overflows, as the pipeline itself does when it decodes.
+    The betas (or the shift), the prediction type and the spacing of its scheduler are used, its other settings are not.
+    If the VAE of an SDXL in float16 would overflow, it becomes float32, as the pipeline does when it decodes.
 
     Args:
-        pipe: of the class that a family names, not of one derived from it.
-        loading: `dtype` is the denoiser's; what concerns memory is the pipeline's own affair.
-        steps: T, that it is to be sampled with.
+        pipe: a pipeline of exactly the class that a family names, not of a subclass.
+        loading: options; `dtype` is the denoiser's, and the pipeline itself has those that concern memory.
+        steps: T, the number of denoising steps.
 
     Raises:
-        ModelError: its family is not supported, or its scheduler or denoiser is not what the family has.
+        ModelError: the family is not supported, or the scheduler or the denoiser does not belong to the family.
     """
     name, family = type(pipe).__name__, pipeline_family(pipe)
     scheduler = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}
@@ -136,14 +144,18 @@ def take_pipeline(pipe: Any, loading: Loading, steps: int) -> DiffusionModel:
 
 
 def pipeline_family(pipe: Any) -> Family:
-    """The family of a diffusers pipeline that is loaded already, by its class.
+    """Return the family of a loaded diffusers pipeline, by its class.
 
     Raises:
-        ModelError: it is not supported.
+        ModelError: the family is not supported.
     """
     name = type(pipe).__name__
     if name not in FAMILIES:
-        raise ModelError(f"the pipeline is a {name}", ", ".join(FAMILIES), "load a text-to-image model of such a class")
+        raise ModelError(
+            f"the pipeline is a {name}, which is not supported",
+            ", ".join(FAMILIES),
+            "load a text-to-image model of a supported class",
+        )
     return FAMILIES[name]
 
 

@@ -1,8 +1,8 @@
-"""The model families, one row each. Imports no torch."""
+"""The table of the model families. Imports no torch."""
 
 from dataclasses import dataclass
 
-# Configuration keys under `model` that not every family takes, by what they belong to.
+# Keys of the section `model` that not every family takes: those of DDIM, of a flow, and of a UNet.
 DDIM_KEYS = frozenset({"eta"})
 FLOW_KEYS = frozenset({"noise_level"})
 UNET_KEYS = frozenset({"attention_slicing"})
@@ -10,14 +10,14 @@ UNET_KEYS = frozenset({"attention_slicing"})
 
 @dataclass(frozen=True)
 class Family:
-    """What has to be known of a family before a model of it is loaded.
+    """A model family, as far as it must be known before a model is loaded.
 
     Attributes:
-        model: "module:Class" of ours.
-        denoiser: the part that predicts, a UNet or a transformer.
-        texts: the parts that encode a prompt.
-        keys: configuration keys that this family takes and another does not.
-        optional: of `texts`, those that a model may lack.
+        model: SRSoup's class for the family, as "module:Class".
+        denoiser: name of the part that predicts: "unet" or "transformer".
+        texts: names of the parts that encode a prompt.
+        keys: keys of the configuration that this family takes and some other does not.
+        optional: those of `texts` that a model may lack.
     """
 
     model: str
@@ -28,15 +28,16 @@ class Family:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The folders of a whole pipeline."""
+        """The folders of a complete pipeline."""
         return tuple(sorted(("scheduler", "vae", self.denoiser, *self.texts)))
 
     @property
     def is_flow(self) -> bool:
+        """Whether the family samples a flow, and not DDIM."""
         return self.keys >= FLOW_KEYS
 
 
-# Pipeline class of `model_index.json` -> its family.
+# Pipeline class, as in `model_index.json` -> its family.
 FAMILIES = {
     "StableDiffusionPipeline": Family(
         "diffusion.stable_diffusion:StableDiffusion", "unet", ("text_encoder", "tokenizer"), DDIM_KEYS | UNET_KEYS
@@ -58,5 +59,5 @@ FAMILIES = {
 
 
 def takers(key: str) -> tuple[str, ...]:
-    """Pipeline classes of the families that take a key."""
+    """Return the pipeline classes of the families that take a key."""
     return tuple(pipeline for pipeline, family in FAMILIES.items() if key in family.keys)

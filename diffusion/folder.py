@@ -1,4 +1,4 @@
-"""Checks of a model folder that need no weight to be loaded. Reads JSON; imports no torch."""
+"""Checks of a model folder that load no weights. Reads JSON files and imports no torch."""
 
 import json
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ _SAVE_AGAIN = "save the pipeline again with save_pretrained"
 
 
 def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
-    """Refuse a model that cannot be sampled; returns its pipeline class.
+    """Check that a model can be sampled, and return its pipeline class.
 
     Args:
-        folder: of a diffusers pipeline, or of its configuration files alone.
-        steps: T, denoising steps.
-        whole: the weights are there too, and are to be safetensors.
+        folder: folder of a diffusers pipeline, or of its configuration files alone.
+        steps: T, the number of denoising steps.
+        whole: whether the folder must also have the weights, in safetensors.
 
     Raises:
-        ModelError: there is no such folder, or its pipeline is of a family that is not supported, or a part is
-            missing, or its scheduler is not of the family's process.
+        ModelError: there is no such folder, its family is not supported, a part is missing, or the scheduler belongs
+            to another process than the family's.
     """
     pipeline = pipeline_class(folder)
     family, absent = FAMILIES[pipeline], absent_parts(folder)
@@ -38,7 +38,7 @@ def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
         if whole and _has_weights(part) and not list((folder / part).glob("*.safetensors")):
             raise ModelError(
                 f"{folder / part} has no safetensors",
-                "weights in safetensors, which run no code when they are read",
+                "weights in safetensors, which run no code when they are loaded",
                 "save the pipeline again with save_pretrained(safe_serialization=True)",
             )
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
@@ -48,10 +48,15 @@ def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
 
 
 def pipeline_class(folder: Path) -> str:
-    """The supported pipeline class that a model folder's own index names."""
+    """Return the pipeline class that a model folder's index names.
+
+    Raises:
+        ModelError: there is no such folder or index, or the class is not supported.
+    """
     if not (folder / "model_index.json").is_file():
+        problem = f"there is no model at {folder}, because it has no model_index.json"
         raise ModelError(
-            f"no model at {folder}: there is no model_index.json" if folder.is_dir() else f"no folder {folder}",
+            problem if folder.is_dir() else f"there is no folder {folder}",
             f'"{EMBEDDED}" (the embedded model), a local folder in diffusers layout, or, with model.revision, '
             "owner/name on the hub",
             "give the path of a folder that a diffusers pipeline was saved to with save_pretrained",
@@ -59,20 +64,22 @@ def pipeline_class(folder: Path) -> str:
     pipeline = _read(folder / "model_index.json").get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in FAMILIES:
         raise ModelError(
-            f"the model at {folder} is a {pipeline}", ", ".join(FAMILIES), "use a model of a supported family"
+            f"the model at {folder} is a {pipeline}, which is not supported",
+            ", ".join(FAMILIES),
+            "use a model of a supported family",
         )
     return pipeline
 
 
 def absent_parts(folder: Path) -> frozenset[str]:
-    """The parts that a model does without, of those that its family lets it."""
+    """Return the optional parts of the family that this model does not have."""
     index = _read(folder / "model_index.json")
     optional = FAMILIES[pipeline_class(folder)].optional
     return frozenset(part for part in optional if index.get(part, [None])[0] is None)
 
 
 def attention_width(folder: Path, family: Family) -> int:
-    """Width that the denoiser's attention reads: of the text in a UNet, of its own tokens in a transformer."""
+    """Return the input width of the denoiser's attention: the text's in a UNet, its own tokens' in a transformer."""
     config = _read(folder / family.denoiser / "config.json")
     if family.denoiser == "transformer":
         return int(config["num_attention_heads"] * config["attention_head_dim"])
@@ -80,11 +87,16 @@ def attention_width(folder: Path, family: Family) -> int:
 
 
 def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps: int) -> None:
-    """Refuse a scheduler that is not of the family's process, or that was trained with too few timesteps.
+    """Check that a scheduler belongs to the family's process and was trained with enough timesteps.
 
     Args:
-        folder: of the model, for messages.
-        config: of the scheduler, with its class as `_class_name`.
+        folder: folder of the model, for messages.
+        pipeline: pipeline class of the model.
+        config: configuration of the scheduler, with its class as `_class_name`.
+        steps: T, the number of denoising steps.
+
+    Raises:
+        ModelError: the scheduler cannot be used.
     """
 
     def refused(problem: str, allowed: str) -> ModelError:
@@ -96,40 +108,52 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
 
     if FAMILIES[pipeline].is_flow:
         if not str(config.get("_class_name")).startswith("FlowMatch"):
-            raise refused(f"is none of a flow, but {pipeline} is one", "a FlowMatch scheduler")
+            raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
         for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
             if config.get(key):
                 raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
         return
     if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
-        raise refused("has no betas of a diffusion", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
+        raise refused("has no betas", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
     for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
         if config.get(key, values[0]) not in values:
             raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
     if config.get("thresholding"):
-        raise refused("clips by thresholding, which is for pixels", "thresholding: false")
+        raise refused("has thresholding, which is meant for pixels and not for latents", "thresholding: false")
     if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
-        raise refused("ends without signal, where noise says nothing of x0", "v_prediction or sample with zero SNR")
+        raise refused(
+            "ends without signal, so a prediction of the noise gives no x0", "v_prediction or sample with zero SNR"
+        )
     trained = config.get("num_train_timesteps", 1000)
     if steps >= trained:
         raise ModelError(
-            f"steps, T, is {steps}, but the model was trained with {trained} timesteps",
+            f"steps (T) is {steps}, but the model was trained with {trained} timesteps",
             f"1..{trained - 1}", "set steps to fewer", "steps",
         )  # fmt: skip
 
 
 def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    """Refuse a denoiser that takes more than latents and text, by its configuration and the VAE's."""
+    """Check that a denoiser takes nothing but latents and text.
+
+    Args:
+        folder: folder of the model, for messages.
+        family: family of the model.
+        config: configuration of the denoiser.
+        vae: configuration of the VAE.
+
+    Raises:
+        ModelError: the denoiser takes other inputs too.
+    """
     takes, has = config.get("in_channels"), vae.get("latent_channels")
     if None not in (takes, has) and takes != has:
         raise ModelError(
             f"the {family.denoiser} of {folder} takes {takes} channels, but its latents have {has}",
             "a text-to-image model, which takes nothing but the latents and the text",
-            "use the model that was not made for inpainting or editing",
+            "use a model that was not made for inpainting or editing",
         )
     if config.get("time_cond_proj_dim") is not None:
         raise ModelError(
-            f"the {family.denoiser} of {folder} is distilled for guidance: it takes the scale as an input",
+            f"the {family.denoiser} of {folder} is distilled for guidance: the guidance scale is one of its inputs",
             "a denoiser with time_cond_proj_dim null",
             "use the model that it was distilled from",
         )
@@ -149,7 +173,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path} is no JSON: {error}", "the file that save_pretrained writes", _SAVE_AGAIN) from error
+        raise ModelError(f"{path} is not JSON: {error}", "the file that save_pretrained writes", _SAVE_AGAIN) from error
     if not isinstance(data, dict):
-        raise ModelError(f"{path} is no JSON object", "the file that save_pretrained writes", _SAVE_AGAIN)
+        raise ModelError(f"{path} is not a JSON object", "the file that save_pretrained writes", _SAVE_AGAIN)
     return data

@@ -1,5 +1,7 @@
-"""Reverse kernels of the sampling processes, in float32. Not diffusers' schedulers: those keep state between
-calls and take one timestep a batch, while a guided step asks for means and look-aheads in any order.
+"""Reverse kernels of the sampling processes, in float32.
+
+They replace diffusers' schedulers, which keep state between calls and take one timestep for a batch. A guided step
+needs means and look-aheads in any order.
 """
 
 import math
@@ -15,23 +17,23 @@ class Kernel(Protocol):
 
     @property
     def timesteps(self) -> Sequence[float]:
-        """As the model takes them, largest first."""
+        """The timesteps as the model takes them, largest first."""
         ...
 
     def sigma(self, step: int) -> float:
-        """Standard deviation of the `step`-th reverse step (0-based)."""
+        """Return the standard deviation of the `step`-th reverse step (0-based)."""
         ...
 
     def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
-        """Mean of the `step`-th reverse step, given the model's prediction at its timestep."""
+        """Return the mean of the `step`-th reverse step, given the model's prediction at its timestep."""
         ...
 
     def look_ahead_timestep(self, step: int) -> float | None:
-        """Timestep of the candidates that the `step`-th reverse step gives; None where they are clean."""
+        """Return the timestep of the candidates of the `step`-th reverse step; None if they are clean."""
         ...
 
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
-        """The denoised estimate that a prediction at a timestep stands for."""
+        """Return the denoised estimate that follows from a prediction at a timestep."""
         ...
 
 
@@ -39,7 +41,7 @@ class Kernel(Protocol):
 class DDIM:
     """DDIM with eta (Song et al. 2021, Equations 12 and 16) over the T timesteps of a trained noise schedule.
 
-    With a_t = alphas_cumprod[t] and a_p that of the previous timestep (`final_alpha` after the last):
+    With a_t = alphas_cumprod[t], and a_p the value at the previous timestep (`final_alpha` after the last one):
 
         x0    = (x - sqrt(1 - a_t) eps) / sqrt(a_t)
         sigma = eta sqrt((1 - a_p) / (1 - a_t)) sqrt(1 - a_t / a_p)
@@ -50,10 +52,10 @@ class DDIM:
     Attributes:
         timesteps: T timesteps, largest first.
         stride: distance of neighbouring timesteps, in training steps.
-        alphas_cumprod: a_t of every training step, float64.
+        alphas_cumprod: a_t for every training step, float64.
         final_alpha: a_p after the last timestep; 1 makes the last sigma 0.
-        prediction_type: what the model predicts: `epsilon`, `v_prediction` or `sample`.
-        eta: 0 (deterministic) .. 1.
+        prediction_type: quantity that the model predicts: `epsilon`, `v_prediction` or `sample`.
+        eta: noise, from 0 (deterministic) to 1.
     """
 
     timesteps: tuple[int, ...]
@@ -65,9 +67,10 @@ class DDIM:
 
     @classmethod
     def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, eta: float) -> "DDIM":
-        """Read betas, prediction type and spacing of whatever scheduler a model ships.
+        """Read the betas, the prediction type and the spacing of the scheduler that a model comes with.
 
-        Nothing else of it: x0 is never clipped, because that bounds pixels, and these are latents.
+        Its other settings are ignored. For example x0 is never clipped, because clipping is meant for pixels and not
+        for latents.
         """
         from diffusers import DDIMScheduler
 
@@ -83,29 +86,31 @@ class DDIM:
         )
 
     def alpha_at(self, timestep: int) -> float:
+        """Return a_t of a timestep; `final_alpha` if it is negative."""
         return self.alphas_cumprod[timestep] if timestep >= 0 else self.final_alpha
 
     def sigma(self, step: int) -> float:
-        """Standard deviation of the `step`-th reverse step (0-based)."""
+        """Return the standard deviation of the `step`-th reverse step (0-based)."""
         a_t, a_p = self.alpha_at(self.timesteps[step]), self.alpha_at(self.timesteps[step] - self.stride)
         return self.eta * math.sqrt((1 - a_p) / (1 - a_t)) * math.sqrt(1 - a_t / a_p)
 
     def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
-        """Mean of the `step`-th reverse step, given the model's prediction at its timestep."""
+        """Return the mean of the `step`-th reverse step, given the model's prediction at its timestep."""
         a_p, sigma = self.alpha_at(self.timesteps[step] - self.stride), self.sigma(step)
         x0, eps = self.split(x, prediction, self.timesteps[step])
-        # A difference of two numbers near each other: rounding may leave it a hair below 0.
+        # The difference of two nearly equal numbers may round to slightly less than 0.
         return math.sqrt(a_p) * x0 + math.sqrt(max(1 - a_p - sigma**2, 0)) * eps
 
     def look_ahead_timestep(self, step: int) -> int:
-        """Timestep of the candidates that the `step`-th reverse step gives: 0 after the last."""
+        """Return the timestep of the candidates of the `step`-th reverse step: 0 after the last step."""
         return max(self.timesteps[step] - self.stride, 0)
 
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
+        """Return the denoised estimate that follows from a prediction at a timestep."""
         return self.split(x, prediction, int(timestep))[0]
 
     def split(self, x: Tensor, prediction: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
-        """The denoised estimate x0 and the noise eps that a prediction at a timestep stands for."""
+        """Return the denoised estimate x0 and the noise eps that follow from a prediction at a timestep."""
         a_t = self.alpha_at(timestep)
         signal, noise = math.sqrt(a_t), math.sqrt(1 - a_t)
         if self.prediction_type == "epsilon":
@@ -114,26 +119,26 @@ class DDIM:
             return signal * x - noise * prediction, signal * prediction + noise * x
         if self.prediction_type == "sample":
             return prediction, (x - signal * prediction) / noise
-        raise ValueError(f"prediction type {self.prediction_type!r}: one of epsilon, v_prediction, sample")
+        raise ValueError(f"the prediction type is {self.prediction_type!r}; it must be epsilon, v_prediction or sample")
 
 
 @dataclass(frozen=True)
 class FlowSDE:
     """The stochastic form of a rectified flow (Flow-GRPO, Liu et al. 2025, Equation 9), v = noise - x0.
 
-    With s = sigmas[i], d = sigmas[i+1] - s < 0, noise level a, and g = a sqrt(s / (1 - s)), where s = 1 takes
-    sigmas[1] in the denominator:
+    With s = sigmas[i], d = sigmas[i+1] - s < 0, the noise level a, and g = a sqrt(s / (1 - s)), in which sigmas[1]
+    replaces s = 1 in the denominator:
 
         x0    = x - s v
         mu    = x (1 + g^2 d / (2 s)) + v (1 + g^2 (1 - s) / (2 s)) d
         sigma = g sqrt(-d)
 
-    a = 0 is the Euler step of the flow itself. After the last step the candidates are clean.
+    a = 0 gives the Euler step of the flow itself. The candidates of the last step are clean.
 
     Attributes:
         sigmas: T + 1 noise shares s, from about 1 down to 0.
-        noise_level: a >= 0.
-        train_timesteps: timestep = s * train_timesteps is what the model takes.
+        noise_level: noise level a >= 0.
+        train_timesteps: number of training steps; the model takes the timestep s * train_timesteps.
     """
 
     sigmas: tuple[float, ...]
@@ -142,7 +147,7 @@ class FlowSDE:
 
     @classmethod
     def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float) -> "FlowSDE":
-        """Read the shift and the spacing of the flow scheduler that a model ships."""
+        """Read the shift and the spacing of the flow scheduler that a model comes with."""
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler_config)
@@ -151,27 +156,30 @@ class FlowSDE:
 
     @property
     def timesteps(self) -> Sequence[float]:
+        """The timesteps as the model takes them, largest first."""
         return tuple(s * self.train_timesteps for s in self.sigmas[:-1])
 
     def diffusion(self, step: int) -> float:
-        """g of the `step`-th step."""
+        """Return g of the `step`-th step (0-based)."""
         s = self.sigmas[step]
-        # A shift in float32 may leave the first share a last bit below 1, which would make g thousands.
+        # A shift in float32 may leave the first share one bit below 1, and then g would be in the thousands.
         rest = 1 - (s if 1 - s > 1e-6 else self.sigmas[1])
         return self.noise_level * math.sqrt(s / rest)
 
     def sigma(self, step: int) -> float:
-        """Standard deviation of the `step`-th reverse step (0-based)."""
+        """Return the standard deviation of the `step`-th reverse step (0-based)."""
         return self.diffusion(step) * math.sqrt(self.sigmas[step] - self.sigmas[step + 1])
 
     def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
-        """Mean of the `step`-th reverse step, given the model's velocity at its timestep."""
+        """Return the mean of the `step`-th reverse step, given the model's velocity at its timestep."""
         s, d, g = self.sigmas[step], self.sigmas[step + 1] - self.sigmas[step], self.diffusion(step)
         return x * (1 + g**2 * d / (2 * s)) + prediction * ((1 + g**2 * (1 - s) / (2 * s)) * d)
 
     def look_ahead_timestep(self, step: int) -> float | None:
+        """Return the timestep of the candidates of the `step`-th reverse step; None after the last step."""
         s = self.sigmas[step + 1]
         return s * self.train_timesteps if s > 0 else None
 
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
+        """Return the denoised estimate that follows from a velocity at a timestep."""
         return x - timestep / self.train_timesteps * prediction

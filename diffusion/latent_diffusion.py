@@ -1,4 +1,4 @@
-"""What the families have in common: loading, classifier-free guidance, the reverse step, the decoder."""
+"""The common part of the families: loading, classifier-free guidance, the reverse step, the decoder."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 
 
 class LatentDiffusion(ABC):
-    """A diffusers pipeline behind the calls of `DiffusionModel`. A family adds its encoders and its denoiser."""
+    """A diffusers pipeline with the methods of `DiffusionModel`. A family adds its encoders and its denoiser."""
 
     PIPELINE: ClassVar[str]
     ENCODERS: ClassVar[tuple[str, ...]]
-    # What its pipeline is loaded with, besides its files.
+    # Arguments that the pipeline is loaded with, besides its files.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, source: Source | Any, loading: Loading, device: str = "cpu") -> None:
-        """Load a model, or take a diffusers pipeline of the family as it is (`base.take_pipeline`)."""
+        """Load a model, or use a loaded diffusers pipeline of the family (`base.take_pipeline`)."""
         self._loading, self._device = loading, torch.device(device)
         self._dtype = getattr(torch, loading.dtype)
         self._pipe = self._load(source) if isinstance(source, Source) else source
@@ -45,7 +45,7 @@ class LatentDiffusion(ABC):
 
     def _load(self, source: Source) -> Any:
         _quiet()
-        import diffusers  # here, because its pipelines warn of torchvision when they are imported
+        import diffusers  # imported here, because the import of its pipelines logs a warning about torchvision
 
         pipe = getattr(diffusers, self.PIPELINE).from_pretrained(
             source.path,
@@ -72,7 +72,7 @@ class LatentDiffusion(ABC):
         return DDIM.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.eta)
 
     def _vae_overflows(self, config: Any) -> bool:
-        """Whether the decoder needs float32 though the networks are of fewer bits."""
+        """Whether the decoder needs float32 although the networks have fewer bits."""
         return False
 
     @property
@@ -81,11 +81,11 @@ class LatentDiffusion(ABC):
 
     @abstractmethod
     def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
-        """`embeds` and `pooled` of `Conditioning`, by the pipeline's own encoding, on the device."""
+        """Return `embeds` and `pooled` of `Conditioning`, by the pipeline's own encoding, on the device."""
 
     @abstractmethod
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
-        """One pass of the denoiser, all arguments of one length, in its dtype."""
+        """Return the output of the denoiser. All arguments have the same length, and are in its dtype."""
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ class LatentDiffusion(ABC):
 
     @torch.inference_mode()
     def encode(self, prompt: str, sampling: Sampling) -> Conditioning:
-        """Embeddings of the negative prompt and of the prompt. A prompt that is cut is warned of once."""
+        """Return the embeddings of the negative prompt and of the prompt. Warn once if the prompt is cut."""
         self._warn_if_cut(prompt)
         with self._encoders_on_device():
             embeds, pooled = self._encode(prompt, sampling.negative_prompt)
@@ -122,15 +122,16 @@ class LatentDiffusion(ABC):
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:
         vae = self._pipe.vae
-        images = vae.decode(self._unscaled(x0.to(self._device, vae.dtype)), return_dict=False)[0].float()
+        images: Tensor = vae.decode(self._unscaled(x0.to(self._device, vae.dtype)), return_dict=False)[0].float()
         return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         config = self._pipe.vae.config
-        return latents / config.scaling_factor + (config.shift_factor or 0)
+        unscaled: Tensor = latents / config.scaling_factor + (config.shift_factor or 0)
+        return unscaled
 
     def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
-        """Guided prediction at one timestep, float32; the negative prompt is asked only where it counts."""
+        """The guided prediction at one timestep, float32. With a scale of 1 the negative prompt is left out."""
         scale = conditioning.sampling.guidance_scale
         guided = scale != 1
 
@@ -162,7 +163,7 @@ class LatentDiffusion(ABC):
                 torch.cuda.empty_cache()
 
     def _token_limits(self) -> dict[str, int]:
-        """Tokens, special ones among them, that each tokenizer of the pipeline may give."""
+        """The number of tokens, with the special ones, that each tokenizer of the pipeline may return."""
         names = [name.replace("text_encoder", "tokenizer") for name in self.ENCODERS]
         tokenizers = {name: getattr(self._pipe, name) for name in names}
         return {name: tokenizer.model_max_length for name, tokenizer in tokenizers.items() if tokenizer is not None}
@@ -183,13 +184,13 @@ class LatentDiffusion(ABC):
 
 
 def _load_adapters(pipe: Any, adapters: Sequence[Adapter]) -> None:
-    """Put LoRAs on a pipeline: W + sum_k weight_k B_k A_k, each layer of each."""
+    """Load LoRAs into a pipeline. Each layer becomes W + sum_k weight_k B_k A_k."""
     names = [f"adapter_{index}" for index in range(len(adapters))]
     for name, adapter in zip(names, adapters, strict=True):
         path = adapter_file(adapter)
         pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         there = sum(name in getattr(module, "lora_A", ()) for part in _modules(pipe) for module in part.modules())
-        # diffusers says nothing of layers that it finds no place for.
+        # diffusers silently ignores layers for which it finds no place.
         if there != len(adapted_layers(path)):
             raise ValueError(f"{path}: {there} of its {len(adapted_layers(path))} layers fit the model")
     if adapters:
@@ -201,7 +202,7 @@ def _modules(pipe: Any) -> list[torch.nn.Module]:
 
 
 def _quiet() -> None:
-    """Both libraries print a bar for each load, and a cut prompt in full, however long it is."""
+    """Silence both libraries, which print a bar for each load, and a cut prompt in full, however long it is."""
     diffusers_logging.disable_progress_bar()
     diffusers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -1,6 +1,6 @@
-"""Where a model and its adapters come from: the embedded one, a local folder, or a pinned commit of the hub.
+"""The source of a model and its adapters: the embedded model, a local folder, or a pinned commit of the hub.
 
-Reads files; imports no torch. A local part is named by its contents, one of the hub by its commit.
+Reads files and imports no torch. A local part is identified by its content, a part of the hub by its commit.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ class Adapter:
 
     Attributes:
         name: a .safetensors file, or, with a revision, owner/name on the hub.
-        weight: its factor.
-        revision: commit on the hub; None is a local file.
-        file: which file of the hub's repository.
+        weight: factor of the adapter's change to the model's weights.
+        revision: commit on the hub; None for a local file.
+        file: file of the hub's repository to load.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Source:
-    """A model by name.
+    """A model by its name.
 
     Attributes:
         name: "mini", a local folder, or, with a revision, owner/name on the hub.
-        revision: commit on the hub; None is local.
-        adapters: in the order in which they are loaded.
+        revision: commit on the hub; None for a local model.
+        adapters: LoRAs, in the order in which they are loaded.
     """
 
     name: str
@@ -51,29 +51,34 @@ class Source:
 
     @property
     def path(self) -> str:
-        """What `from_pretrained` is given."""
+        """The first argument of `from_pretrained`."""
         return self.name if self.revision else str(local_folder(self.name))
 
 
 def local_folder(name: str) -> Path:
-    """The folder of a local model: of the embedded one for "mini", else the path itself."""
+    """Return the folder of a local model: that of the embedded model for "mini", else the path itself.
+
+    Raises:
+        ModelError: the embedded model is not installed.
+    """
     if name != EMBEDDED:
         return Path(name)
     spec = importlib.util.find_spec("mini")
     if spec is None or spec.origin is None:
-        raise ModelError("the embedded model is not installed", "the package `mini`", "install srsoup again, whole")
+        raise ModelError("the embedded model is not installed", "the package `mini`", "reinstall srsoup")
     return Path(spec.origin).parent / "weights" / "pipeline"
 
 
 def metadata_folder(source: Source, fetch: bool = True) -> Path:
-    """A folder with the model's configuration files (JSON); a local model's own.
+    """Return a folder with the model's configuration files (JSON). For a local model it is the model's folder.
 
     Args:
-        fetch: get a hub model's files, kilobytes, where they are not on this machine.
+        source: the model.
+        fetch: whether files of the hub (some kilobytes) are downloaded if they are not on this machine.
 
     Raises:
-        NotHereError: they are not here, and not to be fetched.
-        ModelError: the hub does not give them.
+        NotHereError: the files are not on this machine, and `fetch` is False.
+        ModelError: the hub does not give the files.
     """
     if source.revision is None:
         return local_folder(source.name)
@@ -89,7 +94,16 @@ def metadata_folder(source: Source, fetch: bool = True) -> Path:
 
 
 def adapter_file(adapter: Adapter, fetch: bool = True) -> Path:
-    """The file of an adapter; arguments and errors as of `metadata_folder`."""
+    """Return the file of an adapter.
+
+    Args:
+        adapter: the adapter.
+        fetch: whether a file of the hub is downloaded if it is not on this machine.
+
+    Raises:
+        NotHereError: the file is not on this machine, and `fetch` is False.
+        ModelError: the hub does not give the file.
+    """
     if adapter.revision is None:
         return Path(adapter.name)
     from huggingface_hub import hf_hub_download
@@ -99,7 +113,10 @@ def adapter_file(adapter: Adapter, fetch: bool = True) -> Path:
 
 
 def model_revision(source: Source) -> str:
-    """What names the weights: any change of one changes it. Hub parts go by commit, so nothing is downloaded."""
+    """Return the identity of a model's weights, which changes if any weight does.
+
+    Parts of the hub are identified by their commit, so nothing is downloaded.
+    """
     names = [source.revision or _contents(local_folder(source.name))]
     names += [
         f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else sha256_of(Path(adapter.name))
@@ -118,7 +135,7 @@ def _contents(folder: Path) -> str:
 
 @contextmanager
 def _of_hub(what: str, key: str, fetch: bool) -> Iterator[None]:
-    """Turn the hub's errors into ours."""
+    """Turn the hub's errors into NotHereError and ModelError."""
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
@@ -128,7 +145,7 @@ def _of_hub(what: str, key: str, fetch: bool) -> Iterator[None]:
             raise NotHereError(what) from error
         raise ModelError(
             f"the hub does not give {what}: {str(error).splitlines()[0]}",
-            "owner/name of a repository that you may read, at a commit of it",
-            "check name and revision, log in with `hf auth login` where the model is gated, or give a local copy",
+            "owner/name of a repository that you may read, and one of its commits",
+            "check name and revision, log in with `hf auth login` if the model is gated, or give a local copy",
             key,
         ) from error

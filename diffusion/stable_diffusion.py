@@ -10,11 +10,11 @@ from diffusion.latent_diffusion import LatentDiffusion
 
 
 class StableDiffusion(LatentDiffusion):
-    """A `StableDiffusionPipeline`, of epsilon, v- or sample prediction."""
+    """A `StableDiffusionPipeline` whose UNet predicts epsilon, v or the sample."""
 
     PIPELINE = "StableDiffusionPipeline"
     ENCODERS = ("text_encoder",)
-    # The safety checker blacks images out, and only it and image prompts need the feature extractor.
+    # The safety checker would black images out. Only it and image prompts need the feature extractor.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {
         "safety_checker": None,
         "requires_safety_checker": False,

@@ -13,7 +13,7 @@ T5_TOKENS = 256
 
 
 class StableDiffusion3(LatentDiffusion):
-    """A `StableDiffusion3Pipeline`. Without T5, as some ship it, its tokens are zeros."""
+    """A `StableDiffusion3Pipeline`. If a model comes without T5, the T5 tokens are zeros."""
 
     PIPELINE = "StableDiffusion3Pipeline"
     ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
@@ -39,7 +39,7 @@ class StableDiffusion3(LatentDiffusion):
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         output: Tensor = self._pipe.transformer(
             hidden_states=x,
-            # float32 in every dtype: half precision has no 993.2.
+            # Always float32, because half precision cannot represent a timestep such as 993.2.
             timestep=torch.full((len(x),), timestep, dtype=torch.float32, device=x.device),
             encoder_hidden_states=embeds,
             pooled_projections=pooled,

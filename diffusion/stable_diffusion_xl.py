@@ -10,14 +10,17 @@ from diffusion.latent_diffusion import LatentDiffusion
 
 
 class StableDiffusionXL(LatentDiffusion):
-    """A `StableDiffusionXLPipeline` at its own size, not cropped; its Euler scheduler is read into DDIM."""
+    """A `StableDiffusionXLPipeline` at its own size, without crop. DDIM takes the settings of its Euler scheduler."""
 
     PIPELINE = "StableDiffusionXLPipeline"
     ENCODERS = ("text_encoder", "text_encoder_2")
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
 
     def _vae_overflows(self, config: Any) -> bool:
-        """Its first VAE does in float16 and says so; the other families' say it too, by default, and do not."""
+        """Whether the VAE needs float32: SDXL's first VAE overflows in float16 and says so in `force_upcast`.
+
+        The other families have `force_upcast` by default, but do not overflow.
+        """
         return self._loading.dtype == "float16" and bool(config.force_upcast)
 
     @property
@@ -41,14 +44,18 @@ class StableDiffusionXL(LatentDiffusion):
         return output
 
     def _time_ids(self, x: Tensor) -> Tensor:
-        """Original size, crop's corner and target size in pixels, a row each of x: shape (n, 6)."""
+        """The original size, the corner of the crop and the target size in pixels, for each row of x: shape (n, 6)."""
         height, width = (side * self._pipe.vae_scale_factor for side in x.shape[2:])
         return x.new_tensor([height, width, 0, 0, height, width]).expand(len(x), 6)
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        """Some of its VAEs are trained on latents of mean 0 and deviation 1 a channel."""
+        """The latents as the VAE takes them.
+
+        Some VAEs of SDXL are trained on latents with mean 0 and standard deviation 1 in each channel.
+        """
         config = self._pipe.vae.config
         if config.latents_mean is None or config.latents_std is None:
             return super()._unscaled(latents)
         mean, std = (latents.new_tensor(part).view(-1, 1, 1) for part in (config.latents_mean, config.latents_std))
-        return latents * std / config.scaling_factor + mean
+        unscaled: Tensor = latents * std / config.scaling_factor + mean
+        return unscaled

@@ -1,1 +1,1 @@
-"""Black-box rewards: one file each, found by name. Higher is better, of every one."""
+"""Black-box rewards, one module each, found by name. For every reward, higher is better."""

@@ -23,13 +23,14 @@ HEAD = WeightFile(
 
 
 class Aesthetic:
-    """head(e) of e, CLIP's image features of length 1; head as in `linear_head`.
+    """The value head(e), where e are CLIP's image features, scaled to length 1, and head is `linear_head`.
 
-    About 1 to 10, as people rated; photographs and paintings that people like reach 6 to 7. Last bits depend on the
-    batch size.
+    Values are about 1 to 10, the scale of the human ratings. Photographs and paintings that people like reach 6 to 7.
+    The last bits depend on the batch size.
 
     Args:
-        checkpoint, head: by default OpenAI's ViT-L/14 and LAION's head.
+        checkpoint: the CLIP model; by default OpenAI's ViT-L/14.
+        head: the file of the linear layers; by default LAION's.
     """
 
     info = RewardInfo(
@@ -54,7 +55,7 @@ class Aesthetic:
         """Load the model and the head.
 
         Raises:
-            WeightsError: a weight file is missing, or is another.
+            WeightsError: a weight file is missing, or its content is not the expected one.
         """
         self._head = load_head(self._head_file).to(device)
         self._encoder = ClipEncoder(self._checkpoint, device, reads_prompts=False)
@@ -62,18 +63,19 @@ class Aesthetic:
     @torch.inference_mode()
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._encoder is None:
-            raise RewardError("aesthetic is not set up, or closed; call setup() first")
-        return self._head(self._encoder.images(images))[:, 0].cpu()
+            raise RewardError("aesthetic is not set up, or it is closed", "call setup() first")
+        scores: Tensor = self._head(self._encoder.images(images))[:, 0].cpu()
+        return scores
 
     def close(self) -> None:
         self._encoder = None
 
 
 def load_head(file: WeightFile) -> nn.Sequential:
-    """The five layers, float32.
+    """Return the five layers, in float32.
 
     Raises:
-        WeightsError: the file is missing, or its SHA-256 is another.
-        RewardError: it holds other tensors.
+        WeightsError: the file is missing, or its SHA-256 is not the expected one.
+        RewardError: the file holds other tensors.
     """
     return linear_head(torch.load(locate(file), map_location="cpu", weights_only=True), file)

@@ -10,7 +10,7 @@ from rewards.luma import luma
 
 
 class Brightness:
-    """Mean over the pixels of Y = 0.299 R + 0.587 G + 0.114 B, in float64. Black 0, white 255."""
+    """The mean of Y = 0.299 R + 0.587 G + 0.114 B over the pixels, in float64: 0 for black, 255 for white."""
 
     info = RewardInfo(
         name="brightness",
@@ -26,8 +26,8 @@ class Brightness:
     def setup(self, device: str) -> None: ...
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        # One image at a time: a sum's last bits may depend on how a batch is blocked. The weights' sum may round
-        # a hair past 1.
+        # One image at a time, because the last bits of a sum may depend on the batch. The sum of the weights may
+        # round to slightly more than 1, hence the clamp.
         return torch.tensor([luma(image).mean().clamp(0, 255) for image in images], dtype=torch.float32)
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""One OpenAI-compatible chat endpoint, asked within limits: rate, retries, time, number of requests, cost."""
+"""A client of one OpenAI-compatible chat endpoint, with limits of rate, retries, time, number of requests and cost."""
 
 import contextlib
 import http.client
@@ -15,27 +15,30 @@ from rewards.errors import RewardError
 
 LONGEST_ANSWER = 1 << 20
 LONGEST_BACK_OFF = 30.0
-# Worth another try: too many requests, and what a server or a gateway says of its own trouble.
+# Statuses after which a request is sent again: too many requests, or a server or gateway that is in trouble.
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class EndpointError(RewardError):
-    """The endpoint could not be asked, or not within its limits; the message never holds the key."""
+    """A request that failed, or that the limits do not allow. The message never holds the key."""
 
 
 class EndpointSettings(Protocol):
-    """What `Endpoint` needs to know.
+    """The settings of an `Endpoint`. All limits hold for one actor.
 
     Attributes:
-        url: of the API, such as https://api.openai.com/v1 ("/chat/completions" is added).
-        key_variable: environment variable that holds the key; where it is unset, none is sent.
-        requests_per_minute: of one actor.
-        timeout: seconds of one request, whatever the server does meanwhile.
-        retries: further tries of a request after 408, 429, 5xx, a timeout, a lost connection or a useless answer.
-        back_off: seconds before the first of them; doubled each time, at most 30, or what Retry-After says.
-        max_requests: of one actor; None is no ceiling.
-        max_cost: of one actor, in the currency of the prices; requests under way may pass it.
-        input_price, output_price: of a million tokens.
+        url: address of the API, such as https://api.openai.com/v1; "/chat/completions" is added to it.
+        key_variable: environment variable that holds the key; no key is sent if it is unset.
+        requests_per_minute: highest rate at which requests are sent.
+        timeout: seconds that one request may take, whatever the server does in that time.
+        retries: how often a request is sent again after 408, 429, 5xx, a timeout, a lost connection or an answer that
+            is not accepted.
+        back_off: seconds before the first retry; doubled for each further one, up to 30. A Retry-After header wins.
+        max_requests: highest number of requests; None for no limit.
+        max_cost: highest cost, in the currency of the prices; None for no limit. Requests that are already sent when
+            the limit is reached may exceed it.
+        input_price: price of a million input tokens.
+        output_price: price of a million output tokens.
     """
 
     @property
@@ -60,8 +63,8 @@ class EndpointSettings(Protocol):
     def output_price(self) -> float: ...
 
 
-class _Trouble(Exception):
-    """A try that failed and may be made again, after `wait` seconds if the server says so."""
+class _Retryable(Exception):
+    """A request that failed and may be sent again, after `wait` seconds if the server gave a number."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -69,32 +72,34 @@ class _Trouble(Exception):
 
 
 class Endpoint:
-    """Thread-safe. Counts what it asks.
+    """Sends requests and counts them and their cost. Safe to use from several threads.
 
     Raises:
-        EndpointError: the key is none that can be sent.
+        EndpointError: the key has characters that cannot be sent.
     """
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
         self._key = os.environ.get(settings.key_variable, "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
-            # Not for the server to say: an error of the HTTP client would show it.
-            raise self._error(f"{settings.key_variable} holds no key (not one line of ASCII)", "set it anew")
+            # Checked here, because the error of the HTTP client would show the key.
+            raise self._error(
+                f"{settings.key_variable} does not hold a key: its value is not one line of ASCII", "set it to the key"
+            )
         self._lock = threading.Lock()
         self._free_at = 0.0
         self.requests, self.cost = 0, 0.0
 
-    def ask(self, body: dict[str, Any], deadline: float, accept: Callable[[str], float]) -> float:
-        """What `accept` makes of the text of the answer.
+    def request(self, body: dict[str, Any], deadline: float, parse: Callable[[str], float]) -> float:
+        """Send a request until its answer is accepted, and return the parsed answer.
 
         Args:
-            body: of the request.
-            deadline: of `time.monotonic()`, by which all is over.
-            accept: text -> value; raises ValueError where the answer is of no use.
+            body: the request, as OpenAI's API describes it.
+            deadline: time of `time.monotonic()` by which the answer must be there.
+            parse: a function from the text of the answer to its value; raises ValueError to refuse the answer.
 
         Raises:
-            EndpointError: a ceiling or the deadline is reached, the request is refused, or every try failed.
+            EndpointError: a limit or the deadline is reached, the server refuses the request, or every attempt failed.
         """
         reason, wait = "", None
         for attempt in range(self._settings.retries + 1):
@@ -102,22 +107,23 @@ class Endpoint:
                 self._sleep(self._pause(attempt, wait), deadline, reason)
             self._reserve(deadline, reason)
             try:
-                return self._accepted(self._post(body, deadline), accept)
-            except _Trouble as trouble:
-                reason, wait = trouble.reason, trouble.wait
-        raise self._error(f"{reason}, {self._settings.retries + 1} times", "look at the server, or allow more retries")
+                return self._parsed(self._post(body, deadline), parse)
+            except _Retryable as failure:
+                reason, wait = failure.reason, failure.wait
+        problem = f"all {self._settings.retries + 1} attempts failed, the last one: {reason}"
+        raise self._error(problem, "check the server, or allow more retries")
 
     def _pause(self, attempt: int, wait: float | None) -> float:
         return min(self._settings.back_off * 2 ** (attempt - 1), LONGEST_BACK_OFF) if wait is None else wait
 
     def _reserve(self, deadline: float, reason: str) -> None:
-        """Count one request against the ceilings, and wait for its turn."""
+        """Count one request against the limits, and wait until the rate allows it."""
         with self._lock:
             most, cost = self._settings.max_requests, self._settings.max_cost
             if most is not None and self.requests >= most:
-                raise self._error(f"the ceiling of {most} requests is reached", "raise max_requests")
+                raise self._error(f"the limit of {most} requests is reached", "raise max_requests")
             if cost is not None and self.cost >= cost:
-                raise self._error(f"the ceiling of cost, {cost:g}, is reached ({self.cost:.4g})", "raise max_cost")
+                raise self._error(f"the limit of the cost, {cost:g}, is reached ({self.cost:.4g})", "raise max_cost")
             self.requests += 1
             turn = max(time.monotonic(), self._free_at)
             self._free_at = turn + 60 / self._settings.requests_per_minute
@@ -132,39 +138,39 @@ class Endpoint:
     def _post(self, body: dict[str, Any], deadline: float) -> dict[str, Any]:
         seconds = min(self._settings.timeout, deadline - time.monotonic())
         if seconds <= 0:
-            raise self._late("the time of this chunk")
+            raise self._late("the time for this chunk")
         try:
             status, retry_after, raw = _exchange(
                 f"{self._settings.url.rstrip('/')}/chat/completions", body, self._key, seconds
             )
         except TimeoutError as error:
-            raise _Trouble(f"no whole answer in {seconds:.3g} s") from error
+            raise _Retryable(f"no whole answer in {seconds:.3g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Trouble(f"the connection failed ({type(error).__name__}: {error})") from error
+            raise _Retryable(f"the connection failed ({type(error).__name__}: {error})") from error
         if status in TRY_AGAIN:
-            raise _Trouble(f"status {status} ({self._shown(raw)})", retry_after)
+            raise _Retryable(f"status {status} ({self._shown(raw)})", retry_after)
         if status != 200:
             raise self._error(
-                f"status {status} ({self._shown(raw)})",
+                f"the server refused the request with status {status} ({self._shown(raw)})",
                 f"check url, model and the key in {self._settings.key_variable}",
             )
         try:
             answer = json.loads(raw)
         except ValueError as error:
-            raise _Trouble(f"an answer that is not JSON ({self._shown(raw)})") from error
+            raise _Retryable(f"an answer that is not JSON ({self._shown(raw)})") from error
         if not isinstance(answer, dict):
-            raise _Trouble(f"an answer that is not an object ({self._shown(raw)})")
+            raise _Retryable(f"an answer that is not an object ({self._shown(raw)})")
         self._count_cost(answer)
         return answer
 
-    def _accepted(self, answer: dict[str, Any], accept: Callable[[str], float]) -> float:
+    def _parsed(self, answer: dict[str, Any], parse: Callable[[str], float]) -> float:
         try:
             text = answer["choices"][0]["message"]["content"]
-            return accept(text)
+            return parse(text)
         except (KeyError, IndexError, TypeError) as error:
-            raise _Trouble(f"an answer without a message ({self._shown(json.dumps(answer).encode())})") from error
+            raise _Retryable(f"an answer without a message ({self._shown(json.dumps(answer).encode())})") from error
         except ValueError as error:
-            raise _Trouble(self._shown(str(error).encode())) from error
+            raise _Retryable(self._shown(str(error).encode())) from error
 
     def _count_cost(self, answer: dict[str, Any]) -> None:
         if self._settings.max_cost is None:
@@ -174,27 +180,30 @@ class Endpoint:
             cost = (tokens[0] * self._settings.input_price + tokens[1] * self._settings.output_price) / 1e6
         except (KeyError, TypeError) as error:
             raise self._error(
-                "the answer says no usage, so max_cost cannot be held", "set max_requests instead"
+                "the answer does not give its usage, so max_cost cannot be kept", "set max_requests instead"
             ) from error
         with self._lock:
             self.cost += cost
 
     def _shown(self, raw: bytes) -> str:
-        """The beginning of what a server said; it may say the key back."""
+        """The beginning of a server's answer, without the key, which the answer may repeat."""
         text = " ".join(raw.decode("utf-8", "replace").split())
         return (text.replace(self._key, "***") if self._key else text)[:200]
 
     def _late(self, reason: str) -> EndpointError:
-        return self._error(f"out of time, after {reason}", "raise deadline, or lower the number of candidates")
+        return self._error(
+            f"the deadline has passed, after {reason}", "raise deadline, or lower the number of candidates"
+        )
 
     def _error(self, problem: str, fix: str) -> EndpointError:
-        return EndpointError(f"{self._settings.url}: {problem}; {fix}")
+        return EndpointError(f"{self._settings.url}: {problem}", fix)
 
 
 def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple[int, float | None, bytes]:
-    """POST, and the status, the seconds of Retry-After and the body, within `seconds` in all. Follows no redirect.
+    """Send a POST request, and return the status, the seconds of Retry-After and the body. Redirects are not followed.
 
-    A socket's timeout is of one read, which a server that drips a byte a second never reaches: so a timer shuts it.
+    The whole exchange ends after `seconds`. A socket's own timeout holds for one read only, so a server that sends a
+    byte a second would never reach it. Therefore a timer shuts the socket.
     """
     parts = urllib.parse.urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -202,12 +211,12 @@ def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     over, start = threading.Event(), time.monotonic()
     connection.connect()
-    # Kept here: the connection lets go of it once the answer has begun.
+    # Kept in a variable, because the connection drops it as soon as the answer begins.
     sock = connection.sock
 
     def shut() -> None:
         over.set()
-        # Closed already where the answer came at the same moment.
+        # The socket is closed already if the answer arrived at the same moment.
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -231,5 +240,5 @@ def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in whole seconds; the other form, a date, is left to the back-off."""
+    """The seconds of a Retry-After header; None for its other form, a date, so that the back-off applies."""
     return float(header) if header and header.strip().isdecimal() else None

@@ -1,4 +1,4 @@
-"""CLIP score: the cosine of image and prompt by OpenAI's ViT-L/14 (Hessel et al. 2021)."""
+"""CLIP score: the cosine of image and prompt features of OpenAI's ViT-L/14 (Hessel et al. 2021)."""
 
 from rewards.base import RewardInfo
 from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, OPENAI_WEIGHTS, ClipCosine
@@ -7,7 +7,7 @@ from rewards.networks.pixels import CropToSquare
 
 
 class ClipScore(ClipCosine):
-    """The raw cosine, in -1..1, commonly 0.15 to 0.35; some papers print 100 or 2.5 times it."""
+    """The raw cosine, in -1..1, commonly 0.15 to 0.35. Some papers print 100 or 2.5 times the cosine."""
 
     info = RewardInfo(
         name="clip_score",

@@ -9,7 +9,7 @@ from rewards.jpeg_size import SOURCE, jpeg_kilobytes
 
 
 class Compressibility:
-    """Minus the JPEG size in kB (see `jpeg_kilobytes`): simple images score high. In (-inf, 0), unit -kB."""
+    """Minus the JPEG size in kB (see `jpeg_kilobytes`), in (-inf, 0). Simple images score high."""
 
     info = RewardInfo(
         name="compressibility",

@@ -1,4 +1,4 @@
-"""Human Preference Score v2 and v2.1: CLIP ViT-H/14 fine-tuned on people's rankings (Wu et al. 2023)."""
+"""Human Preference Score v2 and v2.1: CLIP ViT-H/14 fine-tuned on human rankings (Wu et al. 2023)."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def _checkpoint(weights: WeightFile) -> Checkpoint:
 
 
 class HPSv2(ClipCosine):
-    """The raw cosine, in -1..1. The files hold half precision; they are computed in float32 here.
+    """The raw cosine, in -1..1. The files hold half precision, but the score is computed in float32.
 
     The authors' package computes in half precision on a GPU, which rounds the fourth decimal.
     """
@@ -45,7 +45,7 @@ class HPSv2(ClipCosine):
 
 
 class HPSv21(HPSv2):
-    """Version 2.1: the same model on better data. Its values are not comparable with those of 2.0."""
+    """Version 2.1: the same model, trained on better data. Its values are not comparable with those of 2.0."""
 
     info = replace(
         HPSv2.info,

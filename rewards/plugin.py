@@ -1,7 +1,7 @@
-"""Other people's rewards: a function or a class made into a reward, and plugin files that hold some.
+"""Rewards that users write: plugin files, and functions or classes that become rewards.
 
-A plugin is one Python file with `REWARDS = {"name": function or class}`. Its source travels: a worker on another
-machine needs no copy of the file, but it does need every package that the file imports.
+A plugin is one Python file with `REWARDS = {"name": function or class}`. Its source is sent to the workers, so other
+machines need no copy of the file, but they need every package that the file imports.
 """
 
 import hashlib
@@ -22,15 +22,16 @@ TABLE = "REWARDS"
 
 
 class PluginError(RewardError):
-    """A plugin file cannot be used; the message says why, and the fix."""
+    """A plugin file, or a reward in it, that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """The source of a plugin file, as it was read once.
+    """The source of a plugin file, which is read once.
 
     Attributes:
-        name: of the file, for messages and for the record of a run.
+        name: name of the file, for messages and for the record of a run.
+        source: content of the file.
     """
 
     name: str
@@ -38,100 +39,106 @@ class Plugin:
 
     @classmethod
     def read(cls, path: Path) -> "Plugin":
-        """Read a file, without running it.
+        """Read a file without running it.
 
         Raises:
-            PluginError: it cannot be read, or is not UTF-8.
+            PluginError: the file cannot be read, or is not UTF-8.
         """
         try:
             return cls(path.name, path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise PluginError(f"plugin {path}: cannot be read ({error}); check the path") from error
+            raise PluginError(f"plugin {path} cannot be read ({error})", "check the path") from error
 
     @property
     def sha256(self) -> str:
+        """The SHA-256 of the source, as 64 hexadecimal digits."""
         return hashlib.sha256(self.source.encode()).hexdigest()
 
     def load(self) -> Mapping[str, Callable[..., Any]]:
-        """Run the source as a module of its own, and give its table.
+        """Run the source as its own module, and return its table `REWARDS`.
 
         Raises:
-            PluginError: it does not run, or has no table of names and functions or classes.
+            PluginError: the source does not run, or has no table of names with functions or classes.
         """
         module = ModuleType(f"srsoup_plugin_{self.sha256[:16]}")
-        # As an import does: so that its classes know their module and dataclasses work in it.
+        # An import does the same. Without it dataclasses and pickle do not find the module of its classes.
         sys.modules[module.__name__] = module
         try:
             exec(compile(self.source, self.name, "exec"), module.__dict__)
         except Exception as error:
             del sys.modules[module.__name__]
             raise PluginError(
-                f"plugin {self.name} does not run: {type(error).__name__}: {error}; "
-                "fix it, or install what it imports on every machine that asks it"
+                f"plugin {self.name} does not run: {type(error).__name__}: {error}",
+                "correct the file, or install what it imports on every machine that queries its rewards",
             ) from error
-        table = getattr(module, TABLE, None)
-        named = isinstance(table, dict) and all(isinstance(name, str) and callable(it) for name, it in table.items())
-        if not table or not named:
+        table: Any = getattr(module, TABLE, None)
+        if not _is_table(table):
             raise PluginError(
-                f"plugin {self.name}: {TABLE} is {table!r:.80}; "
-                f'set {TABLE} = {{"name": function or class}}, see docs/own_reward.md'
+                f"plugin {self.name}: {TABLE} is {table!r:.80}",
+                f'set {TABLE} = {{"name": function or class}}, see docs/own_reward.md',
             )
-        return table
+        declared: Mapping[str, Callable[..., Any]] = table
+        return declared
 
 
 class FunctionReward:
-    """score(images, prompts) = function(images, prompts).
+    """The reward score(images, prompts) = function(images, prompts).
 
-    The function gets what `Reward.score` gets, and answers n numbers: a tensor, an array or a list. Its declaration is
-    its attribute `info`; where it has none, nothing is promised of it: it may read the prompt, have any value, and
-    depend in its last bits on the batch, so that it is asked in chunks of one size.
+    The function gets the arguments of `Reward.score` and returns n numbers, as a tensor, an array or a list. Its
+    attribute `info` is its declaration. Without one the reward is taken to read the prompt, to have no bounds, and to
+    depend in its last bits on the batch, so it is queried in chunks of one size.
     """
 
     def __init__(self, name: str, function: Callable[[Tensor, Sequence[str]], Any], source: str) -> None:
-        self.info: RewardInfo = getattr(function, "info", None) or undeclared(name, function, source)
+        self.info: RewardInfo = getattr(function, "info", None) or default_info(name, function, source)
         self._function = function
 
     def setup(self, device: str) -> None: ...
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        answer = self._function(images, prompts)
+        scores = self._function(images, prompts)
         try:
-            return torch.as_tensor(answer).detach().to("cpu", torch.float32)
+            return torch.as_tensor(scores).detach().to("cpu", torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise RewardError(f"{self.info.name} answered {answer!r:.80}; it must be one number an image") from error
+            raise RewardError(
+                f"{self.info.name} returned {scores!r:.80}", "return one number for each image"
+            ) from error
 
     def close(self) -> None: ...
 
 
-def as_reward(name: str, thing: Callable[..., Any], source: str) -> Reward:
-    """A reward that is not set up yet, of a function or a class.
+def as_reward(name: str, definition: Callable[..., Any], source: str) -> Reward:
+    """Return a reward, not set up yet, that a function or a class defines.
 
     Args:
-        name: what it is asked for by; `info.name` must be the same.
-        thing: a function `(images, prompts) -> scores`, or a class with `setup`, `score` and `close`.
-        source: where it is from, for an undeclared one's `info.source`.
+        name: name of the reward; `info.name` must be the same.
+        definition: a function `(images, prompts) -> scores`, or a class with `setup`, `score` and `close`.
+        source: file or package of the definition, for the `info.source` of a reward without a declaration.
 
     Raises:
-        PluginError: the class lacks one of these, or the declaration has another name.
+        PluginError: the class lacks a method, or the declaration has another name.
     """
-    if not isinstance(thing, type):
-        reward: Any = FunctionReward(name, thing, source)
+    if not isinstance(definition, type):
+        reward: Any = FunctionReward(name, definition, source)
     else:
-        reward = thing()
+        reward = definition()
         missing = [method for method in ("setup", "score", "close") if not callable(getattr(reward, method, None))]
         if missing:
-            raise PluginError(f"{name}: class {thing.__name__} of {source} has no {', '.join(missing)}; write it")
+            raise PluginError(
+                f"{name}: class {definition.__name__} of {source} has no {', '.join(missing)}",
+                "write the missing methods",
+            )
         if getattr(reward, "info", None) is None:
-            reward.info = undeclared(name, thing, source)
+            reward.info = default_info(name, definition, source)
     if reward.info.name != name:
-        raise PluginError(f"{name}: its info is named {reward.info.name!r} in {source}; give both the same name")
+        raise PluginError(f"{name}: its info has the name {reward.info.name!r} in {source}", "give both the same name")
     declared: Reward = reward
     return declared
 
 
-def undeclared(name: str, thing: Callable[..., Any], source: str) -> RewardInfo:
-    """The declaration of what declares nothing: the first line of its docstring, and no promise."""
-    words = (thing.__doc__ or "").strip().splitlines()
+def default_info(name: str, definition: Callable[..., Any], source: str) -> RewardInfo:
+    """Return the declaration of a reward that declares nothing: the first line of its docstring, and no promise."""
+    words = (definition.__doc__ or "").strip().splitlines()
     return RewardInfo(
         name=name,
         description=words[0] if words else "(no description)",
@@ -142,3 +149,8 @@ def undeclared(name: str, thing: Callable[..., Any], source: str) -> RewardInfo:
         batch_sensitive=True,
         source=source,
     )
+
+
+def _is_table(table: object) -> bool:
+    """Whether this is a mapping, not empty, of names to functions or classes."""
+    return isinstance(table, dict) and bool(table) and all(isinstance(k, str) and callable(v) for k, v in table.items())

@@ -1,6 +1,7 @@
-"""Rewards by name: ours, those of installed packages, those of plugin files. A module is imported when it is asked for.
+"""Rewards by name: SRSoup's own, those of installed packages and those of plugin files.
 
-The table is literal. A plugin file is only ever named by the person who starts a run, never by a configuration.
+A reward's module is imported when the reward is created. Plugin files are named on the command line by the person who
+starts a run, never by a configuration.
 """
 
 import difflib
@@ -30,29 +31,29 @@ REWARDS = {
     "sharpness": "rewards.sharpness:Sharpness",
     "vlm_judge": "rewards.vlm_judge:VlmJudge",
 }
-# Where other people's packages announce theirs.
+# The entry point group in which installed packages announce rewards.
 ENTRY_POINTS = "srsoup.rewards"
 
-# Name -> (plugin, function or class), of the plugin files of this process.
+# Name -> (plugin, function or class) for the rewards of the plugin files that this process has loaded.
 _plugged: dict[str, tuple["Plugin", Callable[..., Any]]] = {}
 
 
 class UnknownRewardError(LookupError):
-    """There is no reward of this name; the message says the nearest and all."""
+    """No reward has this name. The message gives the most similar name and all names."""
 
 
 def names() -> tuple[str, ...]:
-    """All names: ours, then those of installed packages, then those of plugin files."""
+    """Return all names: SRSoup's own, then those of installed packages, then those of plugin files."""
     announced = sorted(set(_announced()) - set(REWARDS))
     return (*REWARDS, *announced, *(name for name in _plugged if name not in announced))
 
 
 def create(name: str) -> "Reward":
-    """A reward that is not set up yet.
+    """Return a reward that is not set up yet.
 
     Raises:
-        UnknownRewardError: there is none of this name.
-        PluginError: it is no reward: a method is missing, or its declaration has another name.
+        UnknownRewardError: no reward has this name.
+        PluginError: a method of the reward is missing, or its declaration has another name.
     """
     if name in REWARDS:
         module, attribute = REWARDS[name].split(":")
@@ -62,30 +63,32 @@ def create(name: str) -> "Reward":
         from rewards.plugin import as_reward
 
         if name in _plugged:
-            plugin, thing = _plugged[name]
-            return as_reward(name, thing, plugin.name)
+            plugin, definition = _plugged[name]
+            return as_reward(name, definition, plugin.name)
         point = _announced()[name]
         return as_reward(name, point.load(), point.value)
-    raise UnknownRewardError(f"no reward {name!r}; did you mean {nearest(name)!r}? There are: {', '.join(names())}")
+    raise UnknownRewardError(
+        f"there is no reward {name!r}; did you mean {nearest(name)!r}? The rewards are {', '.join(names())}"
+    )
 
 
 def nearest(name: str) -> str:
-    """The known name that is most like another, whatever their case."""
+    """Return the known name that is most similar to this one. Upper and lower case count as equal."""
     return difflib.get_close_matches(name.lower(), names(), n=1, cutoff=0.0)[0]
 
 
 def plug_in(plugins: Iterable["Plugin"]) -> None:
-    """Make the rewards of plugin files known in this process. The same plugin again changes nothing.
+    """Add the rewards of plugin files to the registry of this process. A plugin that was added before is skipped.
 
     Raises:
-        PluginError: a file does not run, has no table, or takes a name that is taken.
+        PluginError: a file does not run, has no table, or uses a name that is taken.
     """
     for plugin in plugins:
         if any(known == plugin for known, _ in _plugged.values()):
             continue
         table = plugin.load()
         _check_free(plugin, table)
-        _plugged.update({name: (plugin, thing) for name, thing in table.items()})
+        _plugged.update({name: (plugin, definition) for name, definition in table.items()})
 
 
 def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
@@ -93,7 +96,7 @@ def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
 
     taken = sorted(set(table) & set(names()))
     if taken:
-        raise PluginError(f"plugin {plugin.name}: {', '.join(taken)} is a reward already; choose another name")
+        raise PluginError(f"plugin {plugin.name}: {', '.join(taken)} is a reward already", "choose another name")
 
 
 @cache

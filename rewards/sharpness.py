@@ -11,17 +11,18 @@ from rewards.luma import luma
 
 
 class Sharpness:
-    """var(D Y), D Y = up + down + left + right - 4 centre of the luma Y in 0..255, past the border its nearest pixel.
+    """The variance var(D Y) of D Y = up + down + left + right - 4 centre, with the luma Y in 0..255.
 
-    Population variance over the pixels, in float64. A flat image and one pixel 0, a soft photograph tens, a crisp one
-    hundreds to thousands; noise counts as sharp.
+    Pixels beyond the border repeat the nearest one. The variance is the population variance over the pixels, in
+    float64. A flat image and a single pixel have 0, a soft photograph tens, a crisp one hundreds to thousands. Noise
+    counts as sharp.
     """
 
     info = RewardInfo(
         name="sharpness",
         description="the more fine detail, or noise, the higher",
         unit="",
-        # A variance of values within -1020..1020.
+        # The Laplacian is within -1020..1020.
         range=(0.0, 1020.0**2),
         reads_prompt=False,
         differentiable=True,
@@ -32,7 +33,7 @@ class Sharpness:
     def setup(self, device: str) -> None: ...
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        # One image at a time: a sum's last bits may depend on how a batch is blocked.
+        # One image at a time, because the last bits of a sum may depend on the batch.
         return torch.tensor([_laplacian(luma(image)).var(correction=0) for image in images], dtype=torch.float32)
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""A vision-language model behind an OpenAI-compatible endpoint, asked for a number an image."""
+"""A vision-language model behind an OpenAI-compatible endpoint, which gives each image a mark."""
 
 import base64
 import hashlib
@@ -24,20 +24,21 @@ from rewards.chat_endpoint import Endpoint, EndpointSettings
 from rewards.errors import RewardError
 
 NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
-# A number and nothing else.
+# Longest answer in tokens. It is enough for a number, and for nothing else.
 MOST_TOKENS = 16
 
 
 class JudgeSettings(EndpointSettings, Protocol):
-    """What a judge needs to know, besides how its endpoint is asked.
+    """The settings of a judge, with those of its endpoint.
 
     Attributes:
-        model: name that the server knows.
-        template: the question; "{prompt}" in it becomes the prompt.
-        low, high: the lowest and the highest answer that the question allows.
-        concurrency: requests under way at once.
-        deadline: seconds for one call, of a chunk of images.
-        cache: folder of the answers; None is srsoup/judge in XDG_CACHE_HOME.
+        model: name of the model, as the server knows it.
+        template: question to the model; "{prompt}" in it is replaced by the prompt.
+        low: lowest mark that the question allows.
+        high: highest mark that the question allows.
+        concurrency: number of requests that are open at once.
+        deadline: seconds that one call of `score`, for a chunk of images, may take.
+        cache: folder in which answers are kept; None for srsoup/judge in XDG_CACHE_HOME.
     """
 
     @property
@@ -57,26 +58,27 @@ class JudgeSettings(EndpointSettings, Protocol):
 
 
 class VlmJudge:
-    """The number that the model answers to the question about image and prompt, in low..high.
+    """The mark, in low..high, that the model gives in answer to a question about the image and the prompt.
 
-    The image goes as a PNG file, at temperature 0. The answer must be a number and nothing else, and is kept on the
-    disk under the hash of question, model, address and pixels: the same question is asked once, also by later runs.
+    The image is sent as a PNG file, with temperature 0. The answer must be a number and nothing else. It is kept on
+    disk under the hash of address, model, question, scale and pixels, so later runs do not send the request again.
 
     Args:
-        settings: of a run's configuration (`rewards.judge`); None can be listed, but not set up.
+        settings: the section `rewards.judge` of a configuration. Without settings the reward can be listed, but not
+            set up.
     """
 
     info = RewardInfo(
         name="vlm_judge",
-        description="the higher the model behind rewards.judge marks image and prompt",
+        description="the better the mark that the model behind rewards.judge gives, the higher",
         unit="mark",
         range=(0.0, 10.0),
         reads_prompt=True,
         differentiable=False,
         batch_sensitive=False,
         source="an OpenAI-compatible chat endpoint of your choice",
-        licence="of the model that is asked",
-        preprocessing="PNG at full size; the model's own after that",
+        licence="that of the model you choose",
+        preprocessing="PNG at full size, then the model's own preprocessing",
     )
 
     def __init__(self, settings: JudgeSettings | None = None) -> None:
@@ -86,31 +88,36 @@ class VlmJudge:
             self.info = replace(type(self).info, range=(settings.low, settings.high))
 
     def setup(self, device: str) -> None:
-        """Open nothing yet: the endpoint is first asked by `score`."""
+        """Read the key and make the cache folder. The first request is sent by `score`.
+
+        Raises:
+            RewardError: there are no settings, or the key cannot be sent.
+        """
         if self._settings is None:
             raise RewardError(
-                "vlm_judge has no endpoint; set rewards.judge.url and rewards.judge.model in the configuration"
+                "vlm_judge has no endpoint to query",
+                "set rewards.judge.url and rewards.judge.model in the configuration",
             )
         self._endpoint = Endpoint(self._settings)
         self._cache = Path(self._settings.cache) if self._settings.cache else default_cache()
         self._cache.mkdir(parents=True, exist_ok=True)
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Marks, float32 (n,).
+        """Return the marks, float32 (n,).
 
         Raises:
-            EndpointError: an answer could not be had within the limits; what was answered is in the cache.
+            EndpointError: an answer did not come within the limits. The answers that came are in the cache.
         """
         if self._endpoint is None or self._settings is None:
-            raise RewardError("vlm_judge is not set up, or closed; call setup() first")
+            raise RewardError("vlm_judge is not set up, or it is closed", "call setup() first")
         deadline = time.monotonic() + self._settings.deadline
         files = [_png(image) for image in images.cpu().numpy()]
         with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            marks = [pool.submit(self._mark, *asked, deadline) for asked in zip(files, prompts, strict=True)]
+            marks = [pool.submit(self._mark, *query, deadline) for query in zip(files, prompts, strict=True)]
             try:
                 return torch.tensor([mark.result() for mark in marks], dtype=torch.float32)
             except RewardError:
-                # The chunk is lost: ask nothing more for it.
+                # The chunk has failed, so its other requests are not sent.
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -123,7 +130,7 @@ class VlmJudge:
         place = self._cache / f"{self._key(file, question)}.json"
         if place.is_file():
             return float(json.loads(place.read_text(encoding="utf-8"))["mark"])
-        mark = self._endpoint.ask(self._body(file, question), deadline, self._number)
+        mark = self._endpoint.request(self._body(file, question), deadline, self._parse_mark)
         _write_whole(place, json.dumps({"mark": mark, "model": self._settings.model, "question": question}))
         return float(mark)
 
@@ -144,18 +151,19 @@ class VlmJudge:
             "max_tokens": MOST_TOKENS,
         }
 
-    def _number(self, text: str) -> float:
-        """The answer as a mark; a number among words, or past the scale, is none."""
+    def _parse_mark(self, text: str) -> float:
+        """The mark of an answer. A number among words, or outside the scale, is refused."""
         assert self._settings is not None
         low, high = self._settings.low, self._settings.high
         if not NUMBER.fullmatch(text):
-            raise ValueError(f"an answer that is no number ({text!r:.80})")
+            raise ValueError(f"an answer that is not a number ({text!r:.80})")
         if not low <= float(text) <= high:
             raise ValueError(f"an answer outside {low:g}..{high:g} ({text!r:.80})")
         return float(text)
 
 
 def default_cache() -> Path:
+    """Return the folder in which answers are kept if the settings name none."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "srsoup" / "judge"
 
@@ -167,7 +175,10 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Several actors may answer the same question: the last rename wins, and no reader sees a half."""
+    """Write a file and rename it into place.
+
+    Several actors may get the same answer at once. The last rename wins, and no reader sees half a file.
+    """
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as part:
         part.write(text)
     os.replace(part.name, path)

@@ -106,8 +106,8 @@ def _scored(reward: Reward, picture: Tensor, prompt: str) -> float:
 
 
 def _reward_error(name: str, error: RewardError) -> RequestError:
-    problem, _, fix = str(error).rpartition("; ")
-    return _error("--rewards", name, problem or fix, "a reward that can be asked here", fix if problem else "see above")
+    fix = error.fix or "correct the reward where it is defined, or leave it out"
+    return _error("--rewards", name, error.problem, "a reward that can be queried on this machine", fix)
 
 
 def _error(key: str, value: object, problem: str, allowed: str, fix: str) -> RequestError:

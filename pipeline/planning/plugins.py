@@ -21,7 +21,7 @@ def read_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
         except PluginError as error:
             raise _request_error(str(path), error) from error
         if found.setdefault(plugin.name, plugin) != plugin:
-            raise _request_error(str(path), PluginError(f"another plugin is named {plugin.name}; rename one of them"))
+            raise _request_error(str(path), PluginError(f"another plugin is named {plugin.name}", "rename one of them"))
     return tuple(found.values())
 
 
@@ -39,13 +39,11 @@ def plug_in(plugins: Sequence[Plugin]) -> None:
 
 
 def _request_error(value: str, error: PluginError) -> RequestError:
-    # Our messages end in a semicolon and the fix.
-    problem, _, fix = str(error).rpartition("; ")
     return RequestError(
         file="command line",
         key="--plugin",
         value=value,
-        problem=problem or fix,
+        problem=error.problem,
         allowed='a Python file with REWARDS = {"name": function or class}',
-        fix=fix if problem else "fix the file",
+        fix=error.fix or "correct the plugin file",
     )

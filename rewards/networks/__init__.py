@@ -1,1 +1,1 @@
-"""The networks that learned rewards share: architectures, checkpoint layouts and preprocessing."""
+"""The networks of the learned rewards: architectures, layouts of their files, and preprocessing."""

@@ -1,6 +1,6 @@
-"""ImageReward's file under the names of transformers' BLIP: renamed, none computed.
+"""Gives the tensors of ImageReward's file the names that transformers' BLIP uses. No value is changed.
 
-It holds BLIP (Li et al. 2022) under its authors' names, and the linear head.
+The file holds BLIP (Li et al. 2022) under its authors' names, and the linear head.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ _BLOCK = {
     "mlp.fc1": "mlp.fc1",
     "mlp.fc2": "mlp.fc2",
 }
-# Trained with BLIP, asked by nobody: they map both towers to one space.
+# Layers that map both towers to one space. They were trained with BLIP, but the reward does not use them.
 _UNUSED = frozenset(
     {"blip.vision_proj.weight", "blip.vision_proj.bias", "blip.text_proj.weight", "blip.text_proj.bias"}
 )
@@ -36,7 +36,7 @@ _COUNTER = "embeddings.position_ids"
 
 
 class ImageRewardStates(NamedTuple):
-    """The three parts, each a whole state_dict."""
+    """The three parts of the file, each as a complete state_dict."""
 
     vision: State
     text: State
@@ -44,13 +44,19 @@ class ImageRewardStates(NamedTuple):
 
 
 def split_image_reward(state: State, source: object) -> ImageRewardStates:
-    """The parts of ImageReward's file, for `BlipVisionModel`, `BlipTextModel` and `linear_head`.
+    """Return the parts of ImageReward's file, for `BlipVisionModel`, `BlipTextModel` and `linear_head`.
+
+    Missing tensors are not noticed here, but when the modules are filled.
+
+    Args:
+        state: the tensors of the file.
+        source: the file, for messages.
 
     Raises:
-        RewardError: a key is of none of them; names all such. What is missing shows when the parts are filled.
+        RewardError: some tensors belong to none of the parts; the message names them.
     """
     parts = ImageRewardStates({}, {}, {})
-    strangers = []
+    unknown = []
     for key, value in state.items():
         if key.startswith("blip.visual_encoder.") and (name := _vision(key.removeprefix("blip.visual_encoder."))):
             parts.vision[name] = value
@@ -59,14 +65,16 @@ def split_image_reward(state: State, source: object) -> ImageRewardStates:
         elif key.startswith("mlp."):
             parts.head[key.removeprefix("mlp.")] = value
         elif key not in _UNUSED:
-            strangers.append(key)
-    if strangers:
-        raise RewardError(f"{source} holds {', '.join(sorted(strangers))}, no tensors of ImageReward; check the file")
+            unknown.append(key)
+    if unknown:
+        raise RewardError(
+            f"{source} holds tensors that ImageReward does not have: {', '.join(sorted(unknown))}", "check the file"
+        )
     return parts._replace(text=without_counters(parts.text, (_COUNTER,), source))
 
 
 def _vision(key: str) -> str:
-    """The name in `BlipVisionModel`; empty where the key is unknown."""
+    """The name in `BlipVisionModel`; empty if the key is unknown."""
     if key in _VISUAL:
         return _VISUAL[key]
     layer, _, rest = key.removeprefix("blocks.").partition(".")

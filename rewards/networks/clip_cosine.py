@@ -1,4 +1,4 @@
-"""What the rewards that are a cosine of image and prompt share: everything but the weights and the declaration."""
+"""The common part of the rewards that are a cosine of image and prompt features."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,7 +14,7 @@ _OPENAI = ("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df7
 OPENAI_WEIGHTS = WeightFile(
     *_OPENAI, "model.safetensors", "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb"
 )
-# OpenCLIP, PickScore and HPSv2 were trained on OpenAI's byte-pair encoding.
+# OpenCLIP, PickScore and HPSv2 were trained with OpenAI's byte-pair encoding too.
 OPENAI_VOCABULARY = WeightFile(
     *_OPENAI, "vocab.json", "3f0c4f7d2086b61b38487075278ea9ed04edb53a03cbb045b86c27190fa8fb69"
 )
@@ -22,12 +22,13 @@ OPENAI_MERGES = WeightFile(*_OPENAI, "merges.txt", "9fd691f7c8039210e0fced158654
 
 
 class ClipCosine:
-    """<e(image), e(prompt)>, both features of length 1: raw, in -1..1, neither scaled by CLIP's temperature nor by 100.
+    """The raw cosine <e(image), e(prompt)>, in -1..1, with both features scaled to length 1.
 
-    A prompt's features are computed once an actor. Texts past 77 tokens are cut. Last bits depend on the batch size.
+    The cosine is not multiplied by CLIP's temperature, nor by 100. Prompts are cut after 77 tokens, and their features
+    are kept between calls. The last bits depend on the batch size. A subclass adds its declaration and its model.
 
     Args:
-        checkpoint: by default the reward's own.
+        checkpoint: the CLIP model; by default that of the class.
     """
 
     info: ClassVar[RewardInfo]
@@ -41,15 +42,15 @@ class ClipCosine:
         """Load the model.
 
         Raises:
-            WeightsError: a weight file is missing, or is another.
+            WeightsError: a weight file is missing, or its content is not the expected one.
         """
         self._encoder = ClipEncoder(self._checkpoint, device)
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if self._encoder is None:
-            raise RewardError(f"{self.info.name} is not set up, or closed; call setup() first")
+            raise RewardError(f"{self.info.name} is not set up, or it is closed", "call setup() first")
         cosines = (self._encoder.images(images) * self._encoder.texts(prompts)).sum(1)
-        # Rounding may carry the product of two unit vectors a hair past 1.
+        # The product of two unit vectors may round to slightly more than 1.
         return cosines.clamp(-1, 1).cpu()
 
     def close(self) -> None:

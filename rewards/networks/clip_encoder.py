@@ -1,6 +1,6 @@
-"""CLIP's two towers (Radford et al. 2021) with transformers' own modules, read from pinned files.
+"""CLIP's text and image towers (Radford et al. 2021): transformers' modules with the weights of pinned files.
 
-Shapes and weights are apart: the shape is a literal table, and each key of the file must fit it, none left over.
+The shape of a model is a literal table, not read from its file. Every tensor of the file must fit it.
 """
 
 import json
@@ -21,7 +21,7 @@ from rewards.networks.pixels import CropToSquare, PadToSquare
 from rewards.networks.strict_fill import filled, without_counters
 from rewards.pinned_files import WeightFile, locate
 
-# Prompts whose text features are kept: an actor sees few at once.
+# How many prompts have their text features kept. An actor works on few prompts at once.
 KEPT_PROMPTS = 256
 State = dict[str, Tensor]
 _COUNTERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
@@ -29,7 +29,7 @@ _COUNTERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.posi
 
 @dataclass(frozen=True)
 class Tower:
-    """A transformer: width, width of its perceptrons, layers, attention heads."""
+    """The shape of a transformer: its width, the width of its perceptrons, its layers and attention heads."""
 
     width: int
     mlp: int
@@ -39,7 +39,7 @@ class Tower:
 
 @dataclass(frozen=True)
 class ClipShape:
-    """Both towers, the length of the common features, and how pixels and tokens enter."""
+    """The shape of a CLIP model: both towers, the length of the features, and how pixels and tokens enter."""
 
     text: Tower
     image: Tower
@@ -57,13 +57,15 @@ VIT_H_14 = ClipShape(Tower(1024, 4096, 24, 16), Tower(1280, 5120, 32, 16), 1024,
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model is and how it is read.
+    """The files of a CLIP model and how they are read.
 
     Attributes:
-        weights: a .safetensors file, or one that `torch.load(weights_only=True)` reads.
-        vocabulary, merges: of the byte-pair encoding. All CLIP models here share OpenAI's.
-        read: tensors of the weight file under transformers' names.
-        preprocess: uint8 images to what the image tower takes.
+        shape: shape of the model.
+        weights: a .safetensors file, or a file that `torch.load(weights_only=True)` reads.
+        vocabulary: tokens of the byte-pair encoding. All CLIP models here use OpenAI's.
+        merges: merges of the byte-pair encoding.
+        read: function that returns the tensors of the weight file under transformers' names.
+        preprocess: function from uint8 images to the input of the image tower.
     """
 
     shape: ClipShape
@@ -75,10 +77,12 @@ class Checkpoint:
 
 
 class ClipEncoder:
-    """Image and text features of length 1, on one device, in float32.
+    """A CLIP model on one device that returns image and text features of length 1, in float32.
 
     Args:
-        reads_prompts: False drops the text tower.
+        checkpoint: the model's files.
+        device: the torch device.
+        reads_prompts: whether the text tower is loaded.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str, *, reads_prompts: bool = True) -> None:
@@ -89,25 +93,25 @@ class ClipEncoder:
         else:
             del model.text_model, model.text_projection
         self._model = model.to(device)
-        # A bound method's cache would keep the encoder alive; this one goes with it.
+        # A cache on the class would keep this encoder alive; this cache is freed with it.
         self.text = lru_cache(KEPT_PROMPTS)(self._text)
 
     @torch.inference_mode()
     def images(self, images: Tensor) -> Tensor:
-        """e(image): uint8 (n, 3, h, w) -> float32 (n, features)."""
+        """Return e(image) for each image: uint8 (n, 3, h, w) -> float32 (n, features)."""
         pixels = self._preprocess(images.to(self.device))
-        # The patches are a convolution, which a GPU would otherwise do in TF32, at three digits.
+        # A GPU would otherwise convolve the patches in TF32, which has three digits.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             pooled = self._model.vision_model(pixel_values=pixels).pooler_output
         return F.normalize(self._model.visual_projection(pooled), dim=1)
 
     def texts(self, prompts: Sequence[str]) -> Tensor:
-        """e(prompt), each computed once while it is remembered: float32 (n, features)."""
+        """Return e(prompt) for each prompt, float32 (n, features). The features of the last prompts are kept."""
         return torch.stack([self.text(prompt) for prompt in prompts])
 
     @torch.inference_mode()
     def _text(self, prompt: str) -> Tensor:
-        # One text at a time and always padded to the whole context: the same bits whatever else is asked.
+        # One text at a time, always padded to the whole context, so its bits do not depend on the other prompts.
         tokens = self._tokenizer(
             [prompt], padding="max_length", truncation=True, max_length=self._shape.context, return_tensors="pt"
         )
@@ -116,12 +120,12 @@ class ClipEncoder:
 
 
 def read_transformers(path: Path) -> State:
-    """A file of `CLIPModel.save_pretrained`, in safetensors; those from before 2023 hold counters of the positions."""
+    """Return the tensors of a `CLIPModel.save_pretrained` file. Files from before 2023 also hold position counters."""
     return without_counters(load_file(path), _COUNTERS, path)
 
 
 def read_open_clip(path: Path) -> State:
-    """A training checkpoint of open_clip: {"state_dict": ...}, in torch's format."""
+    """Return the tensors of a training checkpoint of open_clip: {"state_dict": ...}, in torch's format."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     return from_open_clip(saved["state_dict"])
 
@@ -136,7 +140,7 @@ def _config(shape: ClipShape) -> Any:
     from transformers import CLIPConfig
 
     common = {"hidden_act": shape.activation, "projection_dim": shape.features}
-    # The last two tokens of the vocabulary begin and end a text.
+    # The last two tokens of the vocabulary mark the beginning and the end of a text.
     text = {
         **_tower(shape.text), **common, "vocab_size": shape.vocabulary, "max_position_embeddings": shape.context,
         "bos_token_id": shape.vocabulary - 2, "eos_token_id": shape.vocabulary - 1,
@@ -161,7 +165,8 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
     vocabulary = json.loads(locate(checkpoint.vocabulary).read_text(encoding="utf-8"))
     if len(vocabulary) != checkpoint.shape.vocabulary:
         raise RewardError(
-            f"{checkpoint.vocabulary} has {len(vocabulary)} tokens; the model has {checkpoint.shape.vocabulary}"
+            f"{checkpoint.vocabulary} has {len(vocabulary)} tokens, but the model has {checkpoint.shape.vocabulary}",
+            "use the vocabulary that the model was trained with",
         )
     lines = locate(checkpoint.merges).read_text(encoding="utf-8").splitlines()
     merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0, from the published architecture (Tan & Le 2019, Table 1; TensorFlow's `efficientnet/lite`).
+"""EfficientNet-Lite0, after the published architecture (Tan & Le 2019, Table 1; TensorFlow's `efficientnet/lite`).
 
-Lite is EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for swish.
+Lite0 is EfficientNet-B0 without squeeze-and-excitation, and with ReLU6 instead of swish.
 
 Shapes: N images, C channels, H x W pixels.
 """
@@ -16,12 +16,12 @@ from rewards.networks.strict_fill import filled
 
 PIXELS, CLASSES = 224, 1000
 STEM, HEAD = 32, 1280
-# TensorFlow's of these weights; torch's default is another.
+# The value that these weights were trained with in TensorFlow. torch's default is another one.
 NORM_EPS = 1e-3
 
 
 class Stage(NamedTuple):
-    """Blocks of one kind; the first has the stride, and the step from the channels before."""
+    """A sequence of equal blocks. The first one has the stride and takes the channels of the previous stage."""
 
     repeats: int
     kernel: int
@@ -42,7 +42,10 @@ STAGES = (
 
 
 class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's padding "SAME": ceil(size/stride) pixels out, an odd pad's last zero at the end."""
+    """A convolution with TensorFlow's padding "SAME", which has ceil(size/stride) output pixels.
+
+    If the number of padding zeros is odd, there is one more at the end than at the beginning.
+    """
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         across, down = (
@@ -53,7 +56,7 @@ class SameConv(nn.Conv2d):
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after."""
+    """The number of padding zeros before and after the pixels."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -67,7 +70,10 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """MobileNetV2's: widen (1x1), filter each channel, narrow (1x1, linear); plus the input where shapes are equal."""
+    """A block of MobileNetV2: widen (1x1), filter each channel, narrow (1x1, linear).
+
+    The input is added to the output if their shapes are equal.
+    """
 
     def __init__(self, before: int, stage: Stage, stride: int) -> None:
         super().__init__()
@@ -86,11 +92,12 @@ class Block(nn.Module):
         self.skips = stride == 1 and before == stage.channels
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return x_NCHW + self.body(x_NCHW) if self.skips else self.body(x_NCHW)
+        y_NCHW: Tensor = self.body(x_NCHW)
+        return x_NCHW + y_NCHW if self.skips else y_NCHW
 
 
 class EfficientNetLite0(nn.Module):
-    """Logits (n, 1000) of (bytes - 127)/128, float32 (n, 3, 224, 224)."""
+    """Maps images (bytes - 127)/128, float32 (n, 3, 224, 224), to logits (n, 1000)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,24 +112,26 @@ class EfficientNetLite0(nn.Module):
         self.fc = nn.Linear(HEAD, CLASSES)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.fc(self.head(self.blocks(self.stem(x_NCHW))).mean((2, 3)))
+        logits: Tensor = self.fc(self.head(self.blocks(self.stem(x_NCHW))).mean((2, 3)))
+        return logits
 
 
 def efficientnet_lite0(state: Mapping[str, Tensor], source: object) -> EfficientNetLite0:
-    """The network with the tensors of a file, every one in its place.
+    """Return the network with the tensors of a file.
 
     Args:
-        state: by the names of PyTorch's EfficientNets: `_conv_stem.weight`, `_blocks.0._depthwise_conv.weight`, ...
-        source: what the tensors come from, for messages.
+        state: tensors by their names in PyTorch's EfficientNets: `_conv_stem.weight`,
+            `_blocks.0._depthwise_conv.weight`, ...
+        source: the file, for messages.
 
     Raises:
-        RewardError: names what is missing, left over or of another shape.
+        RewardError: a tensor is missing, left over or of another shape; the message names it.
     """
     return filled(EfficientNetLite0, {_renamed(name): tensor for name, tensor in state.items()}, source)
 
 
 def _renamed(name: str) -> str:
-    """`_blocks.0._bn1.bias` -> `blocks.0.body.bn1.bias`; others as they are, so that they are left over."""
+    """The name in our network: `_blocks.0._bn1.bias` -> `blocks.0.body.bn1.bias`. Unknown names are kept."""
     part, _, rest = name.partition(".")
     if part == "_blocks":
         number, _, inner = rest.partition(".")

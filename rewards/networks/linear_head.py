@@ -1,4 +1,4 @@
-"""The five linear layers that LAION's aesthetic predictor and ImageReward end in."""
+"""The five linear layers at the end of LAION's aesthetic predictor and of ImageReward."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -8,18 +8,19 @@ from torch import Tensor, nn
 from rewards.networks.strict_fill import filled
 
 WIDTHS = (768, 1024, 128, 64, 16, 1)
-# The originals have dropout between their layers, so their numbers skip some.
+# The numbers of the layers in the original, which also counts its dropout layers.
 LAYERS = (0, 2, 4, 6, 7)
 
 
 def linear_head(state: Mapping[str, Tensor], source: object) -> nn.Sequential:
-    """W5(W4(W3(W2(W1 x + b1) + b2) + b3) + b4) + b5, no activation between: (n, 768) -> (n, 1).
+    """Return the layers W5(W4(W3(W2(W1 x + b1) + b2) + b3) + b4) + b5, (n, 768) -> (n, 1), without activations.
 
     Args:
-        state: "layers.<number>.weight" and "layers.<number>.bias" of the five.
+        state: the tensors "layers.<number>.weight" and "layers.<number>.bias" of the five layers.
+        source: the file of the tensors, for messages.
 
     Raises:
-        RewardError: names what is missing, left over or of another shape.
+        RewardError: a tensor is missing, left over or of another shape; the message names it.
     """
     places = {f"layers.{theirs}": str(ours) for ours, theirs in enumerate(LAYERS)}
     renamed = {}

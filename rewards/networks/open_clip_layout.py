@@ -1,6 +1,7 @@
-"""A checkpoint of open_clip's CLIP under the names of transformers' CLIPModel: tensors are moved, none is computed.
+"""Gives the tensors of an open_clip checkpoint the names of transformers' CLIPModel. No value is changed.
 
-open_clip keeps query, key and value in one matrix and multiplies its projections from the right.
+Tensors are split or transposed if needed: open_clip keeps query, key and value in one matrix, and multiplies by its
+projections from the right.
 """
 
 from torch import Tensor
@@ -35,28 +36,33 @@ _BLOCK = {
 
 
 def from_open_clip(state: State) -> State:
-    """The same weights under transformers' names.
+    """Return the same weights under transformers' names.
+
+    Missing tensors are not noticed here, but when the model is filled.
 
     Args:
         state: a state_dict of open_clip's `CLIP` (ViT towers).
 
     Raises:
-        RewardError: a key is not of that layout; names all such. What is missing shows when the model is filled.
+        RewardError: some tensors have no place in that layout; the message names them.
     """
     converted: State = {}
-    strangers = []
+    unknown = []
     for key, value in state.items():
         tensors = _converted(key, value)
         if not tensors:
-            strangers.append(key)
+            unknown.append(key)
         converted |= tensors
-    if strangers:
-        raise RewardError(f"these are no tensors of open_clip's CLIP: {', '.join(sorted(strangers))}; check the file")
+    if unknown:
+        raise RewardError(
+            f"the file holds tensors that open_clip's CLIP does not have: {', '.join(sorted(unknown))}",
+            "check the file",
+        )
     return converted
 
 
 def _converted(key: str, value: Tensor) -> State:
-    """What one tensor becomes; empty where the key is unknown."""
+    """One tensor under its new names; empty if the key is unknown."""
     if key in _TOP:
         return {_TOP[key]: value}
     if key in _TURNED:

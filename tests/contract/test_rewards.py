@@ -1,9 +1,10 @@
-"""Every reward passes the suite of `rewards.contract`, and the suite catches rewards that break it on purpose."""
+"""Every reward keeps the contract of rewards, and its checks catch rewards that break it on purpose."""
 
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from rewards import registry
 from rewards.base import Reward, RewardInfo, checked_score
-from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, Check, LifecycleCheck, check_reward
+from rewards.contract import CHECKS, LIFECYCLE, PROMPTS, check_reward
+from rewards.contract_case import Case, distinct_images
+from rewards.contract_checks import Check, LifecycleCheck
 from rewards.errors import RewardError
-from rewards.probe import Probe, unlike_images
 from rewards.vlm_judge import VlmJudge
 from tests.support.fake_judge import FakeJudge
 from tests.support.tiny_blip import TinyBlip
@@ -22,7 +24,7 @@ from tests.support.tiny_clip import Tiny
 
 @pytest.fixture(scope="module")
 def factories(tiny: Tiny, tiny_blip: TinyBlip, judge: FakeJudge) -> dict[str, Callable[[], Reward]]:
-    """How each reward of the registry is made, on tiny weights where its own would be gigabytes."""
+    """A factory for each reward of the registry, with tiny weights if its own would take gigabytes."""
     ours: dict[str, Callable[[], Reward]] = {name: partial(registry.create, name) for name in registry.names()}
     return ours | tiny.rewards | {"image_reward": tiny_blip.reward, "vlm_judge": lambda: VlmJudge(judge.settings())}
 
@@ -39,19 +41,19 @@ def reward(request: pytest.FixtureRequest, factories: dict[str, Callable[[], Rew
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_reward_keeps_its_contract(reward: Reward, check: Check) -> None:
-    check(Probe(reward, unlike_images(), PROMPTS))
+    check(Case(reward, distinct_images(), PROMPTS))
 
 
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("check", LIFECYCLE, ids=lambda check: check.__name__)
-def test_a_reward_starts_and_ends_well(
+def test_a_reward_keeps_the_contract_of_its_life_cycle(
     name: str, check: LifecycleCheck, factories: dict[str, Callable[[], Reward]]
 ) -> None:
-    check(factories[name], "cpu", unlike_images(), PROMPTS)
+    check(factories[name], "cpu", distinct_images(), PROMPTS)
 
 
 class Sound:
-    """Brightness, 0..255, as a sound reward has it; each case below breaks one thing of it."""
+    """Mean brightness, 0..255, which keeps the contract. Each class below breaks one thing of it."""
 
     info = RewardInfo("sound", "the brighter, the higher", "", (0.0, 255.0), False, True, False, "this test")
 
@@ -71,7 +73,7 @@ class Writes(Sound):
 
 
 class Centres(Sound):
-    """What batch norm left in training mode does."""
+    """Scores depend on the batch, as with a batch norm that is left in training mode."""
 
     info = dataclasses.replace(Sound.info, range=(-255.0, 255.0))
 
@@ -90,7 +92,7 @@ class IgnoresPrompt(Sound):
 
 
 class MixesUpPrompts(Sound):
-    """Pairs images with the sorted prompts."""
+    """Pairs the images with the prompts in alphabetical order."""
 
     info = dataclasses.replace(Sound.info, reads_prompt=True)
 
@@ -99,7 +101,7 @@ class MixesUpPrompts(Sound):
 
 
 class Sorts(Sound):
-    """Scores in order of size, not of the images."""
+    """Returns the scores in ascending order, not in the order of the images."""
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         return super().score(images, prompts).sort().values
@@ -114,13 +116,13 @@ class OpensPrompts(Sound):
 
 
 class Refuses(Sound):
-    """Answers what it was made for alone, and says so."""
+    """Refuses every prompt that it was not made for."""
 
-    told = "sound knows no such prompt"
+    message = "sound knows no such prompt"
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         if not set(prompts) <= set(PROMPTS):
-            raise RewardError(self.told)
+            raise RewardError(self.message)
         return super().score(images, prompts)
 
 
@@ -136,15 +138,15 @@ class Seeds(Sound):
 
 
 class ReadsMemory(Sound):
-    """Takes the pixels as they lie, whatever the strides."""
+    """Reads the pixels in the order of memory and ignores the strides."""
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        lying = images.as_strided((len(images), images[0].numel()), (images[0].numel(), 1), 0)
-        return lying[:, : lying.shape[1] // 3].double().mean(1).float()
+        in_memory = images.as_strided((len(images), images[0].numel()), (images[0].numel(), 1), 0)
+        return in_memory[:, : in_memory.shape[1] // 3].double().mean(1).float()
 
 
 class NeedsTwoPixels(Sound):
-    """The sample variance of one value is 0 / 0."""
+    """Returns the sample variance, which is 0 / 0 for a single pixel."""
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         red = images[:, 0].double().flatten(1)
@@ -152,14 +154,14 @@ class NeedsTwoPixels(Sound):
         return (squares / (red.shape[1] - 1)).float() / 255
 
 
-class GuessesItsName(Sound):
-    """Each instance is another: what a seed from the clock or the address does."""
+class DependsOnInstance(Sound):
+    """Each instance has other scores, as with a seed from the clock or from an address."""
 
     made = 0
 
     def __init__(self) -> None:
-        GuessesItsName.made += 1
-        self.factor = 1 / GuessesItsName.made
+        DependsOnInstance.made += 1
+        self.factor = 1 / DependsOnInstance.made
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         return super().score(images, prompts) * self.factor
@@ -182,33 +184,37 @@ class ClosesWhatItNeverOpened(Sound):
         self.model = None if self.model else self.model
 
 
-def answering(spoil: Callable[[Tensor], object]) -> type[Sound]:
-    class Spoiled(Sound):
-        def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-            return spoil(super().score(images, prompts))  # type: ignore[return-value]
+def returning(alter: Callable[[Tensor], Any]) -> type[Sound]:
+    """A class whose scores are altered before they are returned."""
 
-    return Spoiled
+    class Altered(Sound):
+        def score(self, images: Tensor, prompts: Sequence[str]) -> Any:
+            return alter(super().score(images, prompts))
+
+    return Altered
 
 
-def declaring(**changes: object) -> type[Sound]:
+def declaring(**changes: Any) -> type[Sound]:
+    """A class with changes to its declaration."""
+
     class Declared(Sound):
-        info = dataclasses.replace(Sound.info, **changes)  # type: ignore[arg-type]
+        info = dataclasses.replace(Sound.info, **changes)
 
     return Declared
 
 
 BROKEN = [
-    ("answers_floats", answering(lambda s: s * math.nan)),
-    ("answers_floats", answering(lambda s: s[:, None])),
-    ("answers_floats", answering(lambda s: s[1:])),
-    ("answers_floats", answering(lambda s: s.tolist())),
-    ("answers_floats", answering(lambda s: s.double())),
-    ("answers_floats", answering(lambda s: s.requires_grad_())),
-    ("stays_in_range", answering(lambda s: s + 300)),
-    ("tells_images_apart", answering(lambda s: 0 * s)),
-    ("order_does_not_matter", answering(lambda s: s + torch.arange(len(s)) / 100)),
+    ("returns_floats", returning(lambda s: s * math.nan)),
+    ("returns_floats", returning(lambda s: s[:, None])),
+    ("returns_floats", returning(lambda s: s[1:])),
+    ("returns_floats", returning(lambda s: s.tolist())),
+    ("returns_floats", returning(lambda s: s.double())),
+    ("returns_floats", returning(lambda s: s.requires_grad_())),
+    ("stays_in_range", returning(lambda s: s + 300)),
+    ("tells_images_apart", returning(lambda s: 0 * s)),
+    ("order_does_not_matter", returning(lambda s: s + torch.arange(len(s)) / 100)),
     ("order_does_not_matter", Sorts),
-    ("alone_as_together", Centres),
+    ("batch_does_not_matter", Centres),
     ("neighbours_do_not_matter", Centres),
     ("repeats_its_bits", Draws),
     ("random_state_is_untouched", Draws),
@@ -223,7 +229,7 @@ BROKEN = [
     ("one_pixel", NeedsTwoPixels),
     ("closes_twice", ClosesOnce),
     ("closes_without_setup", ClosesWhatItNeverOpened),
-    ("two_of_them_agree", GuessesItsName),
+    ("two_of_them_agree", DependsOnInstance),
     ("info_is_filled_in", declaring(name="")),
     ("info_is_filled_in", declaring(source=" ")),
     ("info_is_filled_in", declaring(range=(1.0, 0.0))),
@@ -237,44 +243,44 @@ def test_a_sound_reward_passes() -> None:
 
 
 @pytest.mark.parametrize(("check", "broken"), BROKEN)
-def test_the_suite_catches_a_broken_reward(check: str, broken: type[Sound]) -> None:
+def test_the_checks_catch_a_broken_reward(check: str, broken: type[Sound]) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         check_reward(broken)
     assert f"check: {check}" in [note for error in caught.value.exceptions for note in error.__notes__]
 
 
-def test_last_bits_may_move_only_where_that_is_declared() -> None:
-    jitters = answering(lambda s: s * (1 + 2e-6 * (len(s) == 1)))
+def test_last_bits_may_depend_on_the_batch_only_if_that_is_declared() -> None:
+    jitters = returning(lambda s: s * (1 + 2e-6 * (len(s) == 1)))
     with pytest.raises(ExceptionGroup):
         check_reward(jitters)
     jitters.info = dataclasses.replace(Sound.info, batch_sensitive=True)
     check_reward(jitters)
 
 
-def test_a_prompt_may_be_refused_only_where_that_is_declared_and_only_by_name() -> None:
+def test_a_prompt_may_be_refused_only_if_that_is_declared_and_with_the_rewards_name() -> None:
     declared = {"info": dataclasses.replace(Sound.info, any_prompt=False)}
     check_reward(type("Declared", (Refuses,), declared))
-    for base, told in ((Refuses, {"told": "no such prompt"}), (OpensPrompts, {})):
+    for base, more in ((Refuses, {"message": "no such prompt"}), (OpensPrompts, {})):
         with pytest.raises(ExceptionGroup) as caught:
-            check_reward(type("Declared", (base,), {**declared, **told}))
+            check_reward(type("Declared", (base,), {**declared, **more}))
         assert [error.__notes__ for error in caught.value.exceptions] == [["check: prompts_may_be_any_text"]]
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("scores", "problem"),
     [
-        ([1.0, math.nan], "sound answered nan for image 1 of 2"),
-        ([-math.inf, 0.0], "sound answered -inf for image 0 of 2"),
-        ([[1.0], [2.0]], r"sound answered shape \(2, 1\) for 2 images"),
-        ([1.0], r"sound answered shape \(1,\) for 2 images"),
-        ([1j, 0j], "a score must be a real number"),
+        ([1.0, math.nan], "sound returned nan for image 1 of 2"),
+        ([-math.inf, 0.0], "sound returned -inf for image 0 of 2"),
+        ([[1.0], [2.0]], r"sound returned shape \(2, 1\) for 2 images"),
+        ([1.0], r"sound returned shape \(1,\) for 2 images"),
+        ([1j, 0j], "return real numbers"),
     ],
 )
-def test_a_wrong_answer_is_an_error_and_no_score(answer: list[float], told: str) -> None:
-    with pytest.raises(RewardError, match=told):
-        checked_score(answering(lambda s: torch.tensor(answer))(), unlike_images()[:2], ["a", "b"])
+def test_a_wrong_result_is_an_error_and_no_score(scores: list[float], problem: str) -> None:
+    with pytest.raises(RewardError, match=problem):
+        checked_score(returning(lambda s: torch.tensor(scores))(), distinct_images()[:2], ["a", "b"])
 
 
 def test_a_score_too_large_for_float32_is_an_error() -> None:
-    with pytest.raises(RewardError, match="answered inf"):
-        checked_score(answering(lambda s: s.double() * 1e300)(), unlike_images()[:2], ["a", "b"])
+    with pytest.raises(RewardError, match="returned inf"):
+        checked_score(returning(lambda s: s.double() * 1e300)(), distinct_images()[:2], ["a", "b"])

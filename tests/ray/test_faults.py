@@ -51,8 +51,8 @@ class Faulty(Colorfulness):
 # For each prompt, the error class, message and attempts in its row of `failures`.
 FAULTS = {
     "raise": ("RuntimeError", r"no words for this \(reward faulty, candidate 0 of its chunk, tried 3 times\)", 3),
-    "nan": ("RewardError", r"answered nan .*\(reward faulty, candidate 0", 3),
-    "shape": ("RewardError", r"answered shape \(1, 1\) .*\(reward faulty, candidate 0", 3),
+    "nan": ("RewardError", r"returned nan .*\(reward faulty, candidate 0", 3),
+    "shape": ("RewardError", r"returned shape \(1, 1\) .*\(reward faulty, candidate 0", 3),
     "hang": ("WorkerOverdue", r"no answer within 8 s \(reward faulty, .*tried 3 times\)", 3),
     "kill": ("WorkerDied", r"the worker died.* \(reward faulty, .*tried 5 times\)", 5),
 }

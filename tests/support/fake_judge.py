@@ -1,4 +1,4 @@
-"""A local server with the chat endpoint of OpenAI's API: marks images, or misbehaves as it is told."""
+"""A local server with the chat endpoint of OpenAI's API, which marks images or misbehaves by a script."""
 
 import base64
 import hashlib
@@ -19,15 +19,15 @@ KEY = "sk-very-secret-0123456789"
 
 
 def mark(image: np.ndarray, question: str) -> float:
-    """0..10, of pixels and words alike."""
+    """A mark 0..10 that depends on the pixels and on the words."""
     words = int.from_bytes(hashlib.sha256(question.encode()).digest()[:2], "big") / 65536
     return round(5 * float(image.mean()) / 255 + 5 * words, 3)
 
 
 class FakeJudge:
-    """Answers each request by the next behaviour of `script`, and well when that is empty.
+    """Answers each request with the next behaviour of `script`, and with a mark once the script is empty.
 
-    A behaviour is "ok", a status, a status with a header or a body, "hang", "drip", "cut", or a text to answer.
+    A behaviour is "ok", a status, a tuple of status, headers and body, "hang", "drip", "cut", or the text of an answer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,6 +62,7 @@ class FakeJudge:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def settings(self, **changes: Any) -> JudgeConfig:
+        """Settings for this server, with short waits and these changes."""
         quick: dict[str, Any] = {
             "url": self.url,
             "model": "judge-1",
@@ -111,7 +112,7 @@ class FakeJudge:
 
     @staticmethod
     def _drip(handler: BaseHTTPRequestHandler) -> None:
-        """A byte every tenth of a second: no read of the client ever waits long."""
+        """Send a byte every tenth of a second, so no read of the client waits long."""
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
         handler.end_headers()

@@ -1,4 +1,4 @@
-"""Tiny random models of every family, made here and saved as `save_pretrained` saves a real one. No network."""
+"""Tiny random models of every family, saved with `save_pretrained` like real ones. Needs no network."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "
 
 
 def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = None, **vae: Any) -> Path:
-    """A whole pipeline of a family, with changes to its scheduler and its VAE; returns the folder."""
+    """Save a pipeline of a family, with changes to its scheduler and its VAE, and return the folder."""
     torch.manual_seed(0)
     make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3}[family]
     make(scheduler or {}, vae).save_pretrained(folder)
@@ -46,7 +46,7 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
 
 
 def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """The same folder as diffusers has it; the diffusion families with DDIM."""
+    """Load a saved folder with diffusers. Families other than flows get a DDIM scheduler."""
     options: dict[str, dict[str, Any]] = {
         "sd": {"safety_checker": None, "requires_safety_checker": False},
         "sdxl": {"add_watermarker": False},
@@ -59,16 +59,16 @@ def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> A
 
 
 def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, scale: float = 1.0) -> Path:
-    """A LoRA of rank 2 on one attention of the family's denoiser, in diffusers' layout."""
-    layer, wide = {
+    """Save a LoRA of rank 2 for one attention layer of the family's denoiser, in diffusers' layout."""
+    layer, (out_width, in_width) = {
         "sd": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", (32, 16)),
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
     }[family]
     generator = torch.Generator().manual_seed(seed)
     weights = {
-        f"{layer}.lora_A.weight": torch.randn(2, width or wide[1], generator=generator),
-        f"{layer}.lora_B.weight": scale * torch.randn(wide[0], 2, generator=generator),
+        f"{layer}.lora_A.weight": torch.randn(2, width or in_width, generator=generator),
+        f"{layer}.lora_B.weight": scale * torch.randn(out_width, 2, generator=generator),
     }
     save_file(weights, path)
     return path
@@ -161,7 +161,7 @@ def _clip_vocabulary() -> dict[str, int]:
 
 
 def _clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
-    """One token a letter."""
+    """A tokenizer with one token for each letter."""
     return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77, pad_token=pad)
 
 

@@ -1,4 +1,4 @@
-"""A tiny random ImageReward in the layout of its file, written from BLIP's published layout for these tests."""
+"""A tiny random ImageReward in the layout of its file, and an independent version of the original."""
 
 import json
 from collections.abc import Callable
@@ -25,11 +25,12 @@ SHAPE = BlipShape(Tower(768, 64, 2, 12), Tower(32, 48, 2, 4), PIXELS, 16, len(WO
 
 
 def parts(**modules: nn.Module) -> nn.ModuleDict:
-    """A module of named others, with no forward of its own."""
+    """A module that holds other modules by name and has no `forward`."""
     return nn.ModuleDict(modules)
 
 
 def attention(width: int, seen: int) -> nn.ModuleDict:
+    """BERT's attention layer of this width over inputs of width `seen`."""
     return nn.ModuleDict(
         {
             "self": parts(query=nn.Linear(width, width), key=nn.Linear(seen, width), value=nn.Linear(seen, width)),
@@ -81,7 +82,7 @@ class Text(nn.Module):
             position_embeddings=nn.Embedding(shape.positions, width),
             LayerNorm=nn.LayerNorm(width, eps=1e-12),
         )
-        # It is in the published file.
+        # The published file holds this buffer.
         self.embeddings.register_buffer("position_ids", torch.arange(shape.positions)[None])
         layers = [
             parts(
@@ -106,18 +107,19 @@ class Text(nn.Module):
         return x
 
     def _attend(self, part: Any, x: Tensor, seen: Tensor, mask: Tensor | None) -> Tensor:
-        ask = part["self"]
-        found = attended(ask["query"](x), ask["key"](seen), ask["value"](seen), self.heads, mask)
+        own = part["self"]
+        found = attended(own["query"](x), own["key"](seen), own["value"](seen), self.heads, mask)
         return part["output"]["LayerNorm"](x + part["output"]["dense"](found))
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+    """Attention with several heads."""
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 class Original(nn.Module):
-    """ImageReward's own module, as far as its file goes."""
+    """ImageReward's module, with the parts that its file holds."""
 
     def __init__(self, shape: BlipShape) -> None:
         super().__init__()
@@ -142,7 +144,13 @@ class Original(nn.Module):
 
 @dataclass(frozen=True)
 class TinyBlip:
-    """The reward on tiny weights, and the same number by the original's way."""
+    """The reward with tiny weights, and the same score by an independent version.
+
+    Attributes:
+        reward: the factory of the reward.
+        original: an independent function from a picture and a prompt to the score.
+        folder: the folder of the weights.
+    """
 
     reward: Callable[[], ImageReward]
     original: Callable[[np.ndarray, str], float]
@@ -150,11 +158,11 @@ class TinyBlip:
 
 
 def make_tiny_blip(folder: Path) -> TinyBlip:
-    """Write the weights below `folder`, laid out for SRSOUP_WEIGHTS."""
+    """Write the weights below `folder`, in the layout of SRSOUP_WEIGHTS."""
     place = folder / "tiny" / "blip"
     place.mkdir(parents=True)
     model = shaken(Original(SHAPE), 4)
-    # 0.2 would saturate 768 wide layers.
+    # Weights of size 0.2 would saturate layers of width 768.
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "text_encoder.encoder" in name and parameter.ndim == 2:
@@ -173,12 +181,12 @@ def make_tiny_blip(folder: Path) -> TinyBlip:
 
 
 def _pixels(picture: np.ndarray) -> Tensor:
-    """torchvision's Resize, CenterCrop, ToTensor and Normalize, by Pillow."""
+    """The pixels after torchvision's Resize, CenterCrop, ToTensor and Normalize, computed with Pillow."""
     height, width = picture.shape[:2]
     short = min(height, width)
     new = (int(PIXELS * width / short), int(PIXELS * height / short))
     resized = Image.fromarray(picture).resize(new, Image.Resampling.BICUBIC)
     left, top = round((new[0] - PIXELS) / 2), round((new[1] - PIXELS) / 2)
     x = np.asarray(resized.crop((left, top, left + PIXELS, top + PIXELS))).transpose(2, 0, 1).astype(np.float32) / 255
-    x = (x - np.array(CLIP_MEAN, np.float32)[:, None, None]) / np.array(CLIP_STD, np.float32)[:, None, None]
-    return torch.from_numpy(x)[None]
+    mean, std = np.array(CLIP_MEAN, np.float32), np.array(CLIP_STD, np.float32)
+    return torch.from_numpy((x - mean[:, None, None]) / std[:, None, None])[None]

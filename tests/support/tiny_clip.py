@@ -1,4 +1,4 @@
-"""Tiny random CLIP models in the real layouts, on disk where `rewards.pinned_files` looks, and independent readings."""
+"""Tiny random CLIP models in the real layouts, in files that `rewards.pinned_files` finds, and independent versions."""
 
 import json
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from rewards.aesthetic import Aesthetic
 from rewards.base import Reward
 from rewards.clip_score import ClipScore
 from rewards.hpsv2 import HPSv2, HPSv21
+from rewards.networks.clip_cosine import ClipCosine
 from rewards.networks.clip_encoder import Checkpoint, ClipShape, Tower, read_open_clip, read_transformers
 from rewards.networks.pixels import CLIP_MEAN, CLIP_STD, CropToSquare, PadToSquare
 from rewards.pickscore import PickScore
@@ -35,14 +36,14 @@ PROMPTS = ("an owl", "a fox", "", "two BEARS,  and a  Fox!", "été 🦉", "owl 
 
 
 def vocabulary() -> dict[str, int]:
-    """The order of CLIP's: bytes, bytes that end a word, merges, begin and end of text."""
+    """A vocabulary in CLIP's order: bytes, bytes that end a word, merges, begin and end of a text."""
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), *(merge.replace(" ", "") for merge in MERGES)]
     return {token: index for index, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
 
 
 def shaken(model: nn.Module, seed: int) -> Any:
-    """Weights large enough that a wrong one shows."""
+    """The module with random weights that are large enough for a wrong one to show."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -53,7 +54,7 @@ def shaken(model: nn.Module, seed: int) -> Any:
 
 
 def transformers_model(activation: str, seed: int) -> Any:
-    """CLIPModel of the tiny shape, configured here and not by the code under test."""
+    """A CLIPModel of the tiny shape, whose configuration does not come from the code under test."""
     config = CLIPConfig(
         text_config={
             "vocab_size": SHAPE.vocabulary, "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -116,7 +117,7 @@ class Visual(nn.Module):
 
 
 class OpenClip(nn.Module):
-    """open_clip's CLIP by its published layout, written for these tests: its names, its order of operations."""
+    """open_clip's CLIP, written for these tests with its published names and order of operations."""
 
     def __init__(self, shape: ClipShape) -> None:
         super().__init__()
@@ -129,7 +130,7 @@ class OpenClip(nn.Module):
         self.ln_final = nn.LayerNorm(shape.text.width)
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """ids padded with 0 after the end of the text, as open_clip's tokenizer does."""
+        """The features of token ids that are padded with 0 after the end of the text, as by open_clip's tokenizer."""
         n = ids.shape[1]
         mask = torch.full((n, n), -torch.inf).triu(1)
         x = self.transformer(self.token_embedding(ids) + self.positional_embedding, mask)
@@ -138,16 +139,30 @@ class OpenClip(nn.Module):
 
 @dataclass(frozen=True)
 class Tiny:
-    """The five rewards on tiny weights, and for each the cosine by an independent way from a picture to a number."""
+    """The five rewards with tiny weights, and independent versions of what they compute.
+
+    Attributes:
+        folder: the folder of the weights.
+        cosine_rewards: factories of the rewards that are a cosine.
+        aesthetic: the factory of the reward `aesthetic`.
+        cosine: independent functions from a picture and a prompt to the cosine, by the reward's name.
+        image_features: an independent function from a picture to the image features of `aesthetic`.
+    """
 
     folder: Path
-    rewards: dict[str, Callable[[], Reward]]
+    cosine_rewards: dict[str, Callable[[], ClipCosine]]
+    aesthetic: Callable[[], Aesthetic]
     cosine: dict[str, Callable[[np.ndarray, str], float]]
     image_features: Callable[[np.ndarray], Tensor]
 
+    @property
+    def rewards(self) -> dict[str, Callable[[], Reward]]:
+        """The factories of all five rewards, by name."""
+        return {"aesthetic": self.aesthetic, **self.cosine_rewards}
+
 
 def make_tiny(folder: Path) -> Tiny:
-    """Write the weights below `folder`, laid out for SRSOUP_WEIGHTS."""
+    """Write the weights below `folder`, in the layout of SRSOUP_WEIGHTS."""
     tokens = folder / "tiny" / "tokens"
     tokens.mkdir(parents=True)
     (tokens / "vocab.json").write_text(json.dumps(vocabulary()), encoding="utf-8")
@@ -167,12 +182,12 @@ def make_tiny(folder: Path) -> Tiny:
     return Tiny(
         folder,
         {
-            "aesthetic": lambda: Aesthetic(small, aesthetic_head),
             "clip_score": lambda: ClipScore(small),
             "pickscore": lambda: PickScore(picked),
             "hpsv2": lambda: HPSv2(ranked),
             "hpsv2.1": lambda: HPSv21(ranked),
         },
+        lambda: Aesthetic(small, aesthetic_head),
         {
             "clip_score": lambda picture, prompt: _transformers_cosine(clip, tokenizer, picture, prompt),
             "pickscore": lambda picture, prompt: _transformers_cosine(pick, tokenizer, picture, prompt),
@@ -184,12 +199,13 @@ def make_tiny(folder: Path) -> Tiny:
 
 
 def pinned(folder: Path, repo: str, name: str) -> WeightFile:
+    """The declaration of a file that is there, with its SHA-256."""
     return WeightFile(repo, REVISION, name, sha256_of(folder / repo / name))
 
 
 def _save(folder: Path, repo: str, model: Any) -> WeightFile:
     (folder / repo).mkdir(parents=True)
-    # Written as in 2022, when the counters of the positions were kept.
+    # With position counters, as files of 2022 have them.
     counters = {f"{tower}_model.embeddings.position_ids": torch.arange(n)[None] for tower, n in COUNTERS.items()}
     save_file({**model.state_dict(), **counters}, folder / repo / "model.safetensors")
     return pinned(folder, repo, "model.safetensors")
@@ -199,7 +215,7 @@ COUNTERS = {"text": 77, "vision": (PIXELS // 14) ** 2 + 1}
 
 
 def _head(folder: Path) -> WeightFile:
-    """A random head of LAION's shape."""
+    """A random head with the shape of LAION's."""
     place = folder / "tiny" / "head" / "head.pth"
     place.parent.mkdir()
     widths, layers = (768, 1024, 128, 64, 16, 1), (0, 2, 4, 6, 7)
@@ -212,7 +228,7 @@ def _head(folder: Path) -> WeightFile:
 
 
 def _transformers_cosine(model: Any, tokenizer: Any, picture: np.ndarray, prompt: str) -> float:
-    """transformers' own processor, tokenizer and model."""
+    """The cosine by transformers' own processor, tokenizer and model."""
     ids = tokenizer([prompt], padding=True, truncation=True, max_length=77, return_tensors="pt")
     with torch.no_grad():
         out = model(**ids, pixel_values=_processed(picture))
@@ -227,7 +243,8 @@ def _image_features(model: Any, picture: np.ndarray) -> Tensor:
 
 def _processed(picture: np.ndarray) -> Tensor:
     processor = CLIPImageProcessorPil(size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS})
-    return processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
+    pixels: Tensor = processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
+    return pixels
 
 
 def _open_clip_cosine(model: Any, tokenizer: Any, picture: np.ndarray, prompt: str) -> float:
@@ -240,7 +257,7 @@ def _open_clip_cosine(model: Any, tokenizer: Any, picture: np.ndarray, prompt: s
 
 
 def _hps_pixels(picture: np.ndarray) -> Tensor:
-    """hpsv2's ToTensor, ResizeMaxSize, Normalize, with Pillow's resize of floats in torchvision's place."""
+    """hpsv2's ToTensor, ResizeMaxSize and Normalize, with Pillow's resize of floats instead of torchvision's."""
     height, width = picture.shape[:2]
     scale = PIXELS / max(height, width)
     new = (max(round(width * scale), 1), max(round(height * scale), 1))
@@ -250,5 +267,5 @@ def _hps_pixels(picture: np.ndarray) -> Tensor:
         plane = Image.fromarray(picture[:, :, channel].astype(np.float32) / 255)
         resized = np.asarray(plane.resize(new, Image.Resampling.BICUBIC))
         canvas[channel, top : top + new[1], left : left + new[0]] = resized
-    mean, std = np.array(CLIP_MEAN, np.float32)[:, None, None], np.array(CLIP_STD, np.float32)[:, None, None]
-    return torch.from_numpy((canvas - mean) / std)[None]
+    mean, std = np.array(CLIP_MEAN, np.float32), np.array(CLIP_STD, np.float32)
+    return torch.from_numpy((canvas - mean[:, None, None]) / std[:, None, None])[None]

@@ -125,7 +125,7 @@ def test_labels_and_custom_resources_limit_the_nodes_of_each_kind() -> None:
     slots = Node("d", {"CPU": 4, "GPU": 4, "slot": 3}, {})
     workforce = plan_workforce(config((OTHER,), diffusion_nodes={"resources": {"slot": 1.5}}), [slots, node(gpus=4)])
     assert workforce.sizes.diffusion == 2 and workforce.diffusion.options["resources"] == {"slot": 1.5}
-    with pytest.raises(ValueError, match="no custom resource"):
+    with pytest.raises(ValueError, match="not a custom resource"):
         config(reward_nodes={"resources": {"GPU": 1}})
 
 

@@ -1,4 +1,4 @@
-"""Every experiment's configuration loads, plans what the paper says it costs, and has a twin on the embedded model."""
+"""Each experiment's configuration loads, has the costs of the paper, and has a small version on the embedded model."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipeline.planning.plan import make_plan
 FOLDER = Path(__file__).parents[3] / "configs" / "experiments"
 ALL = sorted(FOLDER.glob("*.yaml"))
 FULL = [path for path in ALL if not path.stem.endswith("_mini")]
-# Its prompts are on GitHub; the plan of one does for all.
+# The prompts of some experiments are on GitHub. A plan with one prompt is enough here.
 ONE_PROMPT = "prompts.list=[snail]"
 
 
@@ -38,10 +38,10 @@ def test_every_experiment_makes_a_plan(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
-def test_every_experiment_has_a_twin_of_the_same_shape(path: Path) -> None:
-    full, twin = points(path, ONE_PROMPT), points(path.with_name(f"{path.stem}_mini.yaml"))
-    assert len(full) == len(twin)
-    for one, other in zip(full, twin, strict=True):
+def test_every_experiment_has_a_small_version_of_the_same_shape(path: Path) -> None:
+    full, small = points(path, ONE_PROMPT), points(path.with_name(f"{path.stem}_mini.yaml"))
+    assert len(full) == len(small)
+    for one, other in zip(full, small, strict=True):
         assert other.model.name == "mini" and one.methods == other.methods
         assert len(one.rewards.guided) == len(other.rewards.guided) and one.weights == other.weights
         assert (one.soup.steps == 0, one.soup.steps == one.steps) == (
@@ -49,14 +49,14 @@ def test_every_experiment_has_a_twin_of_the_same_shape(path: Path) -> None:
         )  # fmt: skip
 
 
-def test_table_4() -> None:
+def test_the_query_budgets_of_table_4() -> None:
     assert queries("fig7_soup_steps") == [3_000, 5_400, 7_800, 10_200, 12_600, 15_000]
 
 
 @pytest.mark.parametrize(
     "name", ["animals_aesthetic_compressibility", "hpd_aesthetic_hpsv2", "hpd_aesthetic_pickscore"]
 )
-def test_the_budgets_of_section_5_3(name: str) -> None:
+def test_the_query_budgets_of_section_5_3(name: str) -> None:
     soup, summed = [3_000, 5_400, 7_800, 10_200, 12_600], [3_000, 5_500, 8_000, 10_500, 13_000]
     assert queries(f"fig1_{name}") == soup + summed
 
@@ -93,7 +93,9 @@ rewards: {guided: [colorfulness, compressibility]}
 """
 
 
-def test_a_key_replaces_the_extended_files_key_whole_and_paths_stay_with_their_file(tmp_path: Path) -> None:
+def test_a_key_replaces_the_whole_value_of_the_extended_file_and_paths_are_relative_to_their_own_file(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, "deep/base.yaml", BASE)
     child = write(tmp_path, "child.yaml", "extends: deep/base.yaml\nname: child\nsoup: {correction: none}\nsteps: 30\n")
     config = load_config(child)
@@ -102,6 +104,6 @@ def test_a_key_replaces_the_extended_files_key_whole_and_paths_stay_with_their_f
 
 
 @pytest.mark.parametrize("text", ["extends: a.yaml\n", "extends: 3\n", "extends: missing.yaml\n"])
-def test_a_file_cannot_extend_itself_or_what_is_not_there(tmp_path: Path, text: str) -> None:
+def test_a_file_cannot_extend_itself_or_a_missing_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(RequestError):
         load_config(write(tmp_path, "a.yaml", text))

@@ -1,4 +1,4 @@
-"""Where a run may be: paths, URIs, and URIs that are refused."""
+"""Where a run's files may be: paths, URIs, and URIs that are refused."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_paths_and_uris() -> None:
     assert location_of("gs://bucket").name == "bucket"
 
 
-def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: Path) -> None:
+def test_a_file_uri_is_a_path_and_the_points_of_a_sweep_are_below_its_uri(tmp_path: Path) -> None:
     from configs.sweep import load_sweep
 
     assert load_config(DEMO, [f"output={tmp_path.as_uri()}"]).output_folder == tmp_path
@@ -41,6 +41,7 @@ def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: 
         ("foo://bucket/a", "no file system has the scheme foo://"),
         ("s3:///runs/a", "write s3://BUCKET/FOLDER"),
         ("file://elsewhere/a", "three slashes"),
+        ("s3://[bucket/a", "the URI cannot be read: Invalid IPv6 URL"),
         ("hdfs:///", "names no folder"),
         ("s3://bucket/a#b", "write it as %23"),
         ("s3://AKIA1234:h4nds0ff@bucket/a", "AWS_ACCESS_KEY_ID"),
@@ -51,6 +52,6 @@ def test_a_file_uri_is_a_path_and_a_point_of_a_sweep_is_below_its_uri(tmp_path: 
 )
 def test_a_wrong_uri_is_refused_everywhere_and_no_secret_is_shown(uri: str, says: str) -> None:
     for arguments in (["run", str(DEMO), f"output='{uri}'"], ["status", uri], ["report", uri], ["compact", uri]):
-        told = CliRunner().invoke(app, arguments)
-        assert told.exit_code == 2 and says in told.output and "h4nds0ff" not in told.output
-        assert told.output.count("key:     output\n") == (arguments[0] == "run")
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 2 and says in result.output and "h4nds0ff" not in result.output
+        assert result.output.count("key:     output\n") == (arguments[0] == "run")

@@ -1,4 +1,4 @@
-"""Sweeps as configurations: the product of the values, from the command line or the file, each point by its name."""
+"""Sweeps: the products of values from the command line or the file, and the name of each point."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def write(tmp_path: Path, **more: object) -> Path:
     return path
 
 
-def test_the_command_lines_product(tmp_path: Path) -> None:
+def test_a_sweep_on_the_command_line_is_one_product(tmp_path: Path) -> None:
     points = load_sweep(write(tmp_path), ["queries=7"], ["method=srsoup,weighted_sum", "soup.steps=0,5,10"])
     assert len(points) == 6 and {point.queries for point in points} == {7}
     assert [(point.method, point.soup.steps) for point in points[:3]] == [("srsoup", 0), ("srsoup", 5), ("srsoup", 10)]
@@ -29,7 +29,7 @@ def test_the_command_lines_product(tmp_path: Path) -> None:
     assert len({point.output_folder for point in points}) == 6
 
 
-def test_the_files_blocks_are_products_of_their_own(tmp_path: Path) -> None:
+def test_each_block_of_the_file_is_a_product(tmp_path: Path) -> None:
     sweep = [{"method": ["srsoup"], "soup.steps": [2, 4]}, {"method": ["weighted_sum"], "queries": [6, 11, 16]}]
     points = load_sweep(write(tmp_path, sweep=sweep), ["output=out/here"])
     assert [(p.method, p.soup.steps, p.queries) for p in points] == [
@@ -44,7 +44,7 @@ def test_values_may_be_lists_and_mappings(tmp_path: Path) -> None:
     assert points[0].name == "base_weights-grid-3_guidance-elite-fraction-0-5"
 
 
-def test_a_run_of_a_sweeps_file_is_refused(tmp_path: Path) -> None:
+def test_the_file_of_a_sweep_is_not_the_file_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="srsoup sweep"):
         load_config(write(tmp_path, sweep=[{"seed": [1, 2]}]))
 
@@ -66,7 +66,7 @@ def test_a_run_of_a_sweeps_file_is_refused(tmp_path: Path) -> None:
         (None, ["soup.steps=1,11"], "soup.steps"),
     ],
 )
-def test_wrong_sweeps(tmp_path: Path, sweep: object, over: list[str], key: str) -> None:
+def test_wrong_sweeps_are_refused(tmp_path: Path, sweep: object, over: list[str], key: str) -> None:
     path = write(tmp_path) if sweep is None else write(tmp_path, sweep=sweep)
     with pytest.raises(RequestError) as caught:
         load_sweep(path, [], over)

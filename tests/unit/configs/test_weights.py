@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from configs.errors import RequestError
+from configs.errors import InvalidValueError, RequestError
 from configs.load import load_config
 from configs.weights import weights_by_rule
 
@@ -37,7 +37,7 @@ def test_das_dennis_equal_pymoos() -> None:
 
 
 @pytest.mark.parametrize(("rewards", "n"), [(2, 5), (3, 8)])
-def test_riesz_points_lie_on_the_simplex_with_its_corners_and_come_out_the_same_again(rewards: int, n: int) -> None:
+def test_riesz_points_are_on_the_simplex_with_its_corners_and_are_the_same_in_each_call(rewards: int, n: int) -> None:
     rows = weights_by_rule({"riesz": n}, rewards)
     assert len(rows) == n and rows == weights_by_rule({"riesz": n}, rewards)
     np.testing.assert_allclose(np.sum(rows, axis=1), 1, atol=1e-6)
@@ -54,23 +54,24 @@ def test_the_papers_thirteen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "rewards", "words"),
+    ("rule", "rewards", "key", "problem"),
     [
-        ({"grid": 1}, 2, "weights.grid: 1 is not within 2"),
-        ({"grid": 2.5}, 2, "no whole number"),
-        ({"grid": True}, 2, "no whole number"),
-        ({"grid": 500}, 5, "more than 10000 rows"),
-        ({"riesz": 1}, 2, "weights.riesz"),
-        ({"riesz": 3}, 1, "one weight only"),
-        ({"paper": 13}, 2, "weights.paper"),
-        ({"spiral": 3}, 2, "no such rule"),
-        ({"grid": 3, "riesz": 4}, 2, "one key"),
-        ({}, 2, "one key"),
+        ({"grid": 1}, 2, "weights.grid", "is 1, not within 2..10000"),
+        ({"grid": 2.5}, 2, "weights.grid", "not a whole number"),
+        ({"grid": True}, 2, "weights.grid", "not a whole number"),
+        ({"grid": 500}, 5, "weights", "more than 10000 rows"),
+        ({"riesz": 1}, 2, "weights.riesz", "is 1, not within 2..10000"),
+        ({"riesz": 3}, 1, "weights.riesz", "one weight only"),
+        ({"paper": 13}, 2, "weights.paper", "13 weights for 3 rewards, not 13 for 2"),
+        ({"spiral": 3}, 2, "weights.spiral", "no such rule"),
+        ({"grid": 3, "riesz": 4}, 2, "weights", "one key"),
+        ({}, 2, "weights", "one key"),
     ],
 )
-def test_wrong_rules_are_refused(rule: dict, rewards: int, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_wrong_rules_are_refused(rule: dict[str, float], rewards: int, key: str, problem: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
         weights_by_rule(rule, rewards)
+    assert caught.value.key == key and problem in caught.value.problem and caught.value.fix
 
 
 def config(tmp_path: Path, weights: object, **more: object) -> Path:
@@ -89,10 +90,12 @@ def test_a_rule_becomes_rows_in_the_configuration(tmp_path: Path) -> None:
     assert other.weights == ((0.0, 1.0), (1.0, 0.0))
 
 
-def test_a_wrong_rule_says_key_value_and_mend(tmp_path: Path) -> None:
+def test_the_error_of_a_wrong_rule_names_its_key_and_value(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         load_config(config(tmp_path, {"gird": 6}), [])
-    assert caught.value.key == "weights.gird" and "grid" in str(caught.value)
+    error = caught.value
+    assert (error.key, error.value, error.problem) == ("weights.gird", 6, "there is no such rule")
+    assert "{grid: points on an axis}" in error.fix and ";" not in error.fix
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each family, on a tiny random model of it, against float64 NumPy and against its own diffusers pipeline."""
+"""A tiny random model of each family against float64 NumPy and against its own diffusers pipeline."""
 
 import json
 import logging
@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning, DiffusionModel, Loading, Sampling, load_model
+from diffusion.base import Conditioning, Loading, Sampling, load_model
+from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.source import Source
 from tests.support import reference, tiny
 
@@ -21,7 +22,7 @@ STEPS, SCALE = 5, 5.0
 SAMPLING = Sampling(STEPS, SCALE)
 PROMPT = "a red fox"
 LONG = "abc" * 30 + "q" * 300
-VARIANTS = [
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((family, {"prediction_type": prediction, "timestep_spacing": spacing})
       for family in ("sd", "sdxl") for prediction in ("epsilon", "v_prediction", "sample")
       for spacing in ("leading", "trailing")),
@@ -50,22 +51,26 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return folder
 
 
-def load(folder: Path, **options: Any) -> DiffusionModel:
-    return load_model(Source(str(folder)), Loading(**options), "cpu")
+def load(folder: Path, device: str = "cpu", **options: Any) -> LatentDiffusion:
+    model = load_model(Source(str(folder)), Loading(**options), device)
+    assert isinstance(model, LatentDiffusion)
+    return model
 
 
-def noise(model: DiffusionModel, seed: int, n: int = 2) -> Tensor:
+def noise(model: LatentDiffusion, seed: int, n: int = 2) -> Tensor:
     return torch.randn(n, *model.latent_shape, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.inference_mode()
-def predicted(family: str, pipe: Any, x: Tensor, t: float, told: Conditioning, scale: float = SCALE) -> np.ndarray:
-    """The guided prediction, each of its two parts and each sample asked by itself."""
+def predicted(
+    family: str, pipe: Any, x: Tensor, t: float, conditioning: Conditioning, scale: float = SCALE
+) -> np.ndarray:
+    """The guided prediction, with a call of the denoiser for each sample and each of the two prompts."""
     parts = []
     for row in range(2):
-        embeds = told.embeds[row : row + 1]
-        pooled = None if told.pooled is None else told.pooled[row : row + 1]
-        answers = []
+        embeds = conditioning.embeds[row : row + 1]
+        pooled = None if conditioning.pooled is None else conditioning.pooled[row : row + 1]
+        outputs = []
         for sample in x.split(1):
             if family == "sd3":
                 out = pipe.transformer(sample, embeds, pooled, torch.tensor([t], dtype=torch.float32))
@@ -74,14 +79,14 @@ def predicted(family: str, pipe: Any, x: Tensor, t: float, told: Conditioning, s
                 out = pipe.unet(sample, t, encoder_hidden_states=embeds, added_cond_kwargs=added)
             else:
                 out = pipe.unet(sample, t, encoder_hidden_states=embeds)
-            answers.append(out.sample)
-        parts.append(torch.cat(answers).double().numpy())
+            outputs.append(out.sample)
+        parts.append(torch.cat(outputs).double().numpy())
     return parts[0] + scale * (parts[1] - parts[0])
 
 
 @dataclass(frozen=True)
 class Equations:
-    """A family's reverse step in float64 NumPy: timesteps, and what its scheduler's numbers make of a prediction."""
+    """A family's timesteps, reverse step and look-ahead in float64 NumPy, from the numbers of its scheduler."""
 
     family: str
     scheduler: Any
@@ -126,12 +131,12 @@ def test_every_reverse_step_and_look_ahead_equals_the_equations(
     folder = folders(family, scheduler)
     model, pipe = load(folder), tiny.pipeline(family, folder)
     pipe.scheduler.set_timesteps(STEPS)
-    equations, told = Equations(family, pipe.scheduler, scheduler), model.encode(PROMPT, SAMPLING)
+    equations, conditioning = Equations(family, pipe.scheduler, scheduler), model.encode(PROMPT, SAMPLING)
     assert list(model.timesteps(SAMPLING)) == [round(t) for t in equations.timesteps]
     x = noise(model, 0)
     for i, t in enumerate(equations.timesteps):
-        mean, sigma = model.reverse_step(x, i, told)
-        expected = equations.reverse(x, predicted(family, pipe, x, t, told), i)
+        mean, sigma = model.reverse_step(x, i, conditioning)
+        expected = equations.reverse(x, predicted(family, pipe, x, t, conditioning), i)
         assert mean.dtype == torch.float32
         assert_near(mean, expected.mean)
         assert sigma == pytest.approx(expected.sigma, rel=1e-5, abs=1e-9)
@@ -139,23 +144,23 @@ def test_every_reverse_step_and_look_ahead_equals_the_equations(
         candidates = x
 
         def predict(later: float, candidates: Tensor = candidates) -> np.ndarray:
-            return predicted(family, pipe, candidates, later, told)
+            return predicted(family, pipe, candidates, later, conditioning)
 
-        assert_near(model.look_ahead(x, i, told), equations.look_ahead(x, predict, i))
+        assert_near(model.look_ahead(x, i, conditioning), equations.look_ahead(x, predict, i))
 
 
 @pytest.mark.parametrize(
     ("family", "scheduler", "noisy"),
     [(*variant, noisy) for variant in VARIANTS for noisy in (False, True) if variant[0] != "sd3" or not noisy],
 )
-def test_the_whole_way_is_that_of_the_pipeline(
+def test_all_steps_together_equal_the_pipelines_own_call(
     folders: Folders, family: str, scheduler: dict[str, Any], noisy: bool
 ) -> None:
-    """The pipeline's own call from the same x_T, with the noise of its own generator; a flow's has none."""
+    """Both start from the same x_T. The noise comes from the pipeline's generator; a flow has none."""
     folder = folders(family, scheduler)
     sampling = Sampling(STEPS, SCALE, noise_level=0.0) if family == "sd3" else Sampling(STEPS, SCALE, float(noisy))
     model, pipe = load(folder), tiny.pipeline(family, folder)
-    told, x = model.encode(PROMPT, sampling), noise(model, 0, n=1)
+    conditioning, x = model.encode(PROMPT, sampling), noise(model, 0, n=1)
     options = {} if family == "sd3" else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
     own = {
         kind: pipe(
@@ -166,7 +171,7 @@ def test_the_whole_way_is_that_of_the_pipeline(
     }  # fmt: skip
     generator = torch.Generator().manual_seed(9)
     for i in range(STEPS):
-        mean, sigma = model.reverse_step(x, i, told)
+        mean, sigma = model.reverse_step(x, i, conditioning)
         x = mean + sigma * torch.randn(mean.shape, generator=generator)
     np.testing.assert_allclose(x, own["latent"], rtol=1e-4, atol=2e-4 * float(own["latent"].abs().max()))
     image = np.array(own["pil"][0]).transpose(2, 0, 1)
@@ -176,53 +181,56 @@ def test_the_whole_way_is_that_of_the_pipeline(
 @EVERY_FAMILY
 @pytest.mark.parametrize("negative", [None, "ugly", ""])
 @pytest.mark.parametrize("prompt", [PROMPT, "", LONG])
-def test_encode_is_the_pipelines_own(folders: Folders, family: str, prompt: str, negative: str | None) -> None:
+def test_encode_equals_the_pipelines_own(folders: Folders, family: str, prompt: str, negative: str | None) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
-    more = {"sd": {"num_images_per_prompt": 1, "do_classifier_free_guidance": True, "device": "cpu"},
-            "sdxl": {}, "sd3": {"prompt_2": None, "prompt_3": None}}  # fmt: skip
+    more: dict[str, dict[str, Any]] = {
+        "sd": {"num_images_per_prompt": 1, "do_classifier_free_guidance": True, "device": "cpu"},
+        "sdxl": {},
+        "sd3": {"prompt_2": None, "prompt_3": None},
+    }
     with torch.inference_mode():
         own = pipe.encode_prompt(prompt, negative_prompt=negative, **more[family])
-    told = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
-    assert torch.equal(told.embeds, torch.cat([own[1], own[0]]))
+    conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
+    assert torch.equal(conditioning.embeds, torch.cat([own[1], own[0]]))
     if family == "sd":
-        assert told.pooled is None
+        assert conditioning.pooled is None
     else:
-        assert told.pooled is not None and torch.equal(told.pooled, torch.cat([own[3], own[2]]))
+        assert conditioning.pooled is not None and torch.equal(conditioning.pooled, torch.cat([own[3], own[2]]))
 
 
-def test_sdxl_has_zeros_for_no_negative_prompt_and_not_for_an_empty_one(folders: Folders) -> None:
+def test_sdxl_has_zeros_without_a_negative_prompt_but_not_for_an_empty_one(folders: Folders) -> None:
     model = load(folders("sdxl"))
     assert not model.encode(PROMPT, SAMPLING).embeds[0].any()
     assert model.encode(PROMPT, Sampling(STEPS, SCALE, negative_prompt="")).embeds[0].any()
 
 
 @pytest.mark.parametrize(
-    ("family", "who", "cut"),
+    ("family", "tokenizers", "cut"),
     [
         ("sd", "tokenizer cut", LONG[75:]),
         ("sdxl", "tokenizer, tokenizer_2 cut", LONG[75:]),
         ("sd3", "tokenizer, tokenizer_2, tokenizer_3 cut", LONG[75:]),
     ],
 )
-def test_a_prompt_that_is_cut_is_warned_of_once_with_the_cut_text(
-    folders: Folders, caplog: pytest.LogCaptureFixture, family: str, who: str, cut: str
+def test_a_cut_prompt_gives_one_warning_with_the_cut_text(
+    folders: Folders, caplog: pytest.LogCaptureFixture, family: str, tokenizers: str, cut: str
 ) -> None:
     model = load(folders(family))
     with caplog.at_level(logging.WARNING):
         for prompt in (PROMPT, LONG, LONG, "a" * 75):
             model.encode(prompt, SAMPLING)
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.startswith(who) and cut[:150] in warning
+    assert warning.startswith(tokenizers) and cut[:150] in warning
 
 
-def test_t5_reads_what_clip_does_not(folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
+def test_t5_reads_a_prompt_that_clip_cuts(folders: Folders, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         load(folders("sd3")).encode("ab" * 60, SAMPLING)
     assert caplog.records[0].getMessage().startswith("tokenizer, tokenizer_2 cut")
 
 
 @EVERY_FAMILY
-def test_decode_is_the_pipelines_own(folders: Folders, family: str) -> None:
+def test_decode_equals_the_pipelines_own(folders: Folders, family: str) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
     x0 = noise(model, 3, n=3)
     config = pipe.vae.config
@@ -235,7 +243,7 @@ def test_decode_is_the_pipelines_own(folders: Folders, family: str) -> None:
     assert np.abs(decoded.numpy().transpose(0, 2, 3, 1).astype(int) - images).max() <= 1
 
 
-def test_a_vae_with_a_mean_and_deviation_a_channel_decodes_as_the_pipeline_does(folders: Folders) -> None:
+def test_a_vae_with_a_mean_and_deviation_for_each_channel_decodes_as_the_pipeline_does(folders: Folders) -> None:
     folder = folders("sdxl", latents_mean=[0.5, -1.0, 0.2, 2.0], latents_std=[3.0, 1.0, 2.0, 0.5])
     model, pipe = load(folder), tiny.pipeline("sdxl", folder)
     x = noise(model, 4, n=1)
@@ -246,7 +254,9 @@ def test_a_vae_with_a_mean_and_deviation_a_channel_decodes_as_the_pipeline_does(
 
 
 @pytest.mark.parametrize(("dtype", "upcast"), [("float16", True), ("float16", False), ("bfloat16", True)])
-def test_the_sdxl_vae_decodes_in_half_precision_only_where_it_can(folders: Folders, dtype: str, upcast: bool) -> None:
+def test_the_sdxl_vae_decodes_in_half_precision_only_if_it_does_not_overflow(
+    folders: Folders, dtype: str, upcast: bool
+) -> None:
     folder = folders("sdxl", force_upcast=upcast)
     model, pipe = load(folder, dtype=dtype), tiny.pipeline("sdxl", folder, getattr(torch, dtype))
     half = getattr(torch, dtype)
@@ -261,31 +271,31 @@ def test_the_sdxl_vae_decodes_in_half_precision_only_where_it_can(folders: Folde
 
 @EVERY_FAMILY
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_networks_in_half_precision_leave_the_kernel_in_float32(folders: Folders, family: str, dtype: str) -> None:
+def test_with_networks_in_half_precision_the_kernel_stays_in_float32(folders: Folders, family: str, dtype: str) -> None:
     full, half = load(folders(family)), load(folders(family), dtype=dtype)
-    x, told = noise(full, 6), half.encode(PROMPT, SAMPLING)
+    x, conditioning = noise(full, 6), half.encode(PROMPT, SAMPLING)
     expected = full.reverse_step(x, 0, full.encode(PROMPT, SAMPLING))
-    mean, sigma = half.reverse_step(x, 0, told)
+    mean, sigma = half.reverse_step(x, 0, conditioning)
     assert mean.dtype == torch.float32 and sigma == expected.sigma
-    assert told.embeds.dtype == getattr(torch, dtype)
+    assert conditioning.embeds.dtype == getattr(torch, dtype)
     overflows = family == "sdxl" and dtype == "float16"
     assert half._pipe.vae.dtype == (torch.float32 if overflows else getattr(torch, dtype))
     assert float((mean - expected.mean).norm() / expected.mean.norm()) < 0.05
-    assert half.decode(half.look_ahead(mean, 0, told)).dtype == torch.uint8
+    assert half.decode(half.look_ahead(mean, 0, conditioning)).dtype == torch.uint8
 
 
 @EVERY_FAMILY
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
 @torch.inference_mode()
-def test_guidance_asks_for_the_negative_prompt_only_where_it_counts(
-    folders: Folders, family: str, scale: float
-) -> None:
+def test_guidance_with_scale_1_leaves_out_the_negative_prompt(folders: Folders, family: str, scale: float) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
-    told, x = model.encode(PROMPT, Sampling(STEPS, scale)), noise(model, 7)
+    conditioning, x = model.encode(PROMPT, Sampling(STEPS, scale)), noise(model, 7)
     t = float(model._kernel(SAMPLING).timesteps[0]) if family == "sd3" else model.timesteps(SAMPLING)[0]
-    assert_near(model._predict(x, t, told), predicted(family, pipe, x, t, told, scale))
+    assert_near(model._predict(x, t, conditioning), predicted(family, pipe, x, t, conditioning, scale))
     if scale == 1:
-        without = told._replace(embeds=torch.cat([torch.full_like(told.embeds[:1], torch.nan), told.embeds[1:]]))
+        without = conditioning._replace(
+            embeds=torch.cat([torch.full_like(conditioning.embeds[:1], torch.nan), conditioning.embeds[1:]])
+        )
         assert model.reverse_step(x, 0, without).mean.isfinite().all()
 
 
@@ -296,16 +306,16 @@ def test_memory_options_change_no_more_than_the_last_bits(folders: Folders, fami
     assert sliced._pipe.vae.use_slicing
     if family != "sd3":
         assert {type(p).__name__ for p in sliced._pipe.unet.attn_processors.values()} == {"SlicedAttnProcessor"}
-    x, told = noise(model, 8), model.encode(PROMPT, SAMPLING)
-    assert torch.equal(sliced.encode(PROMPT, SAMPLING).embeds, told.embeds)
-    expected = model.reverse_step(x, 0, told).mean
-    assert_near(sliced.reverse_step(x, 0, told).mean, expected.numpy())
+    x, conditioning = noise(model, 8), model.encode(PROMPT, SAMPLING)
+    assert torch.equal(sliced.encode(PROMPT, SAMPLING).embeds, conditioning.embeds)
+    expected = model.reverse_step(x, 0, conditioning).mean
+    assert_near(sliced.reverse_step(x, 0, conditioning).mean, expected.numpy())
     assert (sliced.decode(x).int() - model.decode(x).int()).abs().max() <= 1
 
 
 @pytest.fixture
 def moves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
-    """Every move of a whole network to a device, by its class."""
+    """Every move of a module to a device: the class of the module, and the device."""
     seen: list[tuple[str, str]] = []
     to = torch.nn.Module.to
 
@@ -318,12 +328,11 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
 
 
 @EVERY_FAMILY
-def test_text_encoders_are_on_the_device_while_a_prompt_is_encoded_only(
+def test_offloaded_text_encoders_are_on_the_device_only_while_a_prompt_is_encoded(
     folders: Folders, family: str, moves: list[tuple[str, str]]
 ) -> None:
-    """On the device `cpu:0`, which is the CPU by another name, so that the two ends can be told apart."""
-    source = Source(str(folders(family)))
-    model = load_model(source, Loading(offload_text_encoders=True), "cpu:0")
+    """The device is `cpu:0`, another name of the CPU, so that both directions can be distinguished."""
+    model = load(folders(family), "cpu:0", offload_text_encoders=True)
     encoders = [type(encoder).__name__ for encoder in model._encoders]
     assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3}[family]
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
@@ -333,17 +342,17 @@ def test_text_encoders_are_on_the_device_while_a_prompt_is_encoded_only(
     assert ours == [(name, "cpu:0") for name in encoders] + [(name, "cpu") for name in encoders]
 
 
-def test_sd3_without_t5_has_zeros_for_it(folders: Folders, tmp_path: Path) -> None:
+def test_sd3_without_t5_has_zeros_for_its_tokens(folders: Folders, tmp_path: Path) -> None:
     pipe = tiny.pipeline("sd3", folders("sd3"))
     pipe.register_modules(text_encoder_3=None, tokenizer_3=None)
     pipe.save_pretrained(tmp_path)
-    told = load(tmp_path).encode(PROMPT, SAMPLING)
-    assert told.embeds.shape == (2, 77 + 256, 32)
-    assert not told.embeds[:, 77:].any() and told.embeds[:, :77].any()
+    conditioning = load(tmp_path).encode(PROMPT, SAMPLING)
+    assert conditioning.embeds.shape == (2, 77 + 256, 32)
+    assert not conditioning.embeds[:, 77:].any() and conditioning.embeds[:, :77].any()
 
 
-def test_what_only_checks_or_reads_images_is_not_loaded(folders: Folders, tmp_path: Path) -> None:
-    """Stable Diffusion 1.5 names both in its index; here they are not even there."""
+def test_the_safety_checker_and_the_feature_extractor_are_not_loaded(folders: Folders, tmp_path: Path) -> None:
+    """The index of Stable Diffusion 1.5 names both; in this folder their files are missing."""
     shutil.copytree(folders("sd"), tmp_path / "model")
     index = tmp_path / "model" / "model_index.json"
     checkers = {
@@ -354,7 +363,7 @@ def test_what_only_checks_or_reads_images_is_not_loaded(folders: Folders, tmp_pa
     assert load(tmp_path / "model").encode(PROMPT, SAMPLING).embeds.isfinite().all()
 
 
-def test_a_unet_of_two_sizes_has_latents_of_them(folders: Folders, tmp_path: Path) -> None:
+def test_a_unet_with_a_height_and_a_width_has_latents_of_that_size(folders: Folders, tmp_path: Path) -> None:
     pipe = tiny.pipeline("sd", folders("sd"))
     pipe.unet.register_to_config(sample_size=[8, 12])
     pipe.save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""The flow SDE step against float64 NumPy, the Euler step of diffusers, and the marginals that it must keep."""
+"""The flow SDE step against float64 NumPy, the Euler step of diffusers, and the flow's marginals."""
 
 import math
 from typing import Any
@@ -51,7 +51,7 @@ def test_every_reverse_step_equals_the_equations(steps: int, noise_level: float,
 
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("steps", LENGTHS)
-def test_without_noise_it_is_the_euler_step_of_diffusers(steps: int, shift: float) -> None:
+def test_without_noise_a_step_is_the_euler_step_of_diffusers(steps: int, shift: float) -> None:
     flow, scheduler = kernel(steps, shift, 0.0), FlowMatchEulerDiscreteScheduler(shift=shift)
     scheduler.set_timesteps(steps)
     x, v = draw(steps)
@@ -64,7 +64,7 @@ def test_without_noise_it_is_the_euler_step_of_diffusers(steps: int, shift: floa
 
 @pytest.mark.parametrize("noise_level", [0.3, 0.7])
 def test_a_fine_step_keeps_a_gaussian_on_the_flow(noise_level: float) -> None:
-    """For x0 of variance 1 the flow's x_s has variance (1-s)^2 + s^2; the SDE's step must lead to it, to order d^2."""
+    """For x0 of variance 1 the flow's x_s has variance (1-s)^2 + s^2, and the step must keep to that, to order d^2."""
     flow = kernel(900, 1.0, noise_level)
     for i in range(100, 800, 50):
         s, later = flow.sigmas[i], flow.sigmas[i + 1]
@@ -75,12 +75,12 @@ def test_a_fine_step_keeps_a_gaussian_on_the_flow(noise_level: float) -> None:
         assert factor**2 * now + flow.sigma(i) ** 2 == pytest.approx(then, abs=20 * (s - later) ** 2)
 
 
-def test_the_look_ahead_stands_at_the_next_share_and_nowhere_after_the_last() -> None:
+def test_the_look_ahead_is_at_the_next_noise_share_and_is_none_after_the_last() -> None:
     flow = kernel(10)
     assert [flow.look_ahead_timestep(i) for i in range(10)] == [*flow.timesteps[1:], None]
 
 
-def test_the_first_share_of_1_takes_the_second_in_the_denominator() -> None:
+def test_a_first_noise_share_of_1_is_replaced_in_the_denominator_by_the_second() -> None:
     flow = kernel(50)
     assert flow.sigmas[0] == 1
     expected = 0.7 * math.sqrt(1 / (1 - flow.sigmas[1]))

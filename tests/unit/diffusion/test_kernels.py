@@ -1,4 +1,4 @@
-"""The DDIM reverse step against float64 NumPy and against diffusers' own scheduler given the same noise."""
+"""The DDIM reverse step against float64 NumPy and against diffusers' own scheduler with the same noise."""
 
 import math
 from typing import Any
@@ -61,7 +61,7 @@ def test_every_reverse_step_equals_the_equations(steps: int, eta: float, predict
         assert mean.dtype == torch.float32
         np.testing.assert_allclose(mean, expected.mean, rtol=1e-4, atol=1e-4 * np.abs(expected.mean).max())
         assert ddim.sigma(i) == pytest.approx(expected.sigma, rel=1e-5, abs=1e-12)
-        # diffusers keeps its schedule in float32, which costs 1 - a_t four digits; from the same a_t none are lost.
+        # diffusers keeps its schedule in float32, so 1 - a_t loses four digits. With the same a_t no digits are lost.
         a_t, a_p = ddim.alpha_at(t), ddim.final_alpha if i == steps - 1 else ddim.alpha_at(timesteps[i + 1])
         exact = reference.ddim(x.double().numpy(), prediction.double().numpy(), a_t, a_p, eta, prediction_type)
         assert ddim.sigma(i) == pytest.approx(exact.sigma, rel=1e-9, abs=1e-15)
@@ -72,7 +72,7 @@ def test_every_reverse_step_equals_the_equations(steps: int, eta: float, predict
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 @pytest.mark.parametrize("eta", ETAS)
 @pytest.mark.parametrize("steps", LENGTHS)
-def test_every_reverse_step_with_its_noise_is_the_step_of_diffusers(
+def test_every_reverse_step_with_noise_equals_the_step_of_diffusers(
     steps: int, eta: float, prediction_type: str, to_one: bool
 ) -> None:
     config = SD15 | {"prediction_type": prediction_type, "set_alpha_to_one": to_one}
@@ -93,8 +93,8 @@ def test_every_reverse_step_with_its_noise_is_the_step_of_diffusers(
 @pytest.mark.parametrize("to_one", [False, True])
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 @pytest.mark.parametrize("t", [0, 1, 21, 500, 981, 999])
-def test_split_gives_x0_and_eps_that_make_up_the_sample(t: int, prediction_type: str, to_one: bool) -> None:
-    """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) eps, at timestep 0 too, where the last candidates are looked at."""
+def test_split_gives_an_x0_and_an_eps_that_add_up_to_the_sample(t: int, prediction_type: str, to_one: bool) -> None:
+    """x_t = sqrt(a_t) x0 + sqrt(1 - a_t) eps, also at timestep 0, where the look-ahead of the last step is."""
     ddim = kernel(50, prediction_type=prediction_type, set_alpha_to_one=to_one)
     x, prediction, _ = draw(t)
     x0, eps = ddim.split(x, prediction, t)
@@ -108,7 +108,7 @@ def test_split_gives_x0_and_eps_that_make_up_the_sample(t: int, prediction_type:
     np.testing.assert_allclose(made, x, rtol=1e-4, atol=1e-4 * float(x0.abs().max()))
 
 
-def test_split_recovers_a_sample_from_what_a_perfect_model_would_predict() -> None:
+def test_split_recovers_x0_and_eps_from_the_prediction_of_a_perfect_model() -> None:
     x0, eps, _ = draw(0)
     for t in (1, 400, 981):
         a, b = math.sqrt(ALPHAS[t]), math.sqrt(1 - ALPHAS[t])
@@ -123,7 +123,7 @@ def test_split_recovers_a_sample_from_what_a_perfect_model_would_predict() -> No
 
 @pytest.mark.parametrize("eta", ETAS)
 def test_a_step_keeps_a_gaussian_on_the_schedule(eta: float) -> None:
-    """From x_t of x0 and its own noise, x_{t-1} has mean sqrt(a_p) x0 and total variance 1 - a_p."""
+    """If x_t is made of x0 and noise, x_{t-1} has mean sqrt(a_p) x0 and total variance 1 - a_p."""
     ddim = kernel(25, eta)
     x0, eps, _ = draw(1)
     for i, t in enumerate(ddim.timesteps[:-1]):
@@ -141,7 +141,7 @@ def test_stable_diffusion_1_5_visits_981_961_down_to_1() -> None:
 
 
 @pytest.mark.parametrize("steps", LENGTHS)
-def test_the_look_ahead_stands_at_the_next_timestep_and_at_0_after_the_last(steps: int) -> None:
+def test_the_look_ahead_is_at_the_next_timestep_and_at_0_after_the_last(steps: int) -> None:
     ddim = kernel(steps)
     assert list(ddim.timesteps) == leading_timesteps(steps)
     assert [ddim.look_ahead_timestep(i) for i in range(steps)] == [*leading_timesteps(steps)[1:], 0]
@@ -154,7 +154,7 @@ def test_the_schedule_is_the_running_product_of_1_minus_beta() -> None:
     assert kernel(50, set_alpha_to_one=True).final_alpha == 1
 
 
-def test_the_last_step_is_noisy_where_the_last_alpha_is_below_1_and_still_where_it_is_1() -> None:
+def test_the_last_step_has_noise_if_the_last_alpha_is_below_1_and_none_if_it_is_1() -> None:
     assert kernel(50).sigma(49) > 0
     assert kernel(50, set_alpha_to_one=True).sigma(49) == 0
     assert [kernel(50, 0.0).sigma(i) for i in range(50)] == [0.0] * 50
@@ -177,12 +177,17 @@ SHIPPED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("config", SHIPPED.values(), ids=SHIPPED.keys())
-def test_other_schedulers_are_read_into_the_same_ddim(config: dict[str, Any]) -> None:
+def test_the_settings_of_other_schedulers_give_the_same_ddim(config: dict[str, Any]) -> None:
     assert DDIM.from_scheduler(config, 50, 1.0) == kernel(50)
 
 
-def test_a_schedule_of_other_betas_and_spacing_is_read_as_it_is() -> None:
-    changes = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02, "timestep_spacing": "trailing"}
+def test_other_betas_and_another_spacing_are_read_from_the_scheduler() -> None:
+    changes: dict[str, Any] = {
+        "beta_schedule": "linear",
+        "beta_start": 0.0001,
+        "beta_end": 0.02,
+        "timestep_spacing": "trailing",
+    }
     ddim = kernel(10, **changes)
     alphas = np.cumprod(1 - np.linspace(0.0001, 0.02, 1000, dtype=np.float64))
     np.testing.assert_allclose([ddim.alpha_at(t) for t in range(1000)], alphas, rtol=1e-4)
@@ -221,7 +226,7 @@ def spaced_timesteps(spacing: str, steps: int) -> list[int]:
 def test_every_spacing_steps_as_the_equations_and_as_diffusers(
     steps: int, spacing: str, prediction_type: str, zero_snr: bool, to_one: bool
 ) -> None:
-    """Also where the schedule ends without signal (a_t = 0), which a noise prediction cannot undo."""
+    """Also if the schedule ends without signal (a_t = 0), which only v and sample predictions can handle."""
     config = SD15 | {
         "prediction_type": prediction_type, "timestep_spacing": spacing, "set_alpha_to_one": to_one,
         "rescale_betas_zero_snr": zero_snr,
@@ -239,7 +244,7 @@ def test_every_spacing_steps_as_the_equations_and_as_diffusers(
         np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6 * np.abs(expected.mean).max())
         assert ddim.sigma(i) == pytest.approx(expected.sigma, rel=1e-5, abs=1e-12)
         stepped = scheduler.step(prediction, t, x, eta=1.0, variance_noise=z)
-        # Without signal, diffusers takes the root of a number that rounding may leave below 0.
+        # Without signal, diffusers takes the root of a number that may round to less than 0.
         if alphas[t] > 0:
             scale = float(stepped.prev_sample.abs().max())
             np.testing.assert_allclose(mean + ddim.sigma(i) * z, stepped.prev_sample, rtol=1e-4, atol=1e-5 * scale)

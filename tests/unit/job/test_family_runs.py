@@ -143,7 +143,7 @@ BROKEN: dict[str, tuple[str, Fix, str, str]] = {
         "sdxl", lambda folder, to: _pickled(folder, to, "unet"), "model.name", "has no safetensors"),
     "a diffusion's scheduler on a flow": (
         "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
-        "model.name", "is none of a flow"),
+        "model.name", "belongs to no flow"),
     "a flow with dynamic shifting": (
         "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", use_dynamic_shifting=True),
         "model.name", "use_dynamic_shifting"),
@@ -167,10 +167,10 @@ BROKEN: dict[str, tuple[str, Fix, str, str]] = {
     "more steps than trained": (
         "sd", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", num_train_timesteps=4),
         "steps", "1..3"),
-    "an index that is no JSON": (
-        "sd", lambda folder, to: _written(folder, to, "model_index.json", "{"), "model.name", "is no JSON"),
+    "an index that is not JSON": (
+        "sd", lambda folder, to: _written(folder, to, "model_index.json", "{"), "model.name", "is not JSON"),
     "an index that is a list": (
-        "sd", lambda folder, to: _written(folder, to, "model_index.json", "[]"), "model.name", "no JSON object"),
+        "sd", lambda folder, to: _written(folder, to, "model_index.json", "[]"), "model.name", "not a JSON object"),
 }  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def test_a_model_that_cannot_be_sampled_is_refused(
         ("sd", "model.adapters=[{name: a.safetensors, wheight: 1}]", "did you mean weight?"),
         ("sd", "model.adapters=[{weight: 1}]", "this key is missing"),
         ("sd", "model.adapters=[{name: /no/such.safetensors}]", "cannot be read as safetensors"),
-        ("sd", f"model.adapters=[{{name: a.safetensors, revision: {COMMIT}}}]", "is no owner/name on the hub"),
+        ("sd", f"model.adapters=[{{name: a.safetensors, revision: {COMMIT}}}]", "is not a name on the hub"),
     ],
 )
 def test_a_key_of_another_family_or_a_wrong_value_is_refused(

@@ -1,9 +1,9 @@
-"""The CLIP rewards on tiny random models in the real layouts, against independent readings of the same files."""
+"""The CLIP rewards on tiny random models in the real layouts, against independent implementations on the same files."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,12 +32,14 @@ def ready(tiny: Tiny) -> dict[str, Reward]:
 
 
 @pytest.mark.parametrize("name", COSINES)
-def test_a_cosine_is_that_of_processor_and_model(ready: dict[str, Reward], tiny: Tiny, name: str) -> None:
-    asked = [(picture, PROMPTS[i % len(PROMPTS)]) for i, picture in enumerate(pictures())]
-    ours = [checked_score(ready[name], nchw([picture]), [prompt]).item() for picture, prompt in asked]
-    wanted = [tiny.cosine[name](picture, prompt) for picture, prompt in asked]
-    assert max(wanted) - min(wanted) > 0.02, "the tiny model does not tell these apart"
-    np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-4)
+def test_a_score_is_the_cosine_of_the_reference_processor_and_model(
+    ready: dict[str, Reward], tiny: Tiny, name: str
+) -> None:
+    queries = [(picture, PROMPTS[i % len(PROMPTS)]) for i, picture in enumerate(pictures())]
+    ours = [checked_score(ready[name], nchw([picture]), [prompt]).item() for picture, prompt in queries]
+    expected = [tiny.cosine[name](picture, prompt) for picture, prompt in queries]
+    assert max(expected) - min(expected) > 0.02, "the tiny model does not tell these pictures apart"
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", (*COSINES, "aesthetic"))
@@ -51,7 +53,7 @@ def test_one_image_and_seventeen_score_the_same(ready: dict[str, Reward], name: 
 
 
 def by_hand(features: np.ndarray, head: dict[str, Tensor]) -> np.ndarray:
-    """The five matrix products, float64 NumPy."""
+    """The five matrix products, in float64 NumPy."""
     x = features.astype(np.float64)
     for layer in (0, 2, 4, 6, 7):
         weight, bias = (head[f"layers.{layer}.{kind}"].numpy().astype(np.float64) for kind in ("weight", "bias"))
@@ -60,7 +62,7 @@ def by_hand(features: np.ndarray, head: dict[str, Tensor]) -> np.ndarray:
 
 
 @pytest.mark.skipif(not REAL_HEAD.is_file(), reason="LAION's head is not on this machine")
-def test_laions_head_is_five_matrix_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_head_of_laion_is_five_matrix_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / aesthetic.HEAD.repo / aesthetic.HEAD.name
     place.parent.mkdir(parents=True)
     shutil.copy(REAL_HEAD, place)
@@ -68,15 +70,15 @@ def test_laions_head_is_five_matrix_products(tmp_path: Path, monkeypatch: pytest
     features = np.random.default_rng(0).normal(size=(64, 768))
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     ours = aesthetic.load_head(aesthetic.HEAD)(torch.from_numpy(features))[:, 0]
-    wanted = by_hand(features, torch.load(REAL_HEAD, map_location="cpu", weights_only=True))
-    np.testing.assert_allclose(ours.numpy(), wanted, rtol=1e-5, atol=1e-4)
+    expected = by_hand(features, torch.load(REAL_HEAD, map_location="cpu", weights_only=True))
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_aesthetic_is_the_head_on_the_features_of_length_one(ready: dict[str, Reward], tiny: Tiny) -> None:
+def test_aesthetic_is_the_head_on_features_of_length_one(ready: dict[str, Reward], tiny: Tiny) -> None:
     head = torch.load(tiny.folder / "tiny" / "head" / "head.pth", weights_only=True)
-    wanted = by_hand(np.stack([tiny.image_features(picture).numpy() for picture in pictures()]), head)
+    expected = by_hand(np.stack([tiny.image_features(picture).numpy() for picture in pictures()]), head)
     ours = [checked_score(ready["aesthetic"], nchw([picture]), [""]).item() for picture in pictures()]
-    np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
 def test_a_head_with_another_hash_is_refused(tiny: Tiny) -> None:
@@ -87,12 +89,12 @@ def test_a_head_with_another_hash_is_refused(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("shape", [SHAPE, VIT_L_14, VIT_H_14], ids=["tiny", "ViT-L/14", "ViT-H/14"])
 def test_every_tensor_of_open_clip_has_its_place(shape: ClipShape) -> None:
-    """By name and by shape, at the real sizes too; none is left over and none is missing."""
+    """The names and shapes agree, also at the real sizes. No tensor is left over, and none is missing."""
     with torch.device("meta"):
         theirs = OpenClip(shape).state_dict()
-        wanted = CLIPModel(_config(shape)).state_dict()
+        expected = CLIPModel(_config(shape)).state_dict()
     converted = from_open_clip(theirs)
-    assert {key: value.shape for key, value in converted.items()} == {key: v.shape for key, v in wanted.items()}
+    assert {key: value.shape for key, value in converted.items()} == {key: v.shape for key, v in expected.items()}
     assert sum(v.numel() for v in converted.values()) == sum(v.numel() for v in theirs.values())
 
 
@@ -104,14 +106,14 @@ def test_every_tensor_of_open_clip_has_its_place(shape: ClipShape) -> None:
 def test_the_published_files_have_room_for_these_tensors_and_no_more(
     shape: ClipShape, bytes_each: int, published: int
 ) -> None:
-    """Sizes of their LFS records; what is left is names."""
+    """The sizes are those of the LFS records. The rest of each file is the names of its tensors."""
     with torch.device("meta"):
         size = bytes_each * sum(v.numel() for v in CLIPModel(_config(shape)).state_dict().values())
     assert 0 < published - size < 300_000
 
 
 def test_the_declared_shapes_are_those_of_the_published_models() -> None:
-    """Parameters as counted in the model cards: 428 M and 986 M."""
+    """The model cards count 428 M and 986 M parameters."""
     with torch.device("meta"):
         counts = [sum(p.numel() for p in CLIPModel(_config(s)).parameters()) for s in (VIT_L_14, VIT_H_14)]
     assert counts == [427_616_513, 986_109_441]
@@ -129,8 +131,8 @@ def test_a_missing_tensor_is_refused_by_name(tiny: Tiny) -> None:
     del whole["state_dict"]["visual.ln_post.bias"]
     (tiny.folder / "tiny" / "short").mkdir(exist_ok=True)
     torch.save(whole, tiny.folder / "tiny" / "short" / "hps.pt")
-    reward = tiny.rewards["hpsv2"]()
-    reward._checkpoint = replace(reward._checkpoint, weights=pinned(tiny.folder, "tiny/short", "hps.pt"))  # type: ignore[attr-defined]
+    reward = tiny.cosine_rewards["hpsv2"]()
+    reward._checkpoint = replace(reward._checkpoint, weights=pinned(tiny.folder, "tiny/short", "hps.pt"))
     with pytest.raises(RewardError, match=r"vision_model\.post_layernorm\.bias"):
         reward.setup("cpu")
 
@@ -144,28 +146,23 @@ def test_positions_that_do_not_count_from_zero_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", COSINES)
-def test_a_prompt_is_encoded_once_an_actor(
-    tiny: Tiny, name: str, monkeypatch: pytest.MonkeyPatch, counted: Callable[..., list[str]]
-) -> None:
-    reward = tiny.rewards[name]()
+def test_an_instance_encodes_each_prompt_once(tiny: Tiny, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reward = tiny.cosine_rewards[name]()
     reward.setup("cpu")
-    asked = counted(reward._encoder._model.text_model, monkeypatch)  # type: ignore[attr-defined]
+    assert reward._encoder is not None
+    text_model = reward._encoder._model.text_model
+    forward, calls = text_model.forward, []
+
+    def counted(**inputs: Any) -> Any:
+        calls.append(inputs)
+        return forward(**inputs)
+
+    monkeypatch.setattr(text_model, "forward", counted)
     image = torch.zeros(1, 3, 42, 42, dtype=torch.uint8)
     for _ in range(3):
         checked_score(reward, image.expand(5, -1, -1, -1), ["an owl", "a fox", "an owl", "an owl", "a fox"])
-    assert len(asked) == 2
-    assert reward._encoder.text.cache_info().maxsize == KEPT_PROMPTS  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def counted() -> Callable[..., list[str]]:
-    def count(module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        asked: list[str] = []
-        forward = module.forward
-        monkeypatch.setattr(module, "forward", lambda **kw: (asked.append(""), forward(**kw))[1])
-        return asked
-
-    return count
+    assert len(calls) == 2
+    assert reward._encoder.text.cache_info().maxsize == KEPT_PROMPTS
 
 
 @pytest.mark.parametrize("name", (*COSINES, "aesthetic"))

