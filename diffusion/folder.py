@@ -98,23 +98,28 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
     Raises:
         ModelError: the scheduler cannot be used.
     """
-
-    def refused(problem: str, allowed: str) -> ModelError:
-        return ModelError(
-            f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
-            allowed,
-            "give the model the scheduler that it was trained with",
-        )
-
     if FAMILIES[pipeline].is_flow:
-        if not str(config.get("_class_name")).startswith("FlowMatch"):
-            raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
-        for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
-            if config.get(key):
-                raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
-        return
+        _check_flow(folder, pipeline, config)
+    else:
+        _check_diffusion(folder, config, steps)
+
+
+def _check_flow(folder: str, pipeline: str, config: Mapping[str, Any]) -> None:
+    if not str(config.get("_class_name")).startswith("FlowMatch"):
+        raise _refused(folder, config, f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
+    for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
+        if config.get(key):
+            raise _refused(folder, config, f"has {key}", f"a FlowMatch scheduler without {key}")
+
+
+def _check_diffusion(folder: str, config: Mapping[str, Any], steps: int) -> None:
+    def refused(problem: str, allowed: str) -> ModelError:
+        return _refused(folder, config, problem, allowed)
+
     if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
-        raise refused("has no betas", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
+        raise refused(
+            "has no betas of a diffusion process", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver"
+        )
     for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
         if config.get(key, values[0]) not in values:
             raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
@@ -130,6 +135,14 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
             f"steps (T) is {steps}, but the model was trained with {trained} timesteps",
             f"1..{trained - 1}", "set steps to fewer", "steps",
         )  # fmt: skip
+
+
+def _refused(folder: str, config: Mapping[str, Any], problem: str, allowed: str) -> ModelError:
+    return ModelError(
+        f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
+        allowed,
+        "give the model the scheduler that it was trained with",
+    )
 
 
 def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
