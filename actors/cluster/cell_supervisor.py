@@ -34,7 +34,7 @@ class CellSupervisor:
 
     Attributes:
         tasks: that the cell has, by the reference of their result.
-        begin_again: tasks of cells that died here, each by its own word for that, `task.again()`.
+        begin_again: tasks of cells that died here, each by its own word for that, `task.restarted()`.
     """
 
     def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, run_monitor: RunMonitor) -> None:
@@ -152,7 +152,7 @@ class CellSupervisor:
     def leave(self) -> None:
         """End the cell; its tasks are to begin again."""
         self.kill()
-        self.begin_again += [task.again() for task in self.tasks.values()]
+        self.begin_again += [task.restarted() for task in self.tasks.values()]
         self.tasks = {}
 
     def _bury(self, error: Exception) -> None:

@@ -154,6 +154,9 @@ class FakeWorkers:
         await asyncio.sleep(0)
         return self._scored(x, len(rewards))
 
+    async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Scored:
+        return self._scored(x, len(rewards))
+
     async def finish(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> Finished:
         pixels = (x * 40 + 128).clip(0, 255).astype(np.uint8)
         return Finished(png_files(pixels), 4, 4, self._scored(x, len(rewards)))

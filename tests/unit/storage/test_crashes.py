@@ -1,4 +1,5 @@
-"""A driver that dies between any two steps of its file work: the same command goes on, and nothing is lost or twice."""
+"""A driver is killed between any two of its file operations. The same command then continues, and no row is lost or
+written twice."""
 
 import functools
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from configs.load import load_config
+from configs.location import Location
 from pipeline.job import driver
 from pipeline.job.driver import Outcome, execute
 from pipeline.job.progress import Reporter
@@ -24,15 +26,15 @@ from pipeline.records import SCHEMAS, failed_keys, finished_keys, read_table
 from tests.support.fakes import FakeWorkers, wait
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
-# A folder of its own: what `make demo` left in runs/demo is another run.
+# Not the folder of the configuration, because `make demo` leaves another run in runs/demo.
 SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]", "output=runs/of-a-test"]
-# All that the driver and the writers do to the disk goes through these names of `os`.
+# Every change of the disk by the driver and the writers is a call of one of these functions of `os`.
 STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "link", "unlink", "rmdir", "close")
 
 
 @functools.cache
 def result_of(task: PromptTask, wrong_for: str | None) -> PromptResult | PromptFailure:
-    """Computed once, so that every run writes the same seconds too."""
+    """Compute a result once, so that every run writes the same seconds too."""
     return wait(attempt_prompt(task, FakeWorkers(3, wrong_for), lambda steps, candidates: None))
 
 
@@ -41,26 +43,26 @@ def checked_plan() -> Plan:
     return make_plan(load_config(DEMO, SMALL), str)
 
 
-def plan_of(output: Path) -> Plan:
+def plan_of(output: Location) -> Plan:
     plan = checked_plan()
     return replace(plan, config=plan.config.model_copy(update={"output": str(output)}))
 
 
-def run(output: Path, wrong_for: str | None = None) -> Outcome:
-    """The driver as it is, with prompts that were computed before."""
+def run(output: Location, wrong_for: str | None = None) -> Outcome:
+    """Run the real driver with results that were computed before. The prompt `wrong_for` fails."""
     plan = plan_of(output)
 
     def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
         for task in tasks:
             yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
 
-    with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as nowhere:
+    with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as null:
         patch.setattr(driver, "_run_here", computed)
-        return execute([plan], local=True, reporter=Reporter(2, 6, 0, nowhere))[0]
+        return execute([plan], local=True, reporter=Reporter(2, 6, 0, null))[0]
 
 
 def in_a_child(work: Callable[[], object], die_before: int) -> bool:
-    """Do the work in a forked process that is killed before its n-th step on the disk; whether it was killed."""
+    """Do the work in a forked process that is killed before its n-th file operation; return whether it was killed."""
     child = os.fork()
     if not child:
         try:
@@ -84,30 +86,30 @@ def in_a_child(work: Callable[[], object], die_before: int) -> bool:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
     status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), f"the child ended with {status}, which is no kill of ours"
+    assert status in (0, signal.SIGKILL), f"the child ended with status {status}, but the test did not kill it"
     return status != 0
 
 
-def tables(output: Path) -> dict[str, Any]:
+def tables(output: Location) -> dict[str, Any]:
     return {table: read_table(output, table).to_pylist() for table in SCHEMAS}
 
 
 def assert_sound(output: Path) -> None:
-    """What a reader finds after a crash: whole prompts, each row once, and no prompt both finished and failed."""
+    """Assert what a reader finds after a crash: complete prompts, each row once, and none both finished and failed."""
     if not (output / "config.yaml").is_file():
         return
     finished = finished_keys(output)
     assert not finished & failed_keys(output)
-    whole = {task.key: len(task.weights) for task in plan_of(output).tasks}
+    n_samples = {task.key: len(task.weights) for task in plan_of(output).tasks}
     samples = [row["key"] for row in tables(output)["samples"]]
-    assert sorted(samples) == sorted(key for key in finished for _ in range(whole[key]))
+    assert sorted(samples) == sorted(key for key in finished for _ in range(n_samples[key]))
 
 
 @pytest.mark.parametrize("failed_before", [None, "crab"])
-def test_a_driver_killed_before_any_step_on_the_disk_goes_on_to_the_same_rows(
+def test_a_driver_killed_before_any_file_operation_continues_to_the_same_rows(
     tmp_path: Path, failed_before: str | None
 ) -> None:
-    """`failed_before`: the folder holds a run in which a prompt failed, which the killed driver tries again."""
+    """With `failed_before` the folder holds a run in which this prompt failed, and the killed driver tries it again."""
     run(tmp_path / "undisturbed")
     expected = tables(tmp_path / "undisturbed")
     die_before, killed = 0, True
@@ -123,14 +125,14 @@ def test_a_driver_killed_before_any_step_on_the_disk_goes_on_to_the_same_rows(
         assert not [path for path in output.rglob(".part-*")]
         assert len(list((output / "samples").iterdir())) == 2
     prompts = 1 if failed_before else 2
-    assert die_before > prompts * 4 * 7, "each of a prompt's four parts takes seven steps or more"
+    assert die_before > prompts * 4 * 7, "each of a prompt's four parts takes seven operations or more"
 
 
-def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    """Each life is a few steps longer than the last, so that every one dies in the other's leavings."""
-    output, deadline, life = tmp_path / "run", time.monotonic() + 60, 1
-    while in_a_child(functools.partial(run, output), life) and time.monotonic() < deadline:
+def test_a_driver_killed_many_times_loses_nothing(tmp_path: Path) -> None:
+    """Each driver is killed a few operations later than the one before it, whose files it continues."""
+    output, deadline, die_before = tmp_path / "run", time.monotonic() + 60, 1
+    while in_a_child(functools.partial(run, output), die_before) and time.monotonic() < deadline:
         assert_sound(output)
-        life += 3
+        die_before += 3
     run(tmp_path / "undisturbed")
     assert tables(output) == tables(tmp_path / "undisturbed")
