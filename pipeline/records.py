@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.location import Location as Location  # re-exported for `evaluation`, which imports from no other room
+from configs.location import Location as Location  # re-exported: `evaluation` may import this module alone
 from configs.location import location_of as location_of
 from pipeline.storage.disk import store_of
 from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS

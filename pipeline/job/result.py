@@ -41,7 +41,7 @@ class PromptResult:
 
     Attributes:
         tables: its rows, by table.
-        seconds_by_reward: the seconds of each reward, of which its costs hold the sum.
+        seconds_by_reward: the seconds of each reward. Their sum is a column of `costs`.
         warnings: the warnings of the model.
     """
 

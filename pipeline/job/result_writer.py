@@ -1,4 +1,4 @@
-"""Writes the results of one plan: each result as it arrives, and now and then the merged parts; and counts them."""
+"""Writes the results of one plan as they arrive, merges their parts from time to time, and counts them."""
 
 import platform
 from collections import Counter

@@ -72,14 +72,14 @@ class Summary:
             log.warning("%s: %s", _name(task), warning)
 
     def lines(self) -> list[str]:
-        """Return a line for each question: what was done, were the workers busy, what was slow, what went wrong."""
-        answers = {
+        """Return the lines of the summary: the work done, the share of busy time, the slowest stages, the faults."""
+        lines = {
             "done": self._work(),
             "busy": "; ".join(_busy(role, pool) for role, pool in self.run_monitor.pools.items() if pool.actor_seconds),
             "slowest": self._slowest(),
             "faults": self._faults(),
         }
-        return [f"{name:<10}{text}" for name, text in answers.items() if text]
+        return [f"{name:<10}{text}" for name, text in lines.items() if text]
 
     def details(self) -> list[str]:
         """Return the figures of the workers' calls, one line for each kind of call."""

@@ -63,18 +63,18 @@ def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
         source, key = Path(prompts.file).name, "prompts.file"
         found = _read_file(_from_github(prompts) if prompts.github else Path(prompts.file), prompts.column)
     rows = list(found)[: prompts.limit]
-    where = prompts.file or "config"
+    file = prompts.file or "config"
     if not rows:
-        raise _error(where, key, prompts.file, "there are no prompts", "at least one prompt", "add one")
+        raise _error(file, key, prompts.file, "there are no prompts", "at least one prompt", "add a prompt")
     seen = Counter[str]()
     result = []
     for text, entry, style in rows:
         if not isinstance(text, str) or not text.strip():
             problem = "the prompt is empty or not text"
-            raise _error(where, f"{key}, {entry}", text, problem, "text that is not empty", "correct the prompt")
+            raise _error(file, f"{key}, {entry}", text, problem, "text that is not empty", "correct the prompt")
         if any("\ud800" <= character <= "\udfff" for character in text):
             problem = "the prompt has half of a surrogate pair, which is not a character"
-            raise _error(where, f"{key}, {entry}", text, problem, "Unicode text", "correct the prompt")
+            raise _error(file, f"{key}, {entry}", text, problem, "Unicode text", "correct the prompt")
         digest = hashlib.sha256(json.dumps([text, style]).encode()).hexdigest()[:16]
         result.append(Prompt(f"{digest}-{seen[digest]}", text, source, style))
         seen[digest] += 1
@@ -189,9 +189,9 @@ def _text(value: Any, column: str | None, entry: str) -> Any:
 
 def _column(names: list[str], column: str | None, entry: str) -> str:
     wanted = (column,) if column is not None else USUAL_COLUMNS
-    for want in wanted:
+    for accepted in wanted:
         for name in names:
-            if isinstance(name, str) and (name == want or (column is None and name.lower() == want)):
+            if isinstance(name, str) and (name == accepted or (column is None and name.lower() == accepted)):
                 return name
     raise ValueError(f"{entry} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column")
 

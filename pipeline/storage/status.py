@@ -47,7 +47,7 @@ class Status:
 
     Attributes:
         alive: whether a driver is running in the folder.
-        prompts: the number of prompts of which all fronts are done.
+        prompts: the number of prompts with all fronts done.
         done, failed: the numbers of fronts. The next driver tries a failed front again.
         decodes: the decodes of the fronts that are done.
         seconds: the time from the start of the last driver until now or, if it has ended, until it last finished a

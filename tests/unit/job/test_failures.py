@@ -127,7 +127,7 @@ def test_an_auto_chunk_is_halved_if_memory_is_small_and_stays_so(
 
 
 @pytest.mark.parametrize(("chunk", "fix"), [(8, "set compute.chunk=4"), (4, "set compute.chunk=2")])
-def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
+def test_a_chunk_size_set_by_the_user_that_does_not_fit_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, fix: str
 ) -> None:
     monkeypatch.setattr("pipeline.job.local_workers.DiffusionWorker", SmallMemory)

@@ -19,7 +19,7 @@ from tests.support.fakes import FakeQuery, wait
 
 KINDS: tuple[StepKind, ...] = ("sphere", "gradient")
 CORRECTIONS: tuple[Correction, ...] = ("none", "mean-shift", "renormalised")
-# Their computed means differ from the value, except that of 0.
+# Values for which the computed mean of N equal numbers may differ from them by rounding, and 0.
 ROUNDING_MEANS = (0.1, 0.3, 1 / 3, -14.73, 1e8 + 0.1, 0.0)
 
 

@@ -9,6 +9,7 @@ from pipeline.guidance.runner import Guidance, run_guided
 from pipeline.guidance.search_gradient import normalise
 from pipeline.guidance.shaping import PLAIN, Normalisation, Shaping
 from pipeline.guidance.simplex import as_weights
+from pipeline.guidance.soup import Correction
 from tests.support.fakes import FakeDenoiser, FakeQuery, wait
 
 R = np.random.default_rng(0).normal(-20, 4, 12)
@@ -54,9 +55,9 @@ def test_a_candidate_above_the_target_gets_0_and_each_reward_has_its_own_target(
 def test_the_mean_shift_has_an_effect_only_if_the_mean_of_the_factors_is_not_0() -> None:
     """By Equation 11 its correction is mean(r~) (c - mu)/sigma."""
 
-    def final(correction: str, shaping: Shaping) -> torch.Tensor:
+    def final(correction: Correction, shaping: Shaping) -> torch.Tensor:
         query = FakeQuery([lambda x: float(x[0]), lambda x: float(x[1])])
-        guidance = Guidance(8, 4, correction=correction, shaping=shaping)  # type: ignore[arg-type]
+        guidance = Guidance(8, 4, correction=correction, shaping=shaping)
         w = as_weights([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]])
         return wait(run_guided(w, (1, 2, 3), 5, guidance, FakeDenoiser([0.5] * 4), query, Ledger())).x_LCHW
 

@@ -1,4 +1,4 @@
-"""The downloads, the memory and the hours that `srsoup check` prints: each is measured, or said to be not known."""
+"""The downloads, the memory and the hours that `srsoup check` prints: each is measured or reported as not known."""
 
 import hashlib
 import importlib

@@ -59,13 +59,13 @@ def test_an_offline_error_names_the_missing_file_and_its_hash(tmp_path: Path, fo
 @pytest.mark.parametrize(
     "override", ["prompts.github=some/repo", "prompts.github=some/repo@main", "prompts.sha256=null", "prompts.sha256=1"]
 )
-def test_wrong_keys(tmp_path: Path, override: str) -> None:
+def test_wrong_keys_are_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(RequestError) as caught:
         config(tmp_path, override)
     assert caught.value.key.startswith("prompts")
 
 
-def test_a_copy_of_the_user_is_read_instead(tmp_path: Path) -> None:
+def test_the_users_own_copy_is_read_instead(tmp_path: Path) -> None:
     mine = tmp_path / "mine.txt"
     mine.write_text("a crab\n")
     made = config(tmp_path, f"prompts.file={mine}", "prompts.github=null", "prompts.sha256=null")

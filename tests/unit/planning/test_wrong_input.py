@@ -111,7 +111,7 @@ def test_every_config_loads(path: Path) -> None:
         ("a.csv", b'id,text\n1,"x, y"\n', ["x, y"]),
     ],
 )
-def test_prompt_formats(tmp_path: Path, name: str, content: bytes, texts: list[str]) -> None:
+def test_prompts_of_every_text_format_are_read(tmp_path: Path, name: str, content: bytes, texts: list[str]) -> None:
     (tmp_path / name).write_bytes(content)
     prompts = read_prompts(PromptsConfig(file=str(tmp_path / name)))
     assert [prompt.text for prompt in prompts] == texts

@@ -1,5 +1,4 @@
-"""A driver is killed between any two of its file operations. The same command then continues, and no row is lost or
-written twice."""
+"""After a driver is killed between any two file operations, the same command continues, and each row is there once."""
 
 import functools
 import os

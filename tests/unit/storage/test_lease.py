@@ -1,5 +1,4 @@
-"""The lease of a run on an object store, on a simulated clock: which driver holds it, and how a driver that lost it
-stops."""
+"""The lease of a run on an object store, on a simulated clock: how it is taken, kept, lost, and refused to others."""
 
 import json
 import secrets
