@@ -1,16 +1,15 @@
-"""The files of a run: parts that are written whole, and the readers. Their columns: `pipeline.storage.schemas`.
+"""Reads and writes the files of a run. Their columns are in `pipeline.storage.schemas`.
 
-A run is one folder. Every finished prompt (of one method) is one `key` and leaves one part file named by
-that key in each of `samples/`, `scores/`, `steps/` and `costs/`. The part in `costs/` is written last: a
-key is finished if and only if its rows are in all four, in parts whose footers read. A rerun writes the same
-names, so no row can come twice. A prompt that failed leaves its part in `failures/` until it succeeds.
+A run is one folder, on a disk or on an object store (`pipeline.storage.disk`). Every task (one prompt, seed and method)
+has one `key`. When the task is finished, it leaves a file, its part, in each of `samples/`, `scores/`, `steps/` and
+`costs/`, named by the key. The part in `costs/` is written last. A key is finished if and only if its rows are in all
+four tables, in parts whose footers can be read. A rerun writes the same names, so no row can appear twice. A task that
+failed has its part in `failures/` until it succeeds.
 
-The folder is on a disk or on an object store (`pipeline.storage.disk`). There every part that is listed is whole, so
-its footer is not asked for, and parts stay single.
+On a disk, `pipeline.storage.compact` merges the parts of many keys into one, whose footer lists the keys. On an object
+store parts stay single, and every part that is listed is complete, so its footer is not read.
 
-`pipeline.storage.compact` merges the parts of many keys into one, whose footer names them.
-
-Readers see rows of finished keys only, so a run can be read while it goes on.
+Readers return rows of finished keys only, so a run can be read while its driver is running.
 """
 
 import json
@@ -22,33 +21,34 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.location import Location as Location  # for readers, who know of no room but this one
+from configs.location import Location as Location  # re-exported: `evaluation` may import this module alone
 from configs.location import location_of as location_of
 from pipeline.storage.disk import store_of
 from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Location)
-# How the name of a merged part begins, and the entry of its footer with its keys.
-MERGED, KEYS = "merged-", b"srsoup.keys"
-# How often a reader looks for parts that are merged away under it; one merge takes longer than many looks.
-LOOKS = 10
+# The prefix of the names of merged parts, and the entry of their footers that lists their keys.
+MERGED_PREFIX, KEYS_ENTRY = "merged-", b"srsoup.keys"
+# How often a reader starts again if parts are merged while it reads; one merge takes longer than many reads.
+MERGE_RETRIES = 10
 
-# A finished key has rows in all of these.
-FINISHED = ("samples", "scores", "steps", "costs")
+# The tables in which every finished key has rows.
+RESULT_TABLES = ("samples", "scores", "steps", "costs")
 
 Row = dict[str, Any]
 
 
 class DamagedPart(OSError):
-    """A part whose rows cannot be read, though its footer can."""
+    """The rows of a part cannot be read, although its footer can."""
 
 
 def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None:
-    """Write the rows of one key as one part, whole or not at all.
+    """Write the rows of one key as one part, completely or not at all.
 
-    On a disk the part goes to a temporary file in the same folder, is flushed, takes its final name by a rename, and
-    the folder is flushed too; on an object store it is one put. After a crash there is the whole part or none.
+    On a disk the rows are written to a temporary file in the same folder and flushed, the file is renamed to its final
+    name, and the folder is flushed. On an object store the part is one put. After a crash there is either the whole
+    part or none.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; no part is left behind.
@@ -58,83 +58,82 @@ def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None
         data = data.replace_schema_metadata(IMAGE_FEATURE)
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd")
-    write_whole(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
+    write_atomically(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
 
 
-def write_whole(place: Location, content: bytes) -> None:
-    """Give a file this content in one step, which a crash cannot part."""
-    store_of(place).write(place, content)
+def write_atomically(file: Location, content: bytes) -> None:
+    """Replace the content of a file in one step. A reader, or a crash, finds either the old or the new content."""
+    store_of(file).write(file, content)
 
 
 def read_file(run: Location, name: str) -> bytes:
-    """A file of a run that is no part, such as `config.yaml`; FileNotFoundError if it is not there."""
+    """Return a file of a run that is not a part, such as `config.yaml`. Raises FileNotFoundError if it is missing."""
     return store_of(run).read(run / name)
 
 
-def holds(run: Location, name: str) -> bool:
-    """Whether a run has such a file."""
-    return store_of(run).holds(run / name)
+def has_file(run: Location, name: str) -> bool:
+    """Whether a run has a file of this name."""
+    return store_of(run).is_file(run / name)
 
 
 def remove_part(run: Location, table: str, key: str) -> None:
-    """Remove the part of one key, if there is one; it stays removed after a crash."""
+    """Remove the part of one key, if it exists. It stays removed after a crash."""
     store_of(run).remove(run / table / f"{key}.parquet")
 
 
 def finished_keys(run: Location) -> set[str]:
-    """Keys whose rows are there in every table, in parts with a footer that reads. A broken part makes its keys
-    unfinished."""
-    return set.intersection(*store_of(run).each(lambda table: set(locate(run, table)), FINISHED))
+    """Return the keys that have rows in every table, in parts whose footers can be read."""
+    return set.intersection(*store_of(run).map(lambda table: set(locate(run, table)), RESULT_TABLES))
 
 
 def failed_keys(run: Location) -> set[str]:
-    """Keys with a part in `failures/`, whose parts stay single."""
+    """Return the keys that have a part in `failures/`. Parts of this table are never merged."""
     return {part.stem for part in store_of(run).parts(run / "failures")}
 
 
 def locate(run: Location, table: str) -> dict[str, Location]:
-    """The part that holds the rows of each key of a table."""
-    return located_in(readable_parts(run, table))
+    """Return, for each key of a table, the part that holds its rows."""
+    return part_of_each_key(readable_parts(run, table))
 
 
-def located_in(parts: Mapping[P, Sequence[str]]) -> dict[str, P]:
-    """Key -> part. A part of a key's own, which is younger, goes before a merged one."""
+def part_of_each_key(parts: Mapping[P, Sequence[str]]) -> dict[str, P]:
+    """Invert a mapping of parts to keys. A key's own part is newer than a merged one and takes precedence."""
     return {key: part for part in sorted(parts, key=is_merged, reverse=True) for key in parts[part]}
 
 
 def readable_parts(run: P, table: str) -> dict[P, tuple[str, ...]]:
-    """The parts of a table whose footers read, in the order of their names, each with its keys."""
-    return _unmoved(lambda: _readable_parts(run / table))
+    """Return the parts of a table whose footers can be read, ordered by name, each with its keys."""
+    return _retry_after_merge(lambda: _readable_parts(run / table))
 
 
 def _readable_parts(folder: Location) -> dict[Any, tuple[str, ...]]:
     store = store_of(folder)
     keys: dict[Any, tuple[str, ...] | None] = {part: (part.stem,) for part in store.parts(folder)}
-    # Of a store on which every file is whole, only merged parts have to be opened, which are few.
-    opened = [part for part in keys if is_merged(part) or not store.whole]
-    keys.update(zip(opened, store.each(_keys_of, opened), strict=True))
-    return {part: its_keys for part, its_keys in keys.items() if its_keys is not None}
+    # If every listed file is complete, only the merged parts have to be opened, and there are few of them.
+    opened = [part for part in keys if is_merged(part) or not store.listed_files_are_complete]
+    keys.update(zip(opened, store.map(_keys_of, opened), strict=True))
+    return {part: keys_of_part for part, keys_of_part in keys.items() if keys_of_part is not None}
 
 
 def _keys_of(part: Location) -> tuple[str, ...] | None:
-    """What the footer of a part says that it holds; None if it does not read."""
+    """Return the keys of a part by its footer, or None if the footer cannot be read."""
     try:
-        footer = pq.read_metadata(store_of(part).source(part))
+        footer = pq.read_metadata(store_of(part).parquet_source(part))
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowInvalid):
         return None
-    return tuple(json.loads(footer.metadata[KEYS])) if is_merged(part) else (part.stem,)
+    return tuple(json.loads(footer.metadata[KEYS_ENTRY])) if is_merged(part) else (part.stem,)
 
 
 def is_merged(part: Location) -> bool:
-    """Whether a part holds several keys, which its footer names; else its name is its key."""
-    return part.name.startswith(MERGED)
+    """Whether a part holds several keys, which its footer lists. The name of any other part is its key."""
+    return part.name.startswith(MERGED_PREFIX)
 
 
-def _unmoved(read: Callable[[], T]) -> T:
-    """Read files of a run. Where one was taken away meanwhile, its rows are in a merged part now: look again."""
-    for _ in range(LOOKS):
+def _retry_after_merge(read: Callable[[], T]) -> T:
+    """Read files of a run, and start again if one is gone: its rows are then in a merged part."""
+    for _ in range(MERGE_RETRIES):
         try:
             return read()
         except FileNotFoundError:
@@ -143,40 +142,40 @@ def _unmoved(read: Callable[[], T]) -> T:
 
 
 def read_rows(part: Location, table: str, keys: Collection[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of some keys of one part, key by key, with one row group in memory at a time.
+    """Yield the rows of some keys of one part, key by key, with one row group in memory at a time.
 
     Raises:
-        DamagedPart: they do not read.
+        DamagedPart: the rows cannot be read.
     """
     for group in _row_groups(part):
-        rows = _conformed(group, SCHEMAS[table])
+        rows = _with_schema(group, SCHEMAS[table])
         start = 0
-        for of_one in rows["key"].value_counts().to_pylist():
-            if of_one["values"] in keys:
-                yield of_one["values"], rows.slice(start, of_one["counts"])
-            start += of_one["counts"]
+        for key_count in rows["key"].value_counts().to_pylist():
+            if key_count["values"] in keys:
+                yield key_count["values"], rows.slice(start, key_count["counts"])
+            start += key_count["counts"]
 
 
 def _row_groups(part: Location) -> Iterator[pa.Table]:
-    with _opened(part) as file:
+    with _open_part(part) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
 
 
 @contextmanager
-def _opened(part: Location) -> Iterator[pq.ParquetFile]:
+def _open_part(part: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(store_of(part).source(part)) as file:
+        with pq.ParquetFile(store_of(part).parquet_source(part)) as file:
             yield file
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
-        fix = "remove it and run again: its prompts are then computed anew"
-        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {fix}") from error
+        fix = "remove it and run again, which computes its prompts again"
+        raise DamagedPart(f"{part} cannot be read ({' '.join(str(error).split())}); {fix}") from error
 
 
-def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, empty where an older version wrote none."""
+def _with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the rows with the columns of a schema; a column that an older version did not write is null."""
     if rows.schema.equals(schema):
         return rows.replace_schema_metadata(None)
     columns = [
@@ -186,59 +185,63 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def read_table(run: Location, table: str, keys: Iterable[str] | None = None) -> pa.Table:
-    """All rows of a table of a run, in the order of the keys' names; of finished keys only.
+    """Return the rows of a table of a run, ordered by key.
 
     Args:
         run: the run's folder, on a disk or by its URI (`configs.location.location_of`).
         table: one of `SCHEMAS`.
-        keys: read these only; by default the finished keys (for `failures`: all that failed).
+        keys: the keys to read; by default all finished keys (for `failures`, all failed keys).
 
     Raises:
         FileNotFoundError: there is no run in this folder, or no part for one of the keys.
+        DamagedPart: the rows of a part cannot be read.
     """
-    if not holds(run, "config.yaml"):
-        raise FileNotFoundError(f"no run in {run}: it holds no config.yaml")
+    if not has_file(run, "config.yaml"):
+        raise FileNotFoundError(f"there is no run in {run}: it has no config.yaml")
     if keys is None:
         keys = failed_keys(run) if table == "failures" else finished_keys(run)
     wanted = sorted(keys)
-    rows = _unmoved(lambda: _rows_of(run, table, wanted))
+    rows = _retry_after_merge(lambda: _rows_by_key(run, table, wanted))
     return pa.concat_tables([SCHEMAS[table].empty_table(), *(rows[key] for key in wanted if key in rows)])
 
 
 def read_columns(
     run: Location, table: str, columns: Sequence[str], keys: Collection[str]
 ) -> dict[str, tuple[Any, ...]]:
-    """Key -> values in a table with one row a key, of these keys where there is a part: much faster than all rows."""
+    """Return, for each of these keys that has a part, its values in some columns of a table with one row per key.
+
+    This is much faster than `read_table`.
+    """
 
     def read() -> dict[str, tuple[Any, ...]]:
         located = {key: part for key, part in locate(run, table).items() if key in keys} if keys else {}
 
-        def of_part(part: Location) -> dict[str, tuple[Any, ...]]:
-            with _opened(part) as file:
+        def read_part(part: Location) -> dict[str, tuple[Any, ...]]:
+            with _open_part(part) as file:
                 rows = file.read(columns=["key", *columns])
             values = zip(*(rows[column].to_pylist() for column in columns), strict=True)
             by_key = zip(rows["key"].to_pylist(), values, strict=True)
-            return {key: its_values for key, its_values in by_key if located.get(key) is part}
+            return {key: values_of_key for key, values_of_key in by_key if located.get(key) is part}
 
-        columns_of = dict[str, tuple[Any, ...]]()
-        for found in store_of(run).each(of_part, dict.fromkeys(located.values())):
-            columns_of.update(found)
-        return columns_of
+        values_by_key = dict[str, tuple[Any, ...]]()
+        for found in store_of(run).map(read_part, dict.fromkeys(located.values())):
+            values_by_key.update(found)
+        return values_by_key
 
-    return _unmoved(read)
+    return _retry_after_merge(read)
 
 
-def _rows_of(run: Location, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
+def _rows_by_key(run: Location, table: str, keys: Sequence[str]) -> dict[str, pa.Table]:
     located, by_part = locate(run, table), defaultdict[Location, list[str]](list)
     for key in keys:
         if key not in located:
-            raise FileNotFoundError(f"{run / table}: no part that reads holds {key}")
+            raise FileNotFoundError(f"{run / table}: no readable part holds the key {key}")
         by_part[located[key]].append(key)
 
-    def of_part(part: Location) -> dict[str, pa.Table]:
+    def read_part(part: Location) -> dict[str, pa.Table]:
         return dict(read_rows(part, table, frozenset(by_part[part])))
 
     rows = dict[str, pa.Table]()
-    for of_one in store_of(run).each(of_part, by_part):
-        rows.update(of_one)
+    for found in store_of(run).map(read_part, by_part):
+        rows.update(found)
     return rows

@@ -1,30 +1,30 @@
-"""Secrets taken out of what other code says, before it is written or printed."""
+"""Removes secrets from messages of other code before they are written or printed."""
 
 import os
 import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-HIDDEN = "***"
-# A variable with such a part in its name holds a secret, unless it names the place of one.
-_SECRET = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD)(_|$)", re.IGNORECASE)
-_A_PLACE = re.compile(r"_(PATH|FILE|DIR|URL)$", re.IGNORECASE)
-# A shorter value is a word of ordinary text, such as KEY=yes.
-SHORTEST = 6
+MASK = "***"
+# A variable whose name has one of these words holds a secret, unless the end of its name says that it holds a path.
+_SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD)(_|$)", re.IGNORECASE)
+_PATH_NAME = re.compile(r"_(PATH|FILE|DIR|URL)$", re.IGNORECASE)
+# A shorter value may be a word of ordinary text, as in KEY=yes, and is not hidden.
+MIN_SECRET_LENGTH = 6
 
 _NAME = (
     r"[\w-]*(?:token|secret|password|passwd|signature|credential|(?:api|secret)[_-]?key|access[_-]?key(?:[_-]?id)?|"
     r"authorization)"
 )
 _QUOTE = r"""\\?["']?"""
-# What is found by its shape: the group `kept` stays.
-_SHAPES = (
+# Forms of text that hold a secret. The group `kept` stays, and the rest of the match is replaced.
+_PATTERNS = (
     # scheme://user:password@host
     re.compile(r"(?P<kept>://)[^\s/@\"'<>]+(?=@)"),
-    # A header, an entry of a dictionary, a parameter of a URL, an assignment; "Bearer" and its like stay.
+    # A header, an entry of a dictionary, a parameter of a URL, an assignment; a scheme such as "Bearer" stays.
     re.compile(rf"(?i)(?P<kept>\b{_NAME}{_QUOTE}\s*[:=]\s*{_QUOTE}(?:(?:bearer|basic|token)\s+)?)[^\s\"'&,;)\]}}\\]+"),
     re.compile(r"(?i)(?P<kept>\bbearer\s+)[\w.~+/=-]{8,}"),
-    # Hugging Face, OpenAI and its like, GitHub, AWS, Google, Slack, and signed web tokens.
+    # Keys of Hugging Face, OpenAI and services with the same form, GitHub, AWS, Google, Slack, and JSON web tokens.
     re.compile(
         r"(?P<kept>)\b(?:hf_\w{16,}|sk-[\w-]{16,}|gh[opsu]_\w{20,}|github_pat_\w{20,}|(?:AKIA|ASIA)[0-9A-Z]{16}|"
         r"AIza[\w-]{30,}|xox[abp]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]+)"
@@ -34,21 +34,23 @@ _SHAPES = (
 
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """A text with *** for each secret in it: credentials in URLs and headers, values of names that say token, secret,
-    password or key, keys in the forms of well-known services, and the values of the environment's secret variables.
+    """Return a text in which each secret is replaced by ***.
+
+    Secrets are: credentials in URLs and headers; the values of names that contain token, secret, password or key; keys
+    in the forms of well-known services; and the values of the environment's secret variables.
 
     Args:
-        environment: whose secret variables are hidden wherever they stand; by default that of this process.
+        environment: the environment whose secret variables are hidden; by default that of this process.
     """
     secrets = {
         value
         for name, value in (os.environ if environment is None else environment).items()
-        if len(value) >= SHORTEST and _SECRET.search(name) and not _A_PLACE.search(name)
+        if len(value) >= MIN_SECRET_LENGTH and _SECRET_NAME.search(name) and not _PATH_NAME.search(name)
     }
-    # The longest first: one may be a part of another.
+    # The longest comes first, because one secret may be a part of another.
     for secret in sorted(secrets, key=len, reverse=True):
         for form in (secret, quote(secret, safe="")):
-            text = text.replace(form, HIDDEN)
-    for shape in _SHAPES:
-        text = shape.sub(rf"\g<kept>{HIDDEN}", text)
+            text = text.replace(form, MASK)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\g<kept>{MASK}", text)
     return text

@@ -34,7 +34,7 @@ class CellSupervisor:
 
     Attributes:
         tasks: the tasks that the cell has, by the Ray reference of their result.
-        tasks_to_restart: tasks of cells that died, as their own `task.again()` returned them.
+        tasks_to_restart: tasks of cells that died, as their own `task.restarted()` returned them.
     """
 
     def __init__(self, start: Callable[[Sizes, int], Any], sizes: Sizes, run_monitor: RunMonitor) -> None:
@@ -160,7 +160,7 @@ class CellSupervisor:
     def abandon(self) -> None:
         """End the cell at once, and move its tasks to `tasks_to_restart`."""
         self.kill()
-        self.tasks_to_restart += [task.again() for task in self.tasks.values()]
+        self.tasks_to_restart += [task.restarted() for task in self.tasks.values()]
         self.tasks = {}
 
     def _replace_dead_cell(self, error: Exception) -> None:

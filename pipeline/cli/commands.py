@@ -205,19 +205,19 @@ def compact_run(run: RunFolder) -> None:
 
     Exit status 2 if there is no run, or one is at work in the folder, or its parts cannot be merged there.
     """
-    from pipeline.records import holds
-    from pipeline.storage.compact import CannotExchange, compact
+    from pipeline.records import has_file
+    from pipeline.storage.compact import CannotMerge, compact
     from pipeline.storage.disk import remove_leftovers
-    from pipeline.storage.lock import FolderInUse, lock_of
+    from pipeline.storage.lock import FolderInUse, lock_folder
 
     with reading(run) as folder:
-        if not holds(folder, "config.yaml"):
+        if not has_file(folder, "config.yaml"):
             raise FileNotFoundError(f"no run in {run}: it holds no config.yaml")
         try:
-            with lock_of(folder):
+            with lock_folder(folder):
                 remove_leftovers(folder)
                 print(f"{compact(folder):,} files less in {run}")
-        except (CannotExchange, FolderInUse) as error:
+        except (CannotMerge, FolderInUse) as error:
             raise OSError(f"{run}: {error}") from error
 
 

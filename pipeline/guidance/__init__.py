@@ -1,5 +1,5 @@
-"""The method (Sample Reward Soups, Yao et al., ICLR 2026), torch only.
+"""The method (Sample Reward Soups, Yao et al., ICLR 2026), in PyTorch alone.
 
-Nothing in this package knows a prompt, a device, a reward's class or a cluster: they are bound beforehand
-into the two ports of `ports.py`.
+Nothing in this package knows about prompts, devices, reward classes or clusters. The caller binds them into the two
+ports of `ports.py` before the method runs.
 """

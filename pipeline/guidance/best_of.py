@@ -1,6 +1,7 @@
-"""Best of n: draw n samples of the unguided model, and keep for each weighting the one that it likes best.
+"""Best of n: draw n samples of the unguided model and keep, for each weighting, the sample that scores best under it.
 
-Legend of the shape suffixes: n samples, B a batch of them, L weights, M rewards, C channels, H height, W width.
+Legend of the shape suffixes: n samples, B samples of one batch, L weightings, M rewards, C channels, H height,
+W width.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,12 +15,12 @@ from pipeline.guidance.ports import Denoiser
 from pipeline.guidance.runner import OnStep, StepRecord, Trajectory, run_unguided, unguided_seeds
 from pipeline.guidance.search_gradient import normalise
 
-# Decodes final latents (B, C, H, W) and asks every guiding reward: scores float64 (B, M).
+# Decodes final latents (B, C, H, W), queries every guiding reward and returns the scores, float64 (B, M).
 ScoreFinals = Callable[[Tensor], Awaitable[Tensor]]
 
 
 class Chosen(NamedTuple):
-    """The trajectory of the samples that were chosen, one for each weight, and their seeds."""
+    """The trajectory of the chosen samples, one for each weighting, and their seeds."""
 
     trajectory: Trajectory
     seeds: tuple[int, ...]
@@ -38,14 +39,15 @@ async def run_best_of(
 ) -> Chosen:
     """Draw n samples in batches, score each with every reward, and choose for weight l argmax_n sum_m w_lm r~_mn.
 
-    r~ is normalised over the n samples (`search_gradient.normalise`); of equals the first is chosen. Latents are
-    not kept: the batches of the chosen are drawn again, from the same seeds and so to the same bits, which costs at
-    most L batches of denoising and no query.
+    r~ is normalised over the n samples (`search_gradient.normalise`); on a tie the first sample is chosen. Latents are
+    not kept. Instead, each batch that holds a chosen sample is drawn again from the same seeds, which gives the same
+    bits and costs at most L batches of denoising and no query.
 
     Args:
-        n: samples, >= 1; n M queries and n decodes.
-        batch: B, samples denoised at once.
-        seed: the prompt's own; the samples' seeds come from it, the first ones as the unguided model draws them.
+        n: the number of samples, >= 1; they cost n M queries and n decodes.
+        batch: B, the number of samples that are denoised at once.
+        seed: the prompt's own seed. The samples' seeds are derived from it, and the first of them are those of the
+            unguided model (`runner.unguided_seeds`).
     """
     seeds = unguided_seeds(seed, n)
     batches = [seeds[i : i + batch] for i in range(0, n, batch)]
@@ -58,9 +60,9 @@ async def run_best_of(
         scores.append(r_BM)
     r_Mn = torch.stack([normalise(r_n) for r_n in torch.cat(scores).T])
     chosen = (w_LM @ r_Mn).argmax(1).tolist()
-    again: dict[int, Trajectory] = {}
+    redrawn: dict[int, Trajectory] = {}
     for number in sorted({index // batch for index in chosen}):
-        again[number] = await run_unguided(batches[number], shape, denoiser, ledger)
-    x_LCHW = torch.stack([again[index // batch].x_LCHW[index % batch] for index in chosen])
-    records: tuple[StepRecord, ...] = next(iter(again.values())).steps
+        redrawn[number] = await run_unguided(batches[number], shape, denoiser, ledger)
+    x_LCHW = torch.stack([redrawn[index // batch].x_LCHW[index % batch] for index in chosen])
+    records: tuple[StepRecord, ...] = next(iter(redrawn.values())).steps
     return Chosen(Trajectory(x_LCHW, records), tuple(seeds[index] for index in chosen))

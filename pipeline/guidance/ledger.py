@@ -1,4 +1,4 @@
-"""What a prompt cost, counted where the calls are made and nowhere computed from a formula."""
+"""The cost of a prompt, counted as the calls are made and never computed from a formula."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from pipeline.guidance.ports import Denoiser, Query, ReverseStep
 
 @dataclass
 class Ledger:
-    """Counts of one prompt.
+    """The counts of one prompt.
 
     Attributes:
-        queries: calls of one reward on one decoded candidate, by index of the reward.
-        decodes: images decoded: each candidate (one look-ahead prediction and one VAE decode), each final.
-        denoises: latents put through a noise prediction for the mean of a reverse step.
+        queries: the number of calls of each reward on decoded candidates, by index of the reward.
+        decodes: the number of decoded images: one for each candidate (a look-ahead prediction and a VAE decode) and
+            one for each final latent.
+        denoises: the number of latents that went through a noise prediction for the mean of a reverse step.
     """
 
     queries: Counter[int] = field(default_factory=Counter)
@@ -30,7 +31,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class CountedDenoiser:
-    """A denoiser whose rows are entered in the ledger as they are asked for."""
+    """A denoiser that counts the rows of each call in the ledger."""
 
     denoiser: Denoiser
     ledger: Ledger
@@ -46,7 +47,7 @@ class CountedDenoiser:
 
 @dataclass(frozen=True)
 class CountedQuery:
-    """A query whose candidates and reward calls are entered in the ledger as they are asked for."""
+    """A query that counts the candidates and the reward calls of each call in the ledger."""
 
     query: Query
     ledger: Ledger

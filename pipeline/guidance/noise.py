@@ -1,5 +1,4 @@
-"""All randomness of a prompt, from its one seed. Each draw has its own stream, so draws can come in any
-order."""
+"""All randomness of a prompt, derived from its one seed. Each draw has its own stream, so their order is free."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,15 +12,15 @@ NoiseKind = Literal["plain", "antithetic"]
 
 
 def initial_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """x_T ~ N(0, I) of one sample; float32 on the CPU, whatever device denoises it."""
+    """Draw x_T ~ N(0, I) of one sample: float32 on the CPU, whichever device denoises it."""
     return _normal(derive_seed(seed, "initial"), shape)
 
 
 def step_noise(seed: int, step: int, n: int, shape: Sequence[int], kind: NoiseKind = "plain") -> Tensor:
-    """z^1..z^N ~ N(0, I) of one step, float32, shape (N, *shape).
+    """Draw z^1..z^N ~ N(0, I) of one step: float32, shape (N, *shape).
 
-    `plain` draws N independent rows. `antithetic` draws ceil(N/2) rows and follows them with their
-    negatives: the odd moments of the set vanish exactly for even N.
+    `plain` draws N independent rows. `antithetic` draws ceil(N/2) rows and appends their negatives, so that for even N
+    the odd moments of the set are exactly 0.
     """
     stream = derive_seed(seed, "step", step)
     if kind == "plain":

@@ -1,4 +1,4 @@
-"""How far the denoising distributions of the weights have parted (Appendix B): what justifies a soup step."""
+"""How much the denoising distributions of the weightings still overlap (Appendix B), which justifies a soup step."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 def overlap_quartiles(mu_RCHW: Tensor, exemplars: Sequence[int], sigma: float) -> Tensor:
-    """Quartiles over the D dimensions of the Bhattacharyya coefficient of each (row, exemplar) pair.
+    """Return the quartiles over the D dimensions of the Bhattacharyya coefficient of each (row, exemplar) pair.
 
-    BC_d = exp(-(mu_d - c_d)^2 / (8 sigma^2)), in (0, 1]; 1 where the two means agree.
+    BC_d = exp(-(mu_d - c_d)^2 / (8 sigma^2)), in (0, 1]; it is 1 if the two means agree in dimension d.
 
     Args:
-        mu_RCHW: means of the R rows.
-        exemplars: rows of the M exemplars among them.
+        mu_RCHW: the means of the R rows.
+        exemplars: the indices of the rows of the M exemplars.
         sigma: the common standard deviation, > 0.
 
     Returns:

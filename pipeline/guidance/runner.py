@@ -1,7 +1,7 @@
 """All denoising steps of one prompt: Sample Reward Soups, the weighted sum (K = 0), and the unguided model.
 
-Legend of the shape suffixes: L weights, R rows of latents (the L weights, then hidden exemplars), N
-candidates, M rewards, C channels, H height, W width.
+Legend of the shape suffixes: L weightings, R rows of latents (one for each weighting, then the hidden exemplars),
+N candidates, M rewards, C channels, H height, W width.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +29,13 @@ class Guidance:
     """The options of the method.
 
     Attributes:
-        candidates: N >= 1, look-ahead candidates around each mean.
-        soup_steps: K, 0..T; the first K steps share the exemplars' rewards, 0 is the weighted sum.
-        step: how long a move is; see `search_gradient.move`.
-        correction: how an exemplar's gradient is carried over; see `soup.corrected_gradient`.
-        noise: how the N noises of a step are drawn; see `noise.step_noise`.
-        first: what the first K steps are: `soup`, or `unguided`, the ablation of Figure 7 (right).
-        shaping: how rewards become factors of the noises; see `shaping.Shaping`.
+        candidates: N, the number of look-ahead candidates around each mean, >= 1.
+        soup_steps: K in 0..T. The first K steps share the exemplars' rewards; K = 0 is the weighted sum.
+        step: the rule for the length of a move; see `search_gradient.move`.
+        correction: the rule that carries an exemplar's gradient over to another row; see `soup.corrected_gradient`.
+        noise: the rule that draws the N noises of a step; see `noise.step_noise`.
+        first: the kind of the first K steps: `soup`, or `unguided` for the ablation of Figure 7 (right).
+        shaping: the rule that turns rewards into factors of the noises; see `shaping.Shaping`.
     """
 
     candidates: int
@@ -49,11 +49,11 @@ class Guidance:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What happened in one step, for the `steps` table; the arrays cover the L visible weights only.
+    """The record of one step for the `steps` table; its arrays cover the L visible weightings alone.
 
     Attributes:
-        guided: gradient lengths and reward statistics; None where the step asked nothing.
-        overlap_LM3: quartiles of Appendix B; None where no exemplars run.
+        guided: gradient lengths and reward statistics; None if the step made no query.
+        overlap_LM3: quartiles of Appendix B; None if the step has no noise or an exemplar has no row of its own.
     """
 
     step: int
@@ -66,7 +66,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Final latents of the L weights (or seeds), float32, and the record of each step."""
+    """The final latents of the L weightings (or seeds), float32, and the record of each step."""
 
     x_LCHW: Tensor
     steps: tuple[StepRecord, ...]
@@ -85,67 +85,82 @@ async def run_guided(
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
 ) -> Trajectory:
-    """Guide L copies of one x_T, one for each weight: K soup steps (Algorithm 2), then weighted-sum steps.
+    """Guide L copies of one x_T, one for each weighting: K soup steps (Algorithm 2), then weighted-sum steps.
 
-    With `guidance.first` unguided, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
+    If `guidance.first` is `unguided`, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
 
     Args:
         w_LM: weights on the simplex (`simplex.as_weights`).
         shape: (C, H, W) of one latent.
-        seed: the prompt's own; x_T and the noises of every step come from it alone.
+        seed: the prompt's own seed, the only source of x_T and of the noises of every step.
         guidance: the options of the method.
         denoiser, query: the ports, bound to the prompt.
-        ledger: is added to as calls are made.
-        on_step: is called with each step's index when the step is done.
+        ledger: the ledger that counts the calls.
+        on_step: a function that is called with the index of each step when the step is done.
 
     Raises:
-        ValueError: K is not within 0..T.
+        ValueError: K is not in 0..T.
     """
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
-    n_steps, n_weights = len(denoiser.timesteps), len(w_LM)
-    if not 0 <= guidance.soup_steps <= n_steps:
-        raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
-    soup, shaping = with_exemplars(w_LM), guidance.shaping
-    n_first = len(soup.w_RM) if guidance.first == "soup" else 1
-    x_RCHW = initial_noise(seed, shape).expand(n_first, *shape)
+    soup, x_RCHW = _start(w_LM, shape, seed, guidance, len(denoiser.timesteps))
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
         if i == guidance.soup_steps:
-            soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, n_weights)
+            soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, soup.visible)
         mu_RCHW, sigma = await denoiser.reverse_step(x_RCHW, i)
-        phase: Phase = "mean" if sigma == 0 else guidance.first if i < guidance.soup_steps else "weighted_sum"
         z_NCHW = step_noise(seed, i, guidance.candidates, shape, guidance.noise)
-        x_RCHW, guided = mu_RCHW, None
-        if phase == "unguided":
-            x_RCHW = mu_RCHW + sigma * z_NCHW[:1]
-        elif phase == "soup":
-            guided = await soup_step(
-                mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step, shaping
-            )
-        elif phase == "weighted_sum":
-            guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step, shaping)
-        if guided is not None:
-            x_RCHW, guided = guided.x_RCHW, guided.first(n_weights)
-        parted = sigma and soup.exemplars and max(soup.exemplars) < len(mu_RCHW)
-        overlap = overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[:n_weights] if parted else None
-        records.append(StepRecord(i, timestep, phase, sigma, guided, overlap))
+        phase, x_RCHW, guided = await _next_latents(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance)
+        records.append(StepRecord(i, timestep, phase, sigma, guided, _overlap(mu_RCHW, sigma, soup)))
         on_step(i)
-    return Trajectory(_visible(x_RCHW, n_weights), tuple(records))
+    return Trajectory(_visible(x_RCHW, soup.visible), tuple(records))
+
+
+def _start(w_LM: Tensor, shape: Sequence[int], seed: int, guidance: Guidance, n_steps: int) -> tuple[Soup, Tensor]:
+    """Return the soup of the first K steps and x_T for each of its rows (for one row, if they are unguided)."""
+    if not 0 <= guidance.soup_steps <= n_steps:
+        raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
+    soup = with_exemplars(w_LM)
+    n_rows = len(soup.w_RM) if guidance.first == "soup" else 1
+    return soup, initial_noise(seed, shape).expand(n_rows, *shape)
+
+
+async def _next_latents(
+    mu_RCHW: Tensor, sigma: float, z_NCHW: Tensor, soup: Soup, query: Query, i: int, guidance: Guidance
+) -> tuple[Phase, Tensor, Guided | None]:
+    """Return the phase of step i, its latents x_{t-1}, and for a guided step the outcome of the visible rows."""
+    if sigma == 0:
+        return "mean", mu_RCHW, None
+    if i >= guidance.soup_steps:
+        guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step, guidance.shaping)
+        return "weighted_sum", guided.x_RCHW, guided.first(soup.visible)
+    if guidance.first == "unguided":
+        return "unguided", mu_RCHW + sigma * z_NCHW[:1], None
+    guided = await soup_step(
+        mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step, guidance.shaping
+    )
+    return "soup", guided.x_RCHW, guided.first(soup.visible)
+
+
+def _overlap(mu_RCHW: Tensor, sigma: float, soup: Soup) -> Tensor | None:
+    """Return the overlap of each visible row with each exemplar, or None if it is not defined in this step."""
+    if not sigma or not soup.exemplars or max(soup.exemplars) >= len(mu_RCHW):
+        return None
+    return overlap_quartiles(mu_RCHW, soup.exemplars, sigma)[: soup.visible]
 
 
 def _visible(x_RCHW: Tensor, n_weights: int) -> Tensor:
-    """The rows of the user's weights; one common row is theirs all."""
+    """Return the rows of the user's weightings. If there is one common row, every weighting gets it."""
     return x_RCHW[:n_weights] if len(x_RCHW) > 1 else x_RCHW.expand(n_weights, *x_RCHW.shape[1:])
 
 
 def _without_hidden(soup: Soup) -> Soup:
-    """The user's rows alone. Exemplars stay known, for the overlap, where all are among those rows."""
+    """Drop the hidden exemplars. The exemplars stay known, for the overlap, if none of them was hidden."""
     known = soup.exemplars if all(row < soup.visible for row in soup.exemplars) else ()
     return Soup(soup.w_RM[: soup.visible], known, soup.visible)
 
 
 def unguided_seeds(seed: int, n: int) -> tuple[int, ...]:
-    """Seeds of their own for the n samples that the unguided model draws for a prompt."""
+    """Derive n seeds from a prompt's seed, one for each sample of the unguided model."""
     return tuple(derive_seed(seed, "unguided", index) for index in range(n))
 
 
@@ -156,7 +171,7 @@ async def run_unguided(
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
 ) -> Trajectory:
-    """Draw one sample of the pretrained model from each seed: x_{t-1} = mu + sigma z, no query."""
+    """Draw one sample of the pretrained model from each seed: x_{t-1} = mu + sigma z, without any query."""
     denoiser = CountedDenoiser(denoiser, ledger)
     x_LCHW = torch.stack([initial_noise(seed, shape) for seed in seeds])
     records = []

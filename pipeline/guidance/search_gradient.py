@@ -1,7 +1,7 @@
 """The reward-guided search gradient (Theorem 1, Algorithm 1) and the move along it.
 
 Legend of the shape suffixes: N candidates, D = C*H*W latent entries, M rewards.
-Everything here is float64: N is small, and the sums then do not depend on how they are blocked.
+All arithmetic here is float64. N is small, so it is cheap, and the sums do not depend on how they are blocked.
 """
 
 import math
@@ -12,15 +12,15 @@ from torch import Tensor
 
 StepKind = Literal["sphere", "gradient"]
 
-# Keeps a reward whose spread is rounding noise from being blown up (the released code's value).
+# Stops a reward that differs by rounding noise alone from being scaled up (the released code's value).
 STD_FLOOR = 1e-8
 
 
 def normalise(r_N: Tensor) -> Tensor:
-    """r~ = (r - mean) / (std + 1e-8) over the N candidates, with the population std.
+    """Return r~ = (r - mean) / (std + 1e-8) over the N candidates, with the population std.
 
-    Equal rewards carry no direction and give exact zeros; the formula alone would give rounding noise
-    of the mean over 1e-8, which the sphere step would then stretch to full length.
+    Equal rewards carry no direction and give exact zeros. The formula alone would give the rounding noise of the mean
+    divided by 1e-8, and the sphere step would then stretch that noise to full length.
     """
     if (r_N == r_N[0]).all():
         return torch.zeros_like(r_N, dtype=torch.float64)
@@ -29,22 +29,22 @@ def normalise(r_N: Tensor) -> Tensor:
 
 
 def search_gradient(r_N: Tensor, z_ND: Tensor) -> Tensor:
-    """g = (1/N) sum_n r~_n z^n, shape (D,), in units of the noise.
+    """Return g = (1/N) sum_n r~_n z^n, shape (D,), in units of the noise.
 
     The paper's gradient with respect to the mean is g / sigma (Equation 6, Algorithm 1 line 4).
 
     Args:
         r_N: normalised rewards of the candidates mu + sigma z^n.
-        z_ND: their noises (or, in a soup, the corrected ones).
+        z_ND: noises of the candidates (in a soup, the corrected noises).
     """
     return r_N.double() @ z_ND.double() / len(z_ND)
 
 
 def move(g_D: Tensor, step: StepKind) -> Tensor:
-    """s(g), so that x_{t-1} = mu + sigma s(g); shape (D,).
+    """Return s(g), shape (D,), so that x_{t-1} = mu + sigma s(g).
 
-    - `sphere`: sqrt(D) g / ||g||, as long as a noise draw, so that the sample stays where the model
-      expects it (the released code). No direction, no move: s(0) = 0.
+    - `sphere`: sqrt(D) g / ||g||. Its length is that of a typical noise draw, so the sample stays in the region that
+      the model expects (the released code). If g = 0, there is no direction and s(0) = 0.
     - `gradient`: g itself, which is Equation 7 with tau_t = beta_t: sigma^2 (g / sigma) = sigma g.
     """
     if step == "gradient":
@@ -52,4 +52,5 @@ def move(g_D: Tensor, step: StepKind) -> Tensor:
     norm = torch.linalg.vector_norm(g_D)
     if norm == 0:
         return g_D
-    return g_D * (math.sqrt(g_D.numel()) / norm)
+    scale: Tensor = math.sqrt(g_D.numel()) / norm
+    return g_D * scale

@@ -1,4 +1,4 @@
-"""From the rewards of a step's candidates to the factors of their noises: normalised, cut to the elite, capped."""
+"""Turns the rewards of a step's candidates into factors of their noises: normalise, keep the elite, apply targets."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +13,16 @@ Normalisation = Literal["std", "tanh", "min-max"]
 
 @dataclass(frozen=True)
 class Shaping:
-    """How rewards are made comparable before they weigh noises, one reward and one set of N candidates at a time.
+    """How the rewards of N candidates become the factors of their noises, for one reward at a time.
 
     Attributes:
         normalisation: `std` is r~ = (r - mean) / (std + 1e-8) (the paper); `tanh` is tanh of that, which caps
             outliers; `min-max` is (r - min) / (max - min), in [0, 1]. The last two need not have mean 0.
-        elite_fraction: of the candidates, the best that keep their r~, at least one; the others get 0. 1 keeps all;
-            the released code has 1/6 where compressibility is guided. Equal rewards keep the order of the candidates.
-        satisfied_above: for each reward the target past which r~ is 0, or None; empty is none for all.
+        elite_fraction: the fraction of the candidates, the best ones, that keep their r~; all others get 0. At least
+            one candidate keeps it, and 1 keeps all. Among equal rewards the earlier candidate counts as better. The
+            released code uses 1/6 when it guides by compressibility.
+        satisfied_above: a target for each reward, or None for a reward without one. A candidate above the target gets
+            r~ = 0. Empty if no reward has a target.
     """
 
     normalisation: Normalisation = "std"
@@ -28,10 +30,11 @@ class Shaping:
     satisfied_above: tuple[float | None, ...] = ()
 
     def __call__(self, r_N: Tensor, reward: int) -> Tensor:
-        """r~ of the candidates, float64, shape (N,), all 0 where the rewards are all equal.
+        """Return r~ of the candidates, float64, shape (N,). If all rewards are equal, all entries are 0.
 
         Args:
-            r_N: what the reward of this index said of the candidates.
+            r_N: the candidates' values of one reward.
+            reward: the index of that reward.
         """
         shaped_N = normalise(r_N)
         if not shaped_N.any():

@@ -1,4 +1,4 @@
-"""Weights on the simplex, and the exemplars among them (Definition 2)."""
+"""Weightings on the simplex, and the exemplars among them (Definition 2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Soup:
-    """The latents that a soup carries: one row for each weight, then one for each hidden exemplar.
+    """The rows of latents in a soup: one for each weighting, then one for each hidden exemplar.
 
     Attributes:
-        w_RM: the weights of all rows, float64; the first `visible` rows are the user's, in their order.
-        exemplars: for each reward m, the row whose weight is one-hot e_m.
-        visible: L, the number of the user's weights.
+        w_RM: the weightings of all rows, float64; the first `visible` rows are the user's, in the user's order.
+        exemplars: for each reward m, the index of the row whose weighting is the one-hot e_m.
+        visible: L, the number of the user's weightings.
     """
 
     w_RM: Tensor
@@ -25,14 +25,14 @@ class Soup:
 
 
 def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
-    """The weights as float64 of shape (L, M).
+    """Return the weights as float64 of shape (L, M).
 
     Raises:
-        ValueError: rows of unequal length, a negative or non-finite entry, or a sum off 1 by more than
-            1e-6; names the row.
+        ValueError: the rows have different lengths, an entry is negative or not finite, or the sum of a row differs
+            from 1 by more than 1e-6. The message names the row.
     """
     if not rows or not rows[0]:
-        raise ValueError("weights: give at least one row, and an entry in it for each reward")
+        raise ValueError("weights: there are no weights; give at least one row, with one entry for each reward")
     for index, entries in enumerate(rows):
         if len(entries) != len(rows[0]):
             raise ValueError(f"weights: row {index} has {len(entries)} entries, but row 0 has {len(rows[0])}")
@@ -46,7 +46,7 @@ def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
 
 
 def with_exemplars(w_LM: Tensor) -> Soup:
-    """Find the one-hot row of every reward; append a hidden one where the weights lack it."""
+    """Find the one-hot row of every reward, and append a hidden row for each reward that has none."""
     n_weights, n_rewards = w_LM.shape
     one_hot_MM = torch.eye(n_rewards, dtype=w_LM.dtype)
     rows, exemplars = list(w_LM), []

@@ -1,7 +1,7 @@
-"""One guided step for all weights: the soup step (Algorithm 2) and the weighted-sum step (Equation 9).
+"""One guided step for all weightings: the soup step (Algorithm 2) and the weighted-sum step (Equation 9).
 
-Legend of the shape suffixes: R rows of latents (the L weights, then hidden exemplars), N candidates,
-M rewards, C channels, H height, W width, D = C*H*W.
+Legend of the shape suffixes: R rows of latents (one for each of the L weightings, then the hidden exemplars),
+N candidates, M rewards, S rewards that a row uses, C channels, H height, W width, D = C*H*W.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ Correction = Literal["none", "mean-shift", "renormalised"]
 
 @dataclass(frozen=True)
 class Guided:
-    """Outcome of a guided step.
+    """The outcome of a guided step.
 
     Attributes:
         x_RCHW: the latents x_{t-1}, float32.
-        norm_R: length of each row's search gradient in units of the noise, before the move.
-        reward_mean_RM, reward_std_RM: over the candidates that the row's gradient came from, one entry for
-            each reward with a weight above 0; NaN elsewhere.
+        norm_R: the length of each row's search gradient, in units of the noise, before the move.
+        reward_mean_RM, reward_std_RM: the mean and the standard deviation of each reward over the candidates that gave
+            the row's gradient; NaN for a reward whose weight is 0 in the row.
     """
 
     x_RCHW: Tensor
@@ -37,7 +37,7 @@ class Guided:
     reward_std_RM: Tensor
 
     def first(self, n: int) -> "Guided":
-        """The same for the first n rows."""
+        """Return the outcome of the first n rows."""
         return Guided(self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n])
 
 
@@ -52,21 +52,21 @@ async def soup_step(
     kind: StepKind,
     shaping: Shaping = PLAIN,
 ) -> Guided:
-    """Algorithm 2: only the M exemplars are decoded and asked, each by its own reward: M*N queries.
+    """Move all rows by Algorithm 2. Only candidates of the M exemplars are scored, each by one reward: M*N queries.
 
-    Row m moves along its own gradient g_m; every other row along sum_m w_m (g_m + correction_m), which
-    reuses the exemplars' rewards (Equation 11, Propositions 3 and 4).
+    The exemplar of reward m moves along its own gradient g_m. Every other row moves along
+    sum_m w_m (g_m + correction_m), which reuses the exemplars' rewards (Equation 11, Propositions 3 and 4).
     """
     z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
-    asked = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
-    scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*asked)])
+    queries = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
+    scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*queries)])
     r_MN = torch.stack([shaping(r_N, m) for m, r_N in enumerate(scores_MN)])
 
     g_RD = torch.zeros_like(mu_RD)
     for row, w_M in enumerate(soup.w_RM):
         for m in _support(w_M):
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
-            # By the weight and not by delta: all rows start equal, and rounding must not pick the formula.
+            # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
             carried: Correction = "none" if w_M[m] == 1 else correction
             g_RD[row] += w_M[m] * corrected_gradient(r_MN[m], z_ND, delta_D, sigma, carried)
 
@@ -77,17 +77,17 @@ async def soup_step(
 
 
 def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
-    """g_m + correction_m: the exemplar's gradient, seen from a mean that stands at c_m - delta.
+    """Return g_m + correction_m: the exemplar's gradient, carried over to a row whose mean is c_m - delta.
 
     With delta = c_m - mu, shape (D,):
 
     - `none`: g_m.
-    - `mean-shift` (Equation 11): g_m + mean(r~) delta / sigma. The paper writes no 1/sigma; its appendix
-      drops it from z = (x - c)/sigma, and with it the units agree. Zero where r~ is centred.
-    - `renormalised` (the released code): (1/N) sum_n r~_n u^n with u^n = z^n + delta scaled to length
-      sqrt(D), the shift without 1/sigma as in the appendix.
+    - `mean-shift` (Equation 11): g_m + mean(r~) delta / sigma. The paper writes no 1/sigma, because its appendix
+      drops it from z = (x - c)/sigma; with 1/sigma the units agree. The correction is 0 if r~ has mean 0.
+    - `renormalised` (the released code): (1/N) sum_n r~_n u^n, where u^n is z^n + delta scaled to length sqrt(D). As
+      in the appendix, the shift has no 1/sigma.
 
-    An exemplar itself needs no correction: `soup_step` asks for `none` where a weight is one-hot.
+    An exemplar itself needs no correction, so `soup_step` passes `none` for a row with a one-hot weighting.
     """
     if correction == "none":
         return search_gradient(r_N, z_ND)
@@ -108,16 +108,16 @@ async def weighted_sum_step(
     kind: StepKind,
     shaping: Shaping = PLAIN,
 ) -> Guided:
-    """Equation 9: every weight has its own N candidates, decoded once and scored by each reward with w_m > 0.
+    """Move all rows by Equation 9. Every row has its own N candidates, scored by each reward with w_m > 0.
 
-    g^l = sum_m w_m (1/N) sum_n r~_mn z^n, each reward normalised over the candidates of its own weight.
+    g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row.
     """
     z_ND = z_NCHW.flatten(1)
     supports = [_support(w_M) for w_M in w_RM]
-    asked = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
+    queries = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
     g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
-    for row, scores_NS in enumerate(await asyncio.gather(*asked)):
+    for row, scores_NS in enumerate(await asyncio.gather(*queries)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
             g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m), z_ND)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
@@ -125,7 +125,7 @@ async def weighted_sum_step(
 
 
 def _support(w_M: Tensor) -> tuple[int, ...]:
-    """The rewards that a weight asks: those it does not ignore."""
+    """Return the indices of the rewards whose weight is above 0."""
     return tuple(torch.nonzero(w_M).flatten().tolist())
 
 

@@ -1,1 +1,1 @@
-"""One job: the driver, the task of each prompt, and the writing of its results."""
+"""The execution of a run: the driver, the work on each prompt, and the writing of the results."""

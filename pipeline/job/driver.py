@@ -1,4 +1,4 @@
-"""The job: go through the open tasks of a plan on Ray or in this process, and write each as it finishes."""
+"""The driver: runs the open tasks of plans, on Ray or in this process, and writes each result as it arrives."""
 
 import asyncio
 import json
@@ -17,16 +17,16 @@ from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
-from pipeline.job.result_writer import Outcome, ResultWriter, write_record, written
+from pipeline.job.result_writer import Outcome, ResultWriter, write_record, writing
 from pipeline.job.run_log import run_log
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.job.summary import Summary
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
 from pipeline.planning.task import PromptTask
-from pipeline.records import holds
+from pipeline.records import has_file
 from pipeline.storage.disk import remove_leftovers, store_of
-from pipeline.storage.lock import FolderInUse, Hold, lock_of
+from pipeline.storage.lock import FolderInUse, FolderLock, lock_folder
 
 log = logging.getLogger(__name__)
 
@@ -41,142 +41,147 @@ def execute(
     summary: Summary | None = None,
     allow_open_cluster: bool = False,
 ) -> tuple[Outcome, ...]:
-    """Run every task of the plans that is not finished yet, one outcome a plan.
+    """Run every unfinished task of the plans, and return one outcome for each plan.
 
-    Each finished prompt is on the disk, whole, before the next is looked at; a call after a crash goes on. Plans
-    whose workers are the same (`configs.schema.RunConfig.workers`) share them: their models are loaded once.
+    Each result is written before the next is taken, so that after a crash the same call continues the run. Plans that
+    need the same workers (`configs.schema.RunConfig.workers`) share them, so their models are loaded once.
 
     Args:
-        summary: is told what comes of it.
-        allow_open_cluster: also on a cluster that asks nobody for a token.
+        local: whether to run in this process, without Ray.
+        summary: a summary to which the work of this driver is added.
+        allow_open_cluster: whether a cluster that requires no token is accepted too.
 
     Raises:
-        RequestError: a folder cannot be written, or another driver is at work in it, or the cluster is refused.
-        RunStopped: the run cannot go on, for want of workers or of room on the disk, or was told to end by a
-            SIGTERM; what is finished is kept.
+        RequestError: a folder cannot be written, another driver is using it, or the cluster is refused.
+        RunStopped: workers or disk space ran out, or a SIGTERM arrived. Finished results are kept.
     """
     if not local and any(plan.open_tasks for plan in plans):
         prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
-        hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if plan.open_tasks}
-        # What another driver finished since the plan was made is seen only now that it is out.
-        writers = [ResultWriter(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
-        if begun := [writer for writer in writers if writer.plan.open_tasks]:
+        locks = {plan.folder: stack.enter_context(_locked_folder(plan)) for plan in plans if plan.open_tasks}
+        # `replace` makes the plan look for finished keys again: another driver may have finished some before the lock.
+        writers = [ResultWriter(replace(plan), reporter, locks.get(plan.folder)) for plan in plans]
+        if active := [writer for writer in writers if writer.plan.open_tasks]:
             summary = summary or Summary()
-            stack.enter_context(_logging(begun, reporter, summary))
-            for writer in begun:
-                writer.begin()
+            stack.enter_context(_logging(active, reporter, summary))
+            for writer in active:
+                writer.start()
             stack.enter_context(reporter)
-            told_to_end = stack.enter_context(_ending_on_sigterm(reporter))
-            for _, sharing in groupby(sorted(begun, key=_workers), key=_workers):
-                _execute_sharing(list(sharing), local, reporter, summary, told_to_end)
-            for writer in begun:
-                writer.end()
+            stop_requested = stack.enter_context(_stop_on_sigterm(reporter))
+            for _, group in groupby(sorted(active, key=_workers_key), key=_workers_key):
+                _run_on_shared_workers(list(group), local, reporter, summary, stop_requested)
+            for writer in active:
+                writer.finish()
     return tuple(writer.outcome for writer in writers)
 
 
 @contextmanager
 def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summary) -> Iterator[None]:
-    """Log what happens, and the summary at the end, however that comes.
+    """Log the events of the run and, at the end, its summary, even if the run ends with an error.
 
     Raises:
         RunStopped: the log cannot be written.
     """
     with ExitStack() as stack:
         folders = [writer.plan.folder for writer in writers]
-        with written(folders[0]):
-            summary.log_file = stack.enter_context(run_log(folders, reporter.note))
+        with writing(folders[0]):
+            summary.log_file = stack.enter_context(run_log(folders, reporter.show_message))
         for plan in (writer.plan for writer in writers):
-            left, fronts = len(plan.open_tasks), len(plan.tasks)
-            log.info("%s: %d of %d fronts to make, chunks of %d", plan.folder, left, fronts, plan.chunk)
+            n_open, n_fronts = len(plan.open_tasks), len(plan.tasks)
+            log.info("%s: %d of %d fronts are open, chunks of %d candidates", plan.folder, n_open, n_fronts, plan.chunk)
         wanted = {task.key for writer in writers for task in writer.plan.tasks}
-        left_open = {task.key for writer in writers for task in writer.plan.open_tasks}
-        summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - left_open))
+        still_open = {task.key for writer in writers for task in writer.plan.open_tasks}
+        summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - still_open))
         try:
             yield
         finally:
-            summary.ready, summary.candidates = reporter.loaded, reporter.counted[1]
+            summary.loaded_at, summary.candidates = reporter.loaded_at, reporter.counts[1]
             for line in (*summary.details(), *summary.lines()):
                 log.info("%s", line)
 
 
-def _workers(writer: ResultWriter) -> str:
+def _workers_key(writer: ResultWriter) -> str:
+    """Return a text that is equal for plans that can share workers."""
     return json.dumps([writer.plan.config.workers, writer.plan.plugin_digests], sort_keys=True)
 
 
-def _execute_sharing(
-    writers: Sequence[ResultWriter], local: bool, reporter: Reporter, summary: Summary, told_to_end: Event
+def _run_on_shared_workers(
+    writers: Sequence[ResultWriter], local: bool, reporter: Reporter, summary: Summary, stop_requested: Event
 ) -> None:
-    """The tasks of plans with the same workers, one plan after the other; a task that two plans hold runs once.
+    """Run the tasks of plans that share workers, plan by plan. A task that is in two plans runs once.
 
-    Where memory does not suffice for a chunk that was not given by hand, the rest of all plans with chunks of that
-    size or more goes on with half of theirs, on workers that are started anew.
+    If a chunk does not fit into memory and its size was not set by the user, all plans with chunks of that size or more
+    halve theirs. The remaining tasks then run on new workers.
     """
     run = _run_here if local else partial(_run_on_ray, run_monitor=summary.run_monitor)
-    while tasks := {task.key: task for writer in writers for task in writer.tasks}:
-        under_way = set[str]()
+    while tasks := {task.key: task for writer in writers for task in writer.open_tasks}:
+        running = set[str]()
         try:
-            until_told = takewhile(lambda _: not told_to_end.is_set(), tasks.values())
-            with closing(run(writers[0].plan, _noted(until_told, under_way), reporter)) as results:
+            until_stop = takewhile(lambda _: not stop_requested.is_set(), tasks.values())
+            with closing(run(writers[0].plan, _mark_running(until_stop, running), reporter)) as results:
                 for result in results:
-                    under_way.discard(result.key)
-                    summary.enter(tasks[result.key], result)
+                    running.discard(result.key)
+                    summary.add(tasks[result.key], result)
                     for writer in writers:
-                        if writer.enter(result):
+                        if writer.write(result):
                             reporter.prompt_done()
         except ChunkTooLarge as error:
-            too_large = [writer for writer in writers if writer.tasks and writer.plan.chunk >= error.chunk]
+            too_large = [writer for writer in writers if writer.open_tasks and writer.plan.chunk >= error.chunk]
             for writer in too_large:
                 writer.halve_chunk(error)
             for writer in writers:
-                writer.begin_again(under_way)
+                writer.count_restarts(running)
             sizes = sorted({writer.plan.chunk for writer in too_large})
-            text = f"{error}: from here on {' or '.join(map(str, sizes))} at once"
+            text = f"{error}; from now on {' or '.join(map(str, sizes))} at once"
             log.warning("%s", text)
-            reporter.note(text)
-        if told_to_end.is_set() and any(writer.tasks for writer in writers):
-            raise RunStopped("told to end by SIGTERM, with prompts left to do")
+            reporter.show_message(text)
+        if stop_requested.is_set() and any(writer.open_tasks for writer in writers):
+            raise RunStopped("a SIGTERM arrived before all prompts were done")
 
 
-def _noted(tasks: Iterable[PromptTask], keys: set[str]) -> Iterator[PromptTask]:
-    """The tasks as they are asked for, their keys noted."""
+def _mark_running(tasks: Iterable[PromptTask], running: set[str]) -> Iterator[PromptTask]:
+    """Yield the tasks, and add the key of each to `running` when it is taken."""
     for task in tasks:
-        keys.add(task.key)
+        running.add(task.key)
         yield task
 
 
 @contextmanager
-def _ending_on_sigterm(reporter: Reporter) -> Iterator[Event]:
-    """An event that the first SIGTERM sets: no prompt is begun any more, and those under way are finished and kept
-    for as long as we live. A second one ends us at once. Only the main thread is told of signals."""
-    told = Event()
+def _stop_on_sigterm(reporter: Reporter) -> Iterator[Event]:
+    """Yield an event that the first SIGTERM sets.
+
+    The driver then starts no new prompt and finishes the running ones, unless the process is killed first. A second
+    SIGTERM ends the process at once. Python handles signals in the main thread only; in another thread the event is
+    never set.
+    """
+    requested = Event()
     if current_thread() is not main_thread():
-        yield told
+        yield requested
         return
 
-    def end(*_: object) -> None:
+    def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, before)
-        told.set()
-        text = "told to end: the prompts under way are finished, no other is begun"
+        requested.set()
+        text = "SIGTERM: the driver finishes the running prompts and starts no others"
         log.warning("%s", text)
-        reporter.note(text)
+        reporter.show_message(text)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield told
+        yield requested
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
-    # Here, because a one-process run and a resumed run with nothing left to do need no Ray.
+    # Imported here, because a run in one process, or one with nothing left to do, needs no Ray.
     from actors.cluster.session import RaySession
 
-    before = reporter.counted
+    steps, candidates = reporter.counts
     with RaySession(plan.config, attempt_prompt, plan.plugins, run_monitor) as session:
         reporter.started()
         yield from session.results(
-            tasks, lambda progress: reporter.update(before[0] + progress.steps, before[1] + progress.candidates)
+            tasks, lambda progress: reporter.update(steps + progress.steps, candidates + progress.candidates)
         )
 
 
@@ -193,15 +198,15 @@ def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Re
 
 
 @contextmanager
-def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
-    """Make the run's folder with its record, and keep other drivers out of it while we work."""
+def _locked_folder(plan: Plan) -> Iterator[FolderLock]:
+    """Make the run's folder with its `config.yaml`, and hold its lock."""
     folder = plan.folder
     with ExitStack() as stack:
         try:
-            store_of(folder).make(folder)
-            hold = stack.enter_context(lock_of(folder))
+            store_of(folder).make_folder(folder)
+            lock = stack.enter_context(lock_folder(folder))
             remove_leftovers(folder)
-            if not holds(folder, "config.yaml"):
+            if not has_file(folder, "config.yaml"):
                 write_record(plan)
         except OSError as error:
             raise folder_error(folder, str(error), "command line") from error
@@ -209,6 +214,6 @@ def _folder_of_our_own(plan: Plan) -> Iterator[Hold]:
             raise RequestError(
                 file="command line", key="output", value=str(folder), problem=str(error),
                 allowed="a folder that no other run is using",
-                fix="set output=... to another place, or wait for the other run",
+                fix="set output=... to another folder, or wait until the other run ends",
             ) from error  # fmt: skip
-        yield hold
+        yield lock

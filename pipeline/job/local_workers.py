@@ -1,4 +1,4 @@
-"""The same job in one process without Ray: for a debugger, for notebooks, and to check the other way."""
+"""All workers in this process, without Ray: for debuggers, for notebooks, and to check the runs on Ray."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from rewards.plugin import Plugin
 
 
 class LocalWorkers:
-    """Both workers in this process, one call after the other; the bits are those of the Ray run."""
+    """Both workers in this process, one call at a time. The results are bit for bit those of a run on Ray."""
 
     def __init__(self, diffusion: DiffusionWorker, rewards: RewardWorker) -> None:
         self._diffusion, self._rewards = diffusion, rewards
@@ -53,12 +53,12 @@ class LocalWorkers:
     def _score(
         self, pixels: Pixels, report: DecodeReport, rewards: Sequence[str], prompt: str, chunk: int
     ) -> ScoreResult:
-        answers = [self._rewards.score(name, pixels, prompt, chunk) for name in rewards]
+        results = [self._rewards.score(name, pixels, prompt, chunk) for name in rewards]
         return ScoreResult(
-            stack_scores([scores for scores, _ in answers]),
+            stack_scores([scores for scores, _ in results]),
             report.seconds_lookahead,
             report.seconds_decode,
-            {name: seconds for name, (_, seconds) in zip(rewards, answers, strict=True)},
+            {name: seconds for name, (_, seconds) in zip(rewards, results, strict=True)},
             report.peak_memory,
         )
 

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, one line every ten seconds anywhere else."""
+"""The progress display of a run: a bar on a terminal, and one line every ten seconds elsewhere."""
 
 import sys
 import time
@@ -14,20 +14,20 @@ LINE_SECONDS = 10.0
 
 
 class Reporter:
-    """Counts prompts, denoising steps and candidates; tells candidates a second and the time left.
+    """Counts prompts, denoising steps and candidates, and shows candidates per second and the time left.
 
-    The time left is that of the candidates left at the rate of this call so far.
+    The time left is that of the remaining candidates at the average rate of this driver.
 
     Attributes:
-        loaded: when the workers first were, on the monotonic clock.
+        loaded_at: when the workers were first loaded, on the monotonic clock; None until then.
     """
 
     def __init__(self, prompts: int, steps: int, candidates: int, stream: TextIO | None = None) -> None:
         self._totals = (prompts, steps, candidates)
         self._prompts = self._steps = self._candidates = 0
         self._stream, self._start = stream or sys.stderr, time.monotonic()
-        self._told = float("-inf")
-        self.loaded: float | None = None
+        self._last_line = float("-inf")
+        self.loaded_at: float | None = None
         self._bar = (
             Progress(
                 TextColumn("[bold]{task.description}"),
@@ -50,50 +50,52 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tell(last=True)
+        self._refresh(last=True)
         if self._bar:
             self._bar.stop()
 
     def started(self) -> None:
-        """The workers are loaded: time counts from here, if it has not begun to."""
+        """Note that the workers are loaded. The rate counts from now, unless candidates were counted before."""
         now = time.monotonic()
-        self.loaded = self.loaded or now
+        self.loaded_at = self.loaded_at or now
         if not self._candidates:
             self._start = now
-        self._tell()
+        self._refresh()
 
     @property
-    def counted(self) -> tuple[int, int]:
-        """Steps and candidates so far."""
+    def counts(self) -> tuple[int, int]:
+        """The steps and the candidates so far."""
         return self._steps, self._candidates
 
     def add(self, steps: int, candidates: int) -> None:
+        """Add to the counts."""
         self.update(self._steps + steps, self._candidates + candidates)
 
     def update(self, steps: int, candidates: int) -> None:
+        """Set the counts."""
         self._steps, self._candidates = steps, candidates
-        self._tell()
+        self._refresh()
 
     def prompt_done(self) -> None:
-        """Every method of one more prompt has ended, well or not."""
+        """Count one more prompt of which every front is finished or has failed."""
         self._prompts += 1
-        self._tell()
+        self._refresh()
 
-    def note(self, text: str) -> None:
-        """Something worth reading that happened."""
+    def show_message(self, text: str) -> None:
+        """Show a message above the bar or as a line."""
         if self._bar:
             self._bar.console.print(text)
         else:
             self._line(text)
 
-    def _tell(self, *, last: bool = False) -> None:
+    def _refresh(self, *, last: bool = False) -> None:
         if self._bar:
             self._bar.update(self._row, description=self._text(), completed=self._candidates)
-        elif last or time.monotonic() - self._told >= LINE_SECONDS:
+        elif last or time.monotonic() - self._last_line >= LINE_SECONDS:
             self._line(self._text())
 
     def _line(self, text: str) -> None:
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
         print(text, file=self._stream, flush=True)
 
     def _text(self) -> str:

@@ -1,4 +1,4 @@
-"""What comes of the task of one prompt: its rows and its costs, or its failure."""
+"""The result of one task: its rows and its costs, or its failure."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,7 +10,13 @@ from pipeline.records import Row
 
 @dataclass
 class Meter:
-    """What the workers spent on a prompt, added up as their answers come in."""
+    """Adds up what the workers spent on a task.
+
+    Attributes:
+        seconds: by stage: denoise, lookahead, decode, reward.
+        peak_memory: bytes, the maximum over the calls.
+        retries: calls that failed and were made again.
+    """
 
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("denoise", "lookahead", "decode", "reward"), 0.0)
@@ -31,8 +37,13 @@ class Meter:
 
 @dataclass(frozen=True)
 class PromptResult:
-    """The rows of a finished prompt, by table; the seconds of each reward, which make up one column of its costs; and
-    what the model warned of."""
+    """The result of a finished task.
+
+    Attributes:
+        tables: its rows, by table.
+        seconds_by_reward: the seconds of each reward. Their sum is a column of `costs`.
+        warnings: the warnings of the model.
+    """
 
     key: str
     tables: dict[str, list[Row]]
@@ -42,7 +53,7 @@ class PromptResult:
 
 @dataclass(frozen=True)
 class PromptFailure:
-    """A prompt that raised: its row in `failures`."""
+    """The result of a task that raised an error: its row in `failures`."""
 
     key: str
     row: Row

@@ -1,4 +1,4 @@
-"""What has come of one plan: each result written down as it comes, the parts merged now and then, and the count."""
+"""Writes the results of one plan as they arrive, merges their parts from time to time, and counts them."""
 
 import platform
 from collections import Counter
@@ -16,27 +16,28 @@ from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.plan import Plan
 from pipeline.planning.task import PromptTask
-from pipeline.records import DamagedPart, remove_part, write_part, write_whole
-from pipeline.storage.compact import FULL_KEYS, CannotExchange, compact
+from pipeline.records import DamagedPart, remove_part, write_atomically, write_part
+from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
-from pipeline.storage.lock import Hold
+from pipeline.storage.lock import FolderLock
 from pipeline.storage.status import write_driver_record
 from rewards.registry import create
 
-# A run that leaves fewer parts than this at its end leaves them single, one a prompt.
-WORTH_MERGING = 64
-# Where parts stay single their index is written anew for so many: who asks how far the run is opens no more of them.
-UNINDEXED = 128
+# At the end of a driver, the parts of a table are merged if at least this many are small.
+MIN_PARTS_AT_END = 64
+# On stores where parts cannot be merged, the index is rewritten after this many fronts, so that `status` opens at most
+# this many parts.
+FRONTS_PER_INDEX = 128
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """How the driver's work on one run ended.
 
     Attributes:
-        done: prompts (of a method each) finished in this call.
-        found: those that were finished before.
-        failures: rows of the `failures` table of this call.
+        done: the number of fronts that this driver finished.
+        found: the number of fronts that were finished before.
+        failures: the fronts that failed in this driver.
     """
 
     done: int
@@ -50,105 +51,108 @@ class Outcome:
 
 @dataclass
 class ResultWriter:
-    """What has come of one plan in this call.
+    """Writes the results of one plan, and counts them.
 
     Attributes:
-        hold: on the plan's folder; None where there is nothing to do in it.
+        lock: the lock of the plan's folder; None if the plan has no open tasks.
+        done: the number of fronts that were finished.
+        failures: the fronts that failed.
     """
 
     plan: Plan
     reporter: Reporter
-    hold: Hold | None
+    lock: FolderLock | None
     done: int = 0
     failures: list[PromptFailure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._open = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
-        self._found = len(self.plan.tasks) - len(self._open)
-        self._left = Counter(self._open.values())
-        self._single = 0
-        self._compacts = True
+        self._prompt_by_open_key = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
+        self._found = len(self.plan.tasks) - len(self._prompt_by_open_key)
+        self._open_fronts = Counter(self._prompt_by_open_key.values())
+        self._unmerged = 0
+        self._can_merge = True
         self._costs = dict[str, FrontCost]()
 
-    def begin(self) -> None:
-        """Say in the folder what is to be done, and fix what a crash or a damaged part has left there."""
+    def start(self) -> None:
+        """Write `driver.yaml`, and remove the rows of unfinished keys from merged parts."""
         plan = self.plan
         decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
-        with written(plan.folder, self.hold):
+        with writing(plan.folder, self.lock):
             self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
-            self._compact(at_least=FULL_KEYS)
+            self._merge(min_parts=FULL_KEYS)
 
-    def end(self) -> None:
-        with written(self.plan.folder, self.hold):
-            self._compact(at_least=WORTH_MERGING)
+    def finish(self) -> None:
+        """Merge the parts that are left."""
+        with writing(self.plan.folder, self.lock):
+            self._merge(min_parts=MIN_PARTS_AT_END)
 
-    def _compact(self, at_least: int) -> None:
-        """Merge parts; where that cannot be done, keep an index of them."""
-        self._single = 0
+    def _merge(self, min_parts: int) -> None:
+        """Merge the parts or, if they cannot be merged here, write their index."""
+        self._unmerged = 0
         try:
-            if self._compacts:
-                compact(self.plan.folder, at_least)
-        except CannotExchange as error:
-            self._compacts = False
-            self.reporter.note(f"parts stay single, one a prompt: {error}")
-        if not self._compacts:
+            if self._can_merge:
+                compact(self.plan.folder, min_parts)
+        except CannotMerge as error:
+            self._can_merge = False
+            self.reporter.show_message(f"parts stay single, one for each front: {error}")
+        if not self._can_merge:
             write_index(self.plan.folder, self._costs)
 
     @property
-    def tasks(self) -> list[PromptTask]:
-        """What has not ended yet."""
-        return [task for task in self.plan.tasks if task.key in self._open]
+    def open_tasks(self) -> list[PromptTask]:
+        """The tasks that are neither finished nor failed."""
+        return [task for task in self.plan.tasks if task.key in self._prompt_by_open_key]
 
-    def enter(self, result: PromptResult | PromptFailure) -> bool:
-        """Write a result down; whether it was the last one of its prompt. One of another plan is left alone."""
-        if result.key not in self._open:
+    def write(self, result: PromptResult | PromptFailure) -> bool:
+        """Write a result, and return whether it was the last one of its prompt. Ignores results of other plans."""
+        if result.key not in self._prompt_by_open_key:
             return False
-        with written(self.plan.folder, self.hold):
-            _write(self.plan.folder, result)
+        with writing(self.plan.folder, self.lock):
+            _write_result(self.plan.folder, result)
             if isinstance(result, PromptResult):
                 (row,) = result.tables["costs"]
                 self._costs[result.key] = FrontCost(row["decodes"], row["prompt_id"])
-            self._single += 1
-            if self._single >= (FULL_KEYS if self._compacts else UNINDEXED):
-                self._compact(at_least=FULL_KEYS)
+            self._unmerged += 1
+            if self._unmerged >= (FULL_KEYS if self._can_merge else FRONTS_PER_INDEX):
+                self._merge(min_parts=FULL_KEYS)
         if isinstance(result, PromptFailure):
             self.failures.append(result)
         else:
             self.done += 1
-        prompt = self._open.pop(result.key)
-        self._left[prompt] -= 1
-        return not self._left[prompt]
+        prompt = self._prompt_by_open_key.pop(result.key)
+        self._open_fronts[prompt] -= 1
+        return not self._open_fronts[prompt]
 
     @property
     def outcome(self) -> Outcome:
         return Outcome(self.done, self._found, tuple(self.failures))
 
     def halve_chunk(self, error: ChunkTooLarge) -> None:
-        """Go on with chunks of half the size; the run's record remembers that.
+        """Continue with chunks of half the size, and write the new size into `config.yaml`.
 
         Raises:
-            RunStopped: the chunk is 1 already, or was given by hand.
+            RunStopped: the chunk is already 1, or its size was set by the user.
         """
         if self.plan.chunk == 1:
-            raise RunStopped(f"{error}; take a smaller model, a shorter dtype or a larger GPU") from error
+            raise RunStopped(f"{error}; use a smaller model, a dtype of fewer bytes or a larger GPU") from error
         half = self.plan.chunk // 2
         if self.plan.config.compute.chunk != "auto":
             raise RunStopped(f"{error}; set compute.chunk={half}, and another output folder") from error
         self.plan = self.plan.with_chunk(half)
-        with written(self.plan.folder, self.hold):
+        with writing(self.plan.folder, self.lock):
             write_record(self.plan)
 
-    def begin_again(self, keys: Collection[str]) -> None:
-        """Tasks that were begun when the workers ended have to begin anew; their costs will tell."""
-        self.plan = self.plan.begun_again(keys)
+    def count_restarts(self, keys: Collection[str]) -> None:
+        """Count a restart of the tasks that were running when the workers ended. It enters `attempts` in the costs."""
+        self.plan = self.plan.with_restarts(keys)
 
 
 @contextmanager
-def written(folder: Location, hold: Hold | None = None) -> Iterator[None]:
-    """Work on the files of a run, which cannot go on without them, while the folder is ours."""
+def writing(folder: Location, lock: FolderLock | None = None) -> Iterator[None]:
+    """Check the lock before the files of a run are written, and turn an error of the files into RunStopped."""
     try:
-        if hold:
-            hold.check()
+        if lock:
+            lock.check()
         yield
     except DamagedPart as error:
         raise RunStopped(str(error)) from error
@@ -156,7 +160,7 @@ def written(folder: Location, hold: Hold | None = None) -> Iterator[None]:
         raise RunStopped(f"{folder} cannot be written: {error}") from error
 
 
-def _write(folder: Location, result: PromptResult | PromptFailure) -> None:
+def _write_result(folder: Location, result: PromptResult | PromptFailure) -> None:
     if isinstance(result, PromptFailure):
         write_part(folder, "failures", result.key, [result.row])
     else:
@@ -164,8 +168,10 @@ def _write(folder: Location, result: PromptResult | PromptFailure) -> None:
 
 
 def _write_finished(folder: Location, result: PromptResult) -> None:
-    """Write the parts of a finished prompt. The last one marks the key as finished: a crash before it leaves
-    the prompt open, and one after it has nothing left to do, so that no key is ever finished and failed."""
+    """Write the parts of a finished task, `costs` last, because this part marks the key as finished.
+
+    A crash before it leaves the task open. After it nothing is left to do, so no key is both finished and failed.
+    """
     for table in ("samples", "scores", "steps"):
         write_part(folder, table, result.key, result.tables[table])
     remove_part(folder, "failures", result.key)
@@ -173,12 +179,12 @@ def _write_finished(folder: Location, result: PromptResult) -> None:
 
 
 def write_record(plan: Plan) -> None:
-    """Write `config.yaml` of a run."""
-    write_whole(plan.folder / "config.yaml", _record(plan).encode())
+    """Write the `config.yaml` of a run."""
+    write_atomically(plan.folder / "config.yaml", _record(plan).encode())
 
 
 def _record(plan: Plan) -> str:
-    """`config.yaml` of a run: the resolved configuration, units, versions, the model's revision, the settled chunk."""
+    """Return the `config.yaml` of a run: the resolved configuration, units, versions, model revision and chunk."""
     rewards = plan.config.rewards
     record = {
         "config": plan.config.model_dump(mode="json"),

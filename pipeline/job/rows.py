@@ -1,4 +1,4 @@
-"""The rows of a finished prompt, table by table. Their columns: `pipeline.storage.schemas`."""
+"""Makes the rows of a finished task, table by table. Their columns are in `pipeline.storage.schemas`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +44,7 @@ def score_rows(task: PromptTask, finished: FinishResult) -> list[Row]:
 
 
 def step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
-    """A row for each step, weight and guiding reward; without a reward where nothing is guided."""
+    """Return a row for each step, weighting and guiding reward; without guidance, the reward of a row is null."""
     rewards = (None,) if task.method in METHODS_WITHOUT_GUIDANCE else task.guided
     return [
         {
@@ -74,7 +74,7 @@ def _overlap(overlap_LM3: Tensor | None, index: int, m: int) -> Row:
 
 
 def _number(value: Tensor) -> float | None:
-    """Null, not NaN, where there was nothing to measure."""
+    """Return None, which becomes null, for a value that was not measured and is NaN."""
     return None if value.isnan() else value.item()
 
 
@@ -91,8 +91,8 @@ def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> 
         "decodes": ledger.decodes,
         "denoises": ledger.denoises,
         "seconds_total": seconds,
-        **{f"seconds_{part}": value for part, value in meter.seconds.items()},
-        # Several workers may be busy for one prompt at once, so this is a lower bound of the waiting.
+        **{f"seconds_{stage}": value for stage, value in meter.seconds.items()},
+        # Several workers may be busy for one task at once, so this is a lower bound of the waiting time.
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
         "attempts": 1 + task.restarts + meter.retries,

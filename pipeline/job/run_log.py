@@ -1,4 +1,4 @@
-"""The log of a driver: one line for each event worth reading, in a file that later drivers of the run go on with."""
+"""The log of a driver: a file with one line for each event. Later drivers of the run append to the same file."""
 
 import logging
 import os
@@ -10,18 +10,18 @@ from pathlib import Path
 
 from actors.protocol import RunStopped
 from configs.location import Location, RemotePath
-from pipeline.records import holds, read_file, write_whole
+from pipeline.records import has_file, read_file, write_atomically
 from pipeline.redaction import redacted
 
-LOG = "driver.log"
-# Our rooms, whose modules log under their own names.
-ROOMS = ("actors", "configs", "diffusion", "pipeline", "rewards")
+LOG_NAME = "driver.log"
+# The packages of SRSoup. Their modules log under their own names.
+PACKAGES = ("actors", "configs", "diffusion", "pipeline", "rewards")
 
 log = logging.getLogger(__name__)
 
 
 class _LogFile(logging.FileHandler):
-    """Lines with UTC time. A log that cannot be written costs the run nothing: its results are kept elsewhere."""
+    """Writes lines with their UTC time. If it cannot write, it reports that once and the run continues."""
 
     def __init__(self, path: Path, on_error: Callable[[str], None]) -> None:
         super().__init__(path, encoding="utf-8")
@@ -31,7 +31,7 @@ class _LogFile(logging.FileHandler):
         self.setFormatter(form)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, however many the message has; what other people's code says in it may hold a secret."""
+        """Return the message as one line. Secrets are removed, because it may quote the error of other code."""
         return redacted(" ".join(super().format(record).splitlines()))
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -40,68 +40,72 @@ class _LogFile(logging.FileHandler):
             self._on_error(f"{self._path} cannot be written")
 
     def close(self) -> None:
-        # What it could not write it tries once more; that it cannot has been told.
+        # Closing tries to write the buffered lines again. If that fails, the error was already reported.
         with suppress(OSError):
             super().close()
 
 
 def log_file(folder: Location) -> Path:
-    """Where the drivers of a run log: in its folder, or, as no line can be added to an object, in the current one."""
-    return folder / LOG if isinstance(folder, Path) else Path(f"driver-{folder.name}.log")
+    """Return the path of a run's log: in its folder or, for a run on an object store, in the current folder.
+
+    No line can be appended to an object.
+    """
+    return folder / LOG_NAME if isinstance(folder, Path) else Path(f"driver-{folder.name}.log")
 
 
 @contextmanager
-def _put_at_the_end(folder: RemotePath) -> Iterator[None]:
-    """Add what is logged meanwhile to the log in a run's folder on an object store, once, when it ends.
+def _upload_at_end(folder: RemotePath) -> Iterator[None]:
+    """Append the lines that are logged meanwhile to the log in the run's folder on an object store, at the end.
 
-    Where the store is gone by then the log stays where it is, on this machine.
+    If the store cannot be reached then, the lines stay in the file on this machine.
     """
-    path, before = log_file(folder), read_file(folder, LOG) if holds(folder, LOG) else b""
+    path, before = log_file(folder), read_file(folder, LOG_NAME) if has_file(folder, LOG_NAME) else b""
     start = path.stat().st_size if path.is_file() else 0
     try:
         yield
     finally:
         with suppress(OSError):
-            write_whole(folder / LOG, before + path.read_bytes()[start:])
+            write_atomically(folder / LOG_NAME, before + path.read_bytes()[start:])
 
 
 @contextmanager
 def run_log(folders: Sequence[Location], on_error: Callable[[str], None]) -> Iterator[Path]:
-    """Log to the first of the folders that a driver works on; the others say where.
+    """Log to the first of a driver's folders. The logs of the other folders name this log.
 
     Args:
-        on_error: is told, once, that the file cannot be written any more.
+        folders: the folders of the runs of a driver.
+        on_error: a function that is called with a message, once, if the log can no longer be written.
 
     Raises:
-        OSError: it cannot be written from the start.
+        OSError: the log cannot be opened.
     """
     path = log_file(folders[0])
     with ExitStack() as stack:
         for folder in folders:
             if isinstance(folder, RemotePath):
-                stack.enter_context(_put_at_the_end(folder))
+                stack.enter_context(_upload_at_end(folder))
         for folder in folders[1:]:
             with closing(_LogFile(log_file(folder), on_error)) as other:
-                text = f"this run is made together with others; their log is {path}"
+                text = f"this run is part of a sweep; the log of the sweep is {path}"
                 other.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, text, (), None))
         handler = _LogFile(path, on_error)
         stack.callback(handler.close)
-        for name in ROOMS:
-            stack.enter_context(_heard_by(handler, logging.getLogger(name)))
-        log.info("driver begins, process %d on %s", os.getpid(), socket.gethostname())
+        for name in PACKAGES:
+            stack.enter_context(_attached(handler, logging.getLogger(name)))
+        log.info("driver starts, process %d on %s", os.getpid(), socket.gethostname())
         try:
             yield path
         except RunStopped as stop:
             log.error("stopped: %s", stop)
             raise
         except BaseException as error:
-            log.error("ended by %s", f"{type(error).__name__}: {error}".removesuffix(": "))
+            log.error("ended with %s", f"{type(error).__name__}: {error}".removesuffix(": "))
             raise
 
 
 @contextmanager
-def _heard_by(handler: logging.Handler, logger: logging.Logger) -> Iterator[None]:
-    """Hand a logger's events to a handler, from INFO on."""
+def _attached(handler: logging.Handler, logger: logging.Logger) -> Iterator[None]:
+    """Attach a handler to a logger, and log events of level INFO and above."""
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""The coroutine that does the task of one prompt on any workers."""
+"""The coroutine that runs one task on any workers."""
 
 import asyncio
 import time
@@ -20,54 +20,59 @@ from pipeline.job.rows import cost_row, sample_rows, score_rows, step_rows
 from pipeline.planning.task import PromptTask
 from pipeline.redaction import redacted
 
-# Called with what has just been done: denoising steps, and candidates decoded and scored.
+# Called with the denoising steps and the candidates (decoded and scored) that were just done.
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class BoundPorts:
-    """The method's two ports (`Denoiser`, `Query`), bound to one prompt on some workers."""
+    """The method's two ports (`Denoiser`, `Query`), bound to one task on some workers.
+
+    Attributes:
+        pending: the calls that have not returned yet.
+    """
 
     workers: Workers
     encoded: EncodeResult
     task: PromptTask
     meter: Meter
     on_progress: OnProgress
-    under_way: set[asyncio.Task[Tensor]] = field(default_factory=set)
+    pending: set[asyncio.Task[Tensor]] = field(default_factory=set)
 
     @property
     def timesteps(self) -> Sequence[int]:
         return self.encoded.timesteps
 
     async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
-        answer = await self.workers.reverse_step(self.encoded, x_LCHW.numpy(), step)
-        self.meter.seconds["denoise"] += answer.seconds
-        self.meter.retries += answer.retries
-        return ReverseStep(torch.from_numpy(answer.mean.copy()), answer.sigma)
+        result = await self.workers.reverse_step(self.encoded, x_LCHW.numpy(), step)
+        self.meter.seconds["denoise"] += result.seconds
+        self.meter.retries += result.retries
+        return ReverseStep(torch.from_numpy(result.mean.copy()), result.sigma)
 
     async def __call__(self, x_NCHW: Tensor, step: int, rewards: Sequence[int]) -> Tensor:
-        """Cut the candidates by position into chunks, and ask for all of them at once."""
+        """Split the candidates by position into chunks, and score all chunks concurrently."""
         names = [self.task.guided[reward] for reward in rewards]
-        chunks = [asyncio.create_task(self._chunk(x_nCHW, step, names)) for x_nCHW in x_NCHW.split(self.task.chunk)]
-        for chunk in chunks:
-            self.under_way.add(chunk)
-            chunk.add_done_callback(self.under_way.discard)
-        return torch.cat(await asyncio.gather(*chunks))
+        chunks = torch.split(x_NCHW, self.task.chunk)
+        calls = [asyncio.create_task(self._score_chunk(x_nCHW, step, names)) for x_nCHW in chunks]
+        for call in calls:
+            self.pending.add(call)
+            call.add_done_callback(self.pending.discard)
+        return torch.cat(await asyncio.gather(*calls))
 
-    def give_up(self) -> None:
-        """Drop what is still under way: the first error loses the prompt, and the rest of it is not wanted."""
-        for chunk in self.under_way:
-            chunk.cancel()
+    def cancel_pending(self) -> None:
+        """Cancel the pending calls: after the first error the task has failed, and their results are not needed."""
+        for call in self.pending:
+            call.cancel()
 
     async def score_finals(self, x_BCHW: Tensor) -> Tensor:
-        """Every guiding reward of one chunk of final latents: float64 (B, M)."""
+        """Score one chunk of final latents with every guiding reward: float64 (B, M)."""
         task = self.task
         scored = await self.workers.score_finals(x_BCHW.numpy(), task.guided, task.prompt.text, task.chunk)
         self.meter.add(scored)
         self.on_progress(0, len(x_BCHW))
         return torch.from_numpy(scored.scores.copy())
 
-    async def _chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
+    async def _score_chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> Tensor:
         scored = await self.workers.score_candidates(
             self.encoded, x_nCHW.numpy(), step, names, self.task.prompt.text, self.task.chunk
         )
@@ -77,10 +82,11 @@ class BoundPorts:
 
 
 async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult | PromptFailure:
-    """`run_prompt`, with an error turned into the prompt's own failure: it loses itself and no other.
+    """Call `run_prompt`, and return an error as the failure of this task, so that other tasks are not affected.
 
     Raises:
-        WorkersLost, ChunkTooLarge: which are no prompt's failure.
+        WorkersLost: no worker is left; this is not the task's fault.
+        ChunkTooLarge: a chunk does not fit into memory; this is not the task's fault.
     """
     try:
         return await run_prompt(task, workers, on_progress)
@@ -93,7 +99,7 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             "prompt_id": task.prompt.prompt_id,
             "prompt": task.prompt.text,
             "error_class": type(cause).__name__,
-            # What other people's code says may hold a header or an address with a password.
+            # The errors of other code may quote a header or a URL with a password.
             "message": redacted(str(error)),
             "traceback": redacted("".join(traceback.format_exception(error))),
             "attempts": error.attempts if isinstance(error, CallFailed) else 1,
@@ -102,10 +108,10 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
 
 
 async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult:
-    """Run one prompt of one method: encode, guide for T steps, decode, score, and write down the rows.
+    """Run one task: encode the prompt, guide for T steps, decode, score, and return the rows.
 
     Raises:
-        Exception: whatever a worker still raises after its retries; the prompt then leaves no rows.
+        Exception: the last error of a worker, after its retries; the task then has no rows.
     """
     start, meter, ledger = time.perf_counter(), Meter(), Ledger()
     encoded = await workers.encode(task.prompt.text, task.sampling)
@@ -128,7 +134,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         else:
             trajectory = await run_guided(weights, shape, task.seed, task.guidance, ports, ports, ledger, on_step)
     finally:
-        ports.give_up()
+        ports.cancel_pending()
     ledger.decodes += len(trajectory.x_LCHW)
     rewards = (*task.guided, *task.held_out)
     finished = await workers.finish(trajectory.x_LCHW.numpy(), rewards, task.prompt.text, task.chunk)

@@ -1,1 +1,1 @@
-"""What a run will do, settled and checked before anything starts."""
+"""Plans a run: decides what it will do, and checks the request before anything starts."""

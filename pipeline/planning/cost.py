@@ -1,4 +1,4 @@
-"""What a task should cost, before it is begun. What it did cost is counted by the ledger."""
+"""The expected cost of a task, computed before it starts. The ledger counts the actual cost."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from pipeline.planning.task import PromptTask
 
 @dataclass(frozen=True)
 class ExpectedCost:
-    """What one prompt of one method should cost; what it did cost is counted by the ledger.
+    """The expected cost of one task.
 
     Attributes:
-        steps: denoising steps that are told to the progress bar, of batches one after the other.
+        queries: calls of a reward on a candidate.
+        decodes: decoded images: the candidates and the final images.
+        steps: denoising steps, counted once for all rows of a batch, as the progress display counts them.
     """
 
     queries: int
@@ -21,10 +23,14 @@ class ExpectedCost:
 
 
 def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
-    """Queries and decodes of a task, with hidden exemplars where the weights lack a one-hot.
+    """Return the expected cost of a task, including the hidden exemplars of rewards without a one-hot weighting.
 
-    For weights that hold all M one-hots: queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)) + L
-    (Table 4). Steps with sigma = 0 ask nothing and are not foreseen here.
+    If the weightings include all M one-hots: queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)) + L
+    (Table 4). Steps with sigma = 0 make no query; this formula does not consider them.
+
+    Args:
+        task: the task.
+        steps: T, the number of denoising steps.
     """
     n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
     if task.method == "unguided":
@@ -41,8 +47,11 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     )
 
 
-def queries_of(candidates: int, weights: Sequence[Sequence[float]], shared: int, alone: int) -> int:
-    """N (M `shared` + A `alone`): soup steps ask each reward for its exemplar, weighted-sum steps each of the A
-    rewards with a weight above 0."""
-    asked = sum(w > 0 for row in weights for w in row)
-    return candidates * (len(weights[0]) * shared + asked * alone)
+def queries_of(candidates: int, weights: Sequence[Sequence[float]], soup_steps: int, weighted_sum_steps: int) -> int:
+    """Return N (M `soup_steps` + A `weighted_sum_steps`), where A is the number of weights above 0 in all rows.
+
+    A soup step queries each reward for its exemplar. A weighted-sum step queries, for each row, every reward whose
+    weight is above 0.
+    """
+    positive = sum(w > 0 for row in weights for w in row)
+    return candidates * (len(weights[0]) * soup_steps + positive * weighted_sum_steps)

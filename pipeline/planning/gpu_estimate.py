@@ -1,8 +1,8 @@
-"""What a run is expected to take of a GPU: from rates that were measured, each with its origin, or nothing.
+"""Estimates the GPU hours and the GPU memory of a run, from measured rates only, each with its source.
 
-Table 6 of the paper gives minutes a prompt on one RTX 6000 Ada (48 GB), Table 5 its peak memory, both for Stable
-Diffusion 1.5 at 512 px with six weights over two rewards. They are of the authors' code; this code has no such
-measurement yet.
+Table 6 of the paper gives minutes per prompt on one RTX 6000 Ada (48 GB), and Table 5 gives peak memory. Both are for
+Stable Diffusion 1.5 at 512 px with six weightings over two rewards, and were measured with the authors' code. This code
+has not been measured in this way yet.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,28 @@ from pipeline.planning.plan import Plan
 
 PAPERS_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PAPERS_GPU = "RTX 6000 Ada"
-# Least and most seconds a candidate over the rows of Table 6 (minutes over N (M K + L (T-K)) candidates, M = 2, L = 6,
-# T = 50): all that a prompt takes, denoising and rewards with it. The weighted sum's rise as N falls from 26 to 6.
+# The least and the most seconds per candidate over the rows of Table 6: minutes divided by N (M K + L (T-K))
+# candidates, with M = 2, L = 6, T = 50. They include the whole prompt, with denoising and rewards. The seconds of the
+# weighted sum rise as N falls from 26 to 6.
 SECONDS_PER_CANDIDATE = {"srsoup": (0.184, 0.200), "weighted_sum": (0.191, 0.313)}
-# Table 5, peak GB, models and rewards together on one GPU: at N = 6, and at N of 11 to 30.
+# Table 5: peak GB of the model and the rewards together on one GPU, for N = 6 and for N in 11..30.
 PAPERS_GB = {
     frozenset({"aesthetic", "compressibility"}): (18.4, 20.9),
     frozenset({"aesthetic", "pickscore"}): (22.1, 24.6),
     frozenset({"aesthetic", "hpsv2"}): (22.1, 24.6),
 }
-FEW, MANY = range(6, 7), range(11, 31)
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+FEWER_QUERIES, MORE_QUERIES = range(6, 7), range(11, 31)
+BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class GpuHours:
-    """Least and most hours of one GPU over the fronts that are not done, and the methods with and without a rate."""
+    """The estimated hours of one GPU for the fronts that are not done.
+
+    Attributes:
+        least, most: the bounds of the estimate, for the methods in `rated`.
+        rated, unrated: the methods with and without a measured rate.
+    """
 
     least: float
     most: float
@@ -45,17 +51,17 @@ class GpuHours:
             hours = f"{self.least:,.1f} to {self.most:,.1f} on one {PAPERS_GPU}"
             parts.append(f"{hours}, at {rates} (the paper's Table 6, two rewards)")
         if self.unrated:
-            parts.append(f"not known of {', '.join(self.unrated)}")
+            parts.append(f"not known for {', '.join(self.unrated)}")
         return "; ".join(parts) or "0: all fronts are done"
 
 
 def _rate(method: str) -> str:
     low, high = SECONDS_PER_CANDIDATE[method]
-    return f"{low:.3f} to {high:.3f} s a candidate of {method}"
+    return f"{low:.3f} to {high:.3f} s per candidate for {method}"
 
 
 def gpu_hours(plans: Sequence[Plan]) -> GpuHours | None:
-    """Hours of the plans' open tasks; None for a model that no rate is known of."""
+    """Return the hours for the plans' open tasks, or None if a model has no measured rate."""
     if any(plan.config.model.name != PAPERS_MODEL for plan in plans):
         return None
     least = most = 0.0
@@ -71,17 +77,17 @@ def gpu_hours(plans: Sequence[Plan]) -> GpuHours | None:
 
 
 def gpu_memory(config: RunConfig) -> str:
-    """What is known of the peak, in words: the paper's where it measured the same, and what the weights alone take."""
+    """Return as text the peak memory, if the paper measured this case, and the memory of the model's weights."""
     model = config.model
     size = MODELS.get((model.name, model.revision or ""))
     parts = []
     measured = PAPERS_GB.get(frozenset(config.rewards.guided)) if model.name == PAPERS_MODEL else None
-    if measured and (config.queries in FEW or config.queries in MANY):
-        peak = measured[config.queries in MANY]
-        parts.append(f"{peak} GB for model and guiding rewards on one {PAPERS_GPU} (the paper's Table 5)")
+    if measured and (config.queries in FEWER_QUERIES or config.queries in MORE_QUERIES):
+        peak = measured[config.queries in MORE_QUERIES]
+        parts.append(f"{peak} GB for the model and the guiding rewards on one {PAPERS_GPU} (the paper's Table 5)")
     else:
         parts.append("peak not known")
     if size:
-        weights = size.total * BYTES[model.dtype] // size.bytes_per_weight
+        weights = size.total * BYTES_OF_DTYPE[model.dtype] // size.bytes_per_weight
         parts.append(f"the diffusion model's weights alone take at least {size_text(weights)} in {model.dtype}")
     return "; ".join(parts)

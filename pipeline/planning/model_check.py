@@ -1,4 +1,4 @@
-"""What can be said against a request's model before a weight of it is loaded."""
+"""Checks the model of a request before any of its weights are loaded."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,26 +13,32 @@ from diffusion.families import FAMILIES, takers
 from diffusion.folder import attention_width, check_folder
 from diffusion.source import Source, adapter_file, metadata_folder, model_revision
 
-# Where the value of a dotted key came from, for a message.
+# Returns, for a dotted key, the file (or "command line") that set its value, for error messages.
 Origin = Callable[[str], str]
 
 
 class CheckedModel(NamedTuple):
-    """What names a model's weights, and its pipeline class: None where its files are not on this machine yet."""
+    """A model that passed the checks.
+
+    Attributes:
+        revision: the name of its weights: the hash of a local model's files, or the commit of a model on the hub.
+        pipeline: its pipeline class, or None if its files are not on this machine yet.
+    """
 
     revision: str
     pipeline: str | None
 
 
 def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedModel:
-    """Refuse a model that cannot be sampled, a key that its family does not take, and a LoRA of another family.
+    """Check that the model can be sampled, that its family has all keys that are set, and that the adapters fit it.
 
     Args:
-        origin: names the file, or the command line, that the value of a key came from.
-        fetch: get the configuration files of a model on the hub, and its adapters, to check them.
+        config: the configuration of the run.
+        origin: returns the file, or "command line", that set a key.
+        fetch: whether to download the configuration files and adapters of a model on the hub, to check them.
 
     Raises:
-        RequestError: names file, key, value, what is allowed and the fix.
+        RequestError: a check failed; names file, key, value, the allowed values and the fix.
     """
     source = source_of(config.model)
     try:
@@ -43,7 +49,10 @@ def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedMode
 
 
 def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> str | None:
-    """The model's pipeline class. An adapter is read even where the model is not here: it goes into the revision."""
+    """Return the model's pipeline class, or None if its files are not on this machine.
+
+    The adapters are read in any case, because the revision depends on them.
+    """
     for adapter in source.adapters:
         with suppress(NotHereError):
             adapted_layers(adapter_file(adapter, fetch))
@@ -57,8 +66,8 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
         if getattr(config.model, key) != type(config.model).model_fields[key].default:
             raise _model_error(
                 config, origin, f"model.{key}",
-                f"{config.model.name} is a {pipeline}, which takes no {key}",
-                f"only with {', '.join(takers(key))}", f"leave model.{key} out",
+                f"{config.model.name} is a {pipeline}, which has no key {key}",
+                f"only with {', '.join(takers(key))}", f"remove model.{key}",
             )  # fmt: skip
     for adapter in source.adapters:
         with suppress(NotHereError):

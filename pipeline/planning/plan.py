@@ -1,4 +1,4 @@
-"""What a run will do, settled and checked before anything starts: prompts, tasks, keys, queries, decodes."""
+"""Makes the plan of a run, checked before anything starts: its prompts, its tasks and their keys."""
 
 import hashlib
 import json
@@ -26,21 +26,21 @@ from rewards import registry
 from rewards.errors import RewardError
 from rewards.plugin import Plugin
 
-# How the judge is asked, not what.
-_ASKING = {
+# The keys of the judge that say how requests are sent, but not what they ask.
+_JUDGE_REQUEST_KEYS = {
     "key_variable", "requests_per_minute", "concurrency", "timeout", "retries", "back_off", "deadline",
     "max_requests", "max_cost", "input_price", "output_price", "cache",
 }  # fmt: skip
-# What changes neither pixels nor scores, and may differ when a run is gone on with.
-_FREE: dict[str, Any] = {
-    "rewards": {"judge": _ASKING},
+# The keys that change neither pixels nor scores, and may differ when a run is continued.
+_CHANGEABLE_KEYS: dict[str, Any] = {
+    "rewards": {"judge": _JUDGE_REQUEST_KEYS},
     "output": True,
     "report": True,
     "compute": set(ComputeConfig.model_fields) - DECIDES_BITS,
     "model": {"offload_text_encoders"},
 }
-# What is in a task's key by itself, or names the run.
-_APART: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
+# The keys that name the run, or whose values enter the key of each task separately.
+_PER_TASK_KEYS: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Plan:
     """A checked request.
 
     Attributes:
-        config: the configuration it comes from.
-        model_revision: names the weights: hash of a local model's files, commit of one on the hub.
-        pipeline: the model's pipeline class; None where its files are not on this machine yet.
-        tasks: one for each prompt and method, prompts outermost.
-        plugins: files of rewards that were named on the command line.
+        config: the configuration of the run.
+        model_revision: the name of the weights: the hash of a local model's files, or the commit of a model on the hub.
+        pipeline: the model's pipeline class, or None if its files are not on this machine yet.
+        tasks: one task for each prompt, seed and method, in this order of nesting.
+        plugins: the plugin files that were given on the command line.
     """
 
     config: RunConfig
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def plugin_digests(self) -> dict[str, str]:
-        """File name -> SHA-256 of its source."""
+        """The SHA-256 of each plugin's source, by file name."""
         return _digests(self.plugins)
 
     @property
@@ -72,7 +72,7 @@ class Plan:
 
     @cached_property
     def finished(self) -> frozenset[str]:
-        """Keys that are done already."""
+        """The keys that were finished when this was first read."""
         return frozenset(finished_keys(self.folder))
 
     @property
@@ -80,16 +80,16 @@ class Plan:
         return tuple(task for task in self.tasks if task.key not in self.finished)
 
     def with_chunk(self, chunk: int) -> "Plan":
-        """The same with chunks of another size, which may change last bits; the keys stay those of the request."""
+        """Return this plan with chunks of another size. This may change last bits, but the keys stay the same."""
         return replace(self, tasks=tuple(replace(task, chunk=chunk) for task in self.tasks))
 
-    def begun_again(self, keys: Collection[str]) -> "Plan":
-        """The same, where these tasks have been begun in vain."""
-        return replace(self, tasks=tuple(task.again() if task.key in keys else task for task in self.tasks))
+    def with_restarts(self, keys: Collection[str]) -> "Plan":
+        """Return this plan with one more restart of these tasks."""
+        return replace(self, tasks=tuple(task.restarted() if task.key in keys else task for task in self.tasks))
 
     @property
     def chunk(self) -> int:
-        """Candidates in one unit of work."""
+        """The largest number of candidates in one unit of work."""
         return self.tasks[0].chunk
 
     @property
@@ -98,42 +98,43 @@ class Plan:
 
 
 def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (), *, fetch: bool = False) -> Plan:
-    """Check all that can be checked without loading a model, and settle the tasks.
+    """Check everything that can be checked without loading a model, and return the plan.
 
     Args:
-        origin: names the file, or the command line, that the value of a key came from.
-        plugins: whose rewards may be named, besides those that are always there.
-        fetch: get the configuration files of a model on the hub, and its adapters, to check them.
+        config: the configuration of the run.
+        origin: returns the file, or "command line", that set a key.
+        plugins: plugin files, whose rewards the configuration may name besides the built-in ones.
+        fetch: whether to download the configuration files and adapters of a model on the hub, to check them.
 
     Raises:
-        RequestError: no prompts, a reward or model that is not there, a folder that cannot be written, or
-            one that holds another configuration; names file, key, value, what is allowed and the fix.
+        RequestError: there are no prompts, a reward or the model does not exist, or the folder cannot be written or
+            holds another configuration. Names file, key, value, the allowed values and the fix.
     """
     plug_in(plugins)
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     prompts = read_prompts(config.prompts)
-    decisive = _decisive(config, plugins)
+    shared_identity = _shared_identity(config, plugins)
     tasks = tuple(
-        prompt_task(config, prompt, index, method, revision, decisive)
+        prompt_task(config, prompt, index, method, revision, shared_identity)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
     )
     plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
-    identity = comparable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
+    identity = unchangeable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
     return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)
 
 
-def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
-    """What decides pixels and scores and is the same for all tasks: a plugin's source does."""
-    decisive = config.model_dump(mode="json", exclude=_FREE | _APART)
-    decisive["compute"]["chunk"] = config.chunk_size
+def _shared_identity(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
+    """Return the values that decide pixels and scores and are the same for all tasks. They enter every key."""
+    identity = config.model_dump(mode="json", exclude=_CHANGEABLE_KEYS | _PER_TASK_KEYS)
+    identity["compute"]["chunk"] = config.chunk_size
     if config.rewards.judge is None:
-        # As it was before there was a judge, so that older runs are gone on with.
-        del decisive["rewards"]["judge"]
-    return decisive | ({"plugins": _digests(plugins)} if plugins else {})
+        # Versions without a judge had no such key, and their runs can still be continued.
+        del identity["rewards"]["judge"]
+    return identity | ({"plugins": _digests(plugins)} if plugins else {})
 
 
 def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
@@ -141,11 +142,16 @@ def _digests(plugins: Sequence[Plugin]) -> dict[str, str]:
 
 
 def prompt_task(
-    config: RunConfig, prompt: Prompt, index: int, method: str, model_revision: str, decisive: dict[str, Any]
+    config: RunConfig,
+    prompt: Prompt,
+    seed_index: int,
+    method: str,
+    model_revision: str,
+    shared_identity: dict[str, Any],
 ) -> PromptTask:
-    """The task of one prompt's seed number `index`, 0-based, and one method."""
-    seed = derive_seed(config.seed, prompt.prompt_id, *((index,) if index else ()))
-    identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, decisive]
+    """Return the task of one prompt, one method and one of its seeds, given by its 0-based index."""
+    seed = derive_seed(config.seed, prompt.prompt_id, *((seed_index,) if seed_index else ()))
+    identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, shared_identity]
     return PromptTask(
         key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
         prompt=prompt,
@@ -174,11 +180,11 @@ def prompt_task(
 
 
 def _samples(config: RunConfig) -> int:
-    """n of best-of-n: with `auto` every reward scores all, for no more queries than SRSoup asks."""
+    """Return n of best-of-n. With `auto` it is the largest n that costs no more queries than SRSoup, but at least L."""
     if config.best_of.samples != "auto":
         return config.best_of.samples
-    shared = min(config.soup.steps, config.steps)
-    queries = queries_of(config.queries, config.weights, shared, config.steps - shared)
+    soup_steps = min(config.soup.steps, config.steps)
+    queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
     return max(len(config.weights), queries // len(config.rewards.guided))
 
 
@@ -191,9 +197,9 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     file=origin(f"rewards.{role}"),
                     key=f"rewards.{role}.{index}",
                     value=name,
-                    problem="there is no reward of this name",
+                    problem="there is no reward with this name",
                     allowed=", ".join(known),
-                    fix=f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE",
+                    fix=f"did you mean {registry.nearest(name)}? If it is in a file of your own, pass --plugin FILE",
                 )
             try:
                 registry.create(name)
@@ -202,9 +208,9 @@ def _check_rewards(config: RunConfig, origin: Origin) -> None:
                     file=origin(f"rewards.{role}"),
                     key=f"rewards.{role}.{index}",
                     value=name,
-                    problem=f"it cannot be made: {error}",
-                    allowed="a reward that its package or plugin declares soundly",
-                    fix="fix it where it is defined; `srsoup rewards --check` tells more",
+                    problem=f"the reward cannot be created: {error}",
+                    allowed="a reward that its package or plugin declares correctly",
+                    fix="correct its definition; `srsoup rewards --check` shows more",
                 ) from error
 
 
@@ -215,12 +221,12 @@ def _check_reference_point(config: RunConfig, origin: Origin) -> None:
             file=origin("report.reference_point"),
             key="report.reference_point",
             value=point,
-            problem="it does not have one value for each guided reward",
-            allowed="a value for each of " + ", ".join(config.rewards.guided),
-            fix="set these, or report.reference_point=null to derive one",
+            problem="the reference point does not have exactly one value for each guiding reward",
+            allowed="one value for each of " + ", ".join(config.rewards.guided),
+            fix="set these values, or set report.reference_point=null to derive them",
         )
 
 
-def comparable(config: RunConfig) -> dict[str, Any]:
-    """The part of a configuration that a folder must keep to, as plain data."""
-    return config.model_dump(mode="json", exclude=_FREE)
+def unchangeable(config: RunConfig) -> dict[str, Any]:
+    """Return the part of a configuration that must not change in a folder, as plain data."""
+    return config.model_dump(mode="json", exclude=_CHANGEABLE_KEYS)

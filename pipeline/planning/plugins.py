@@ -1,4 +1,4 @@
-"""Plugin files of a request: read where the run is started, and refused there in the words of a request."""
+"""The plugin files of a request. They are read on the machine that starts the run, and errors are request errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from rewards.plugin import Plugin, PluginError
 
 
 def read_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
-    """The sources of plugin files, not run yet; the same file twice counts once.
+    """Read the source of plugin files without running them. A file that is given twice counts once.
 
     Raises:
-        RequestError: a file cannot be read, or two have one name and not one source.
+        RequestError: a file cannot be read, or two different files have the same name.
     """
     found: dict[str, Plugin] = {}
     for path in paths:
@@ -21,15 +21,17 @@ def read_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
         except PluginError as error:
             raise _request_error(str(path), error) from error
         if found.setdefault(plugin.name, plugin) != plugin:
-            raise _request_error(str(path), PluginError(f"another plugin is named {plugin.name}", "rename one of them"))
+            raise _request_error(
+                str(path), PluginError(f"another plugin has the name {plugin.name}", "rename one of them")
+            )
     return tuple(found.values())
 
 
 def plug_in(plugins: Sequence[Plugin]) -> None:
-    """Make their rewards known in this process.
+    """Run the plugins and register their rewards in this process.
 
     Raises:
-        RequestError: one does not run, has no table, or takes a name that is taken.
+        RequestError: a plugin raised an error, has no table REWARDS, or uses the name of another reward.
     """
     for plugin in plugins:
         try:

@@ -1,4 +1,4 @@
-"""One prompt of one method: what it is asked to do."""
+"""The description of one task: one prompt, seed and method."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -10,18 +10,19 @@ from pipeline.planning.prompts import Prompt
 
 @dataclass(frozen=True)
 class PromptTask:
-    """One prompt of one method, whole: a worker needs nothing else to run it.
+    """One prompt, seed and method: all that a cell needs to run it.
 
     Attributes:
-        key: name of its parts on disk; see `pipeline.planning.plan`.
+        key: the name of its parts in the run's folder; see `pipeline.planning.plan`.
         method: `srsoup`, `weighted_sum`, `unguided_first`, `best_of` or `unguided`.
-        seed: the prompt's own.
+        seed: the seed of this front, from which all its noise is derived.
         weights: L rows on the simplex; `unguided` draws one sample for each row instead.
-        guided, held_out: names of the M guiding rewards, in the order of the weights, and of the others.
-        sampling: how the model is sampled.
-        chunk: candidates in one unit of work.
-        samples: that `unguided` draws, one for each weight, or that `best_of` chooses from.
-        restarts: how often it was begun before: by a cell that died, or with a chunk that memory did not suffice for.
+        guidance: the options of the method.
+        guided, held_out: the names of the M guiding rewards, in the order of the weights, and of the held-out rewards.
+        sampling: the options with which the model is sampled.
+        chunk: the largest number of candidates in one unit of work.
+        samples: the number of samples that `unguided` draws, one for each weighting, or that `best_of` chooses from.
+        restarts: how often it was started before and lost: its cell died, or a chunk did not fit into memory.
     """
 
     key: str
@@ -37,6 +38,6 @@ class PromptTask:
     samples: int
     restarts: int = 0
 
-    def again(self) -> Self:
-        """The same task, to be begun anew."""
+    def restarted(self) -> Self:
+        """Return the same task with one more restart."""
         return replace(self, restarts=self.restarts + 1)

@@ -1,1 +1,1 @@
-"""The files of a run: their columns, how they are written whole, merged, locked and counted."""
+"""The files of a run: their columns, and how they are written atomically, merged, locked and counted."""

@@ -1,13 +1,13 @@
-"""Merging the parts of a run: few files instead of one for each prompt, while others read.
+"""Merges the parts of a run into few files, while other processes read them.
 
-A table's folder is never changed piece by piece. A second folder is made beside it, with the merged parts and
-links to those that stay, and the two change places in one step of the file system. So a reader that lists the
-folder finds each row once at every moment, a crash leaves the folder as it was before or as it is after, and
-what is left over of the other one is removed by the next driver.
+The folder of a table is never changed file by file. Instead, a second folder is made beside it, which holds the merged
+parts and links to the parts that stay as they are. Then the two folders are swapped in one step of the file system. A
+reader that lists the folder therefore finds each row once at any moment. A crash leaves the folder either as it was
+before or as it is after the swap, and the next driver removes the other folder.
 
-An object store has no such step. Objects come and go one by one, so between the merged part's coming and the last
-single one's going a reader that knows nothing of us would find rows twice, or, in the other order, not at all. Parts
-stay single there; a copy of the run on a disk can be merged.
+An object store has no such step. Objects appear and disappear one by one, so between the first merged part and the
+removal of the last single part, a reader that does not know the layout would find rows twice; in the opposite order it
+would miss rows. On an object store parts therefore stay single. To merge them, copy the run to a disk.
 """
 
 import ctypes
@@ -22,103 +22,102 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.location import Location, RemotePath
-from pipeline.records import FINISHED, KEYS, MERGED, located_in, read_rows, readable_parts
-from pipeline.storage.disk import STAGING, flush
+from pipeline.records import KEYS_ENTRY, MERGED_PREFIX, RESULT_TABLES, part_of_each_key, read_rows, readable_parts
+from pipeline.storage.disk import STAGING_PREFIX, flush
 from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
 
-# A part with as many keys, or as many bytes, is left as it is from then on.
+# A part with this many keys or bytes is full and is not merged any more.
 FULL_KEYS = 512
 FULL_BYTES = 512 * 2**20
-# Rows are kept in memory until there are so many bytes of them, and then written as one row group.
-GROUP_BYTES = 32 * 2**20
-_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+# Rows are kept in memory up to this many bytes and are then written as one row group.
+ROW_GROUP_BYTES = 32 * 2**20
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # constants of Linux
 
 Parts = Mapping[Path, tuple[str, ...]]
 
 
-class CannotExchange(Exception):
-    """This file system, or this machine, cannot let two folders change places in one step."""
+class CannotMerge(Exception):
+    """The parts cannot be merged, because this file system or machine cannot swap two folders in one step."""
 
 
-def compact(run: Location, at_least: int = 2) -> int:
-    """Merge the small parts of every table, where there are enough of them. Only for who alone writes to the run.
+def compact(run: Location, min_parts: int = 2) -> int:
+    """Merge the small parts of every table that has enough of them. Call this only while you hold the run's lock.
 
-    Rows of unfinished keys, and merged parts that do not read, go: their prompts will be computed again.
+    Two things are removed, and their prompts will be computed again: rows of unfinished keys in merged parts, and
+    merged parts that cannot be read.
 
     Args:
-        at_least: so many parts make it worth while.
+        min_parts: the least number of small parts in a table for which it is merged.
 
     Returns:
-        How many files there are less.
+        The number of files by which the run shrank.
 
     Raises:
-        CannotExchange: nothing was changed.
-        DamagedPart: a part that was to be merged does not read.
-        OSError: the disk is full, or cannot be written; the table's folder is as it was.
+        CannotMerge: two folders cannot be swapped here; nothing was changed.
+        DamagedPart: the rows of a part that was to be merged cannot be read.
+        OSError: the disk is full or cannot be written; the folder of the table is unchanged.
     """
     if isinstance(run, RemotePath):
-        raise CannotExchange(
-            "on an object store no two folders change places in one step; copy the run to a disk first"
-        )
-    tables = {table: readable_parts(run, table) for table in FINISHED}
-    finished = set.intersection(*(set(located_in(parts)) for parts in tables.values()))
-    return sum(_compact_table(run, table, parts, finished, at_least) for table, parts in tables.items())
+        raise CannotMerge("an object store cannot swap two folders in one step; copy the run to a disk first")
+    tables = {table: readable_parts(run, table) for table in RESULT_TABLES}
+    finished = set.intersection(*(set(part_of_each_key(parts)) for parts in tables.values()))
+    return sum(_compact_table(run, table, parts, finished, min_parts) for table, parts in tables.items())
 
 
-def _compact_table(run: Path, table: str, parts: Parts, finished: set[str], at_least: int) -> int:
-    folder, place = run / table, located_in(parts)
-    here = {part: tuple(k for k in keys if k in finished and place[k] == part) for part, keys in parts.items()}
-    stale = {part for part in folder.glob(f"{MERGED}*.parquet") if here.get(part) != parts.get(part, ())}
-    small = {part for part, keys in here.items() if keys and _is_small(part, keys)}
-    if len(small) < at_least and not stale:
+def _compact_table(run: Path, table: str, parts: Parts, finished: set[str], min_parts: int) -> int:
+    folder, part_of = run / table, part_of_each_key(parts)
+    kept = {part: tuple(k for k in keys if k in finished and part_of[k] == part) for part, keys in parts.items()}
+    stale = {part for part in folder.glob(f"{MERGED_PREFIX}*.parquet") if kept.get(part) != parts.get(part, ())}
+    small = {part for part, keys in kept.items() if keys and _is_small(part, keys)}
+    if len(small) < min_parts and not stale:
         return 0
     before = list(folder.glob("*.parquet"))
-    staying = [part for part in before if part not in small and part not in stale]
-    packs = list(_packs({part: keys for part, keys in here.items() if part in small or (part in stale and keys)}))
-    staging = run / f"{STAGING}{table}"
+    unchanged = [part for part in before if part not in small and part not in stale]
+    batches = list(_batches({part: keys for part, keys in kept.items() if part in small or (part in stale and keys)}))
+    staging = run / f"{STAGING_PREFIX}{table}"
     try:
         staging.mkdir()
-        for part in staying:
+        for part in unchanged:
             os.link(part, staging / part.name)
-        for pack in packs:
-            _write_pack(staging, table, pack)
+        for batch in batches:
+            _write_merged(staging, table, batch)
         flush(staging)
-        _exchange(staging, folder)
+        _swap_folders(staging, folder)
         flush(run)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)  # what is left of it is removed by the next driver
-    return len(before) - len(staying) - len(packs)
+        shutil.rmtree(staging, ignore_errors=True)  # if this fails, the next driver removes the folder
+    return len(before) - len(unchanged) - len(batches)
 
 
 def _is_small(part: Path, keys: tuple[str, ...]) -> bool:
     return len(keys) < FULL_KEYS and part.stat().st_size < FULL_BYTES
 
 
-def _packs(parts: Parts) -> Iterator[Parts]:
-    """The parts that go into one, until it is full."""
-    pack, n_keys, n_bytes = dict[Path, tuple[str, ...]](), 0, 0
+def _batches(parts: Parts) -> Iterator[Parts]:
+    """Group parts in order; each batch becomes one merged part, which is full unless it is the last."""
+    batch, n_keys, n_bytes = dict[Path, tuple[str, ...]](), 0, 0
     for part, keys in parts.items():
-        pack[part] = keys
+        batch[part] = keys
         n_keys, n_bytes = n_keys + len(keys), n_bytes + part.stat().st_size
         if n_keys >= FULL_KEYS or n_bytes >= FULL_BYTES:
-            yield pack
-            pack, n_keys, n_bytes = {}, 0, 0
-    if pack:
-        yield pack
+            yield batch
+            batch, n_keys, n_bytes = {}, 0, 0
+    if batch:
+        yield batch
 
 
-def _write_pack(folder: Path, table: str, pack: Parts) -> None:
-    """Write the rows of a pack as one part, with a bounded number of them in memory."""
-    keys = [key for its_keys in pack.values() for key in its_keys]
-    merged = folder / f"{MERGED}{hashlib.sha256(json.dumps(keys).encode()).hexdigest()}.parquet"
-    metadata = {KEYS: json.dumps(keys).encode()} | (IMAGE_FEATURE if table == "samples" else {})
+def _write_merged(folder: Path, table: str, batch: Parts) -> None:
+    """Write the rows of a batch as one part, with a bounded number of rows in memory."""
+    keys = [key for keys_of_part in batch.values() for key in keys_of_part]
+    merged = folder / f"{MERGED_PREFIX}{hashlib.sha256(json.dumps(keys).encode()).hexdigest()}.parquet"
+    metadata = {KEYS_ENTRY: json.dumps(keys).encode()} | (IMAGE_FEATURE if table == "samples" else {})
     with pq.ParquetWriter(merged, SCHEMAS[table].with_metadata(metadata), compression="zstd") as writer:
         group, size = list[pa.Table](), 0
-        for part, its_keys in pack.items():
-            for _, rows in read_rows(part, table, frozenset(its_keys)):
+        for part, keys_of_part in batch.items():
+            for _, rows in read_rows(part, table, frozenset(keys_of_part)):
                 group.append(rows)
                 size += rows.nbytes
-                if size >= GROUP_BYTES:
+                if size >= ROW_GROUP_BYTES:
                     writer.write_table(pa.concat_tables(group))
                     group, size = [], 0
         if group:
@@ -126,10 +125,10 @@ def _write_pack(folder: Path, table: str, pack: Parts) -> None:
     flush(merged)
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Let two folders change places, in one step that a crash cannot part."""
+def _swap_folders(one: Path, other: Path) -> None:
+    """Swap two folders in one step, so that a crash leaves either the old or the new state."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
-        raise CannotExchange("there is no renameat2 on this machine")
-    if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
-        raise CannotExchange(f"{other}: {os.strerror(ctypes.get_errno())}")
+        raise CannotMerge("this machine has no system call renameat2, which swaps two folders in one step")
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        raise CannotMerge(f"{other}: {os.strerror(ctypes.get_errno())}")

@@ -1,4 +1,4 @@
-"""What the files of a run are kept by: a disk of this machine, or an object store (`pipeline.storage.object_store`)."""
+"""Where the files of a run are stored: on a disk, or on an object store (`pipeline.storage.object_store`)."""
 
 import os
 import shutil
@@ -10,94 +10,95 @@ from typing import Any, Protocol, TypeVar
 
 from configs.location import Location, RemotePath
 
-# Folders in which merged parts are made.
-STAGING = ".compact-"
+# The names of the folders in which merged parts are made begin with this.
+STAGING_PREFIX = ".compact-"
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 class Store(Protocol):
-    """The file work of a run; the places that it is given are those of its own kind.
+    """The file operations of a run. Every location that is passed to a store is of the store's own kind.
 
     Attributes:
-        whole: whatever is listed was written whole. Where it is not so, a part's footer has to be looked at.
+        listed_files_are_complete: whether every file that is listed was written completely. If not, a part counts only
+            if its footer can be read.
     """
 
-    whole: bool
+    listed_files_are_complete: bool
 
-    def make(self, run: Any) -> None:
-        """Make the folder of a run, if need be."""
+    def make_folder(self, run: Any) -> None:
+        """Make the folder of a run, if it does not exist."""
 
-    def trouble(self, run: Any) -> str | None:
-        """What keeps a run from being written here, as far as that can be seen without writing; None if nothing."""
+    def write_problem(self, run: Any) -> str | None:
+        """Return the reason why a run cannot be written here, or None. Checks only what needs no write."""
 
-    def write(self, place: Any, content: bytes) -> None:
-        """Give a place this content in one step: a reader or a crash finds all of it, or what was there before."""
+    def write(self, file: Any, content: bytes) -> None:
+        """Replace a file's content in one step. A reader, or a crash, finds either the old or the new content."""
 
-    def read(self, place: Any) -> bytes:
-        """What is at a place; FileNotFoundError if nothing is."""
+    def read(self, file: Any) -> bytes:
+        """Return the content of a file. Raises FileNotFoundError if there is none."""
 
-    def holds(self, place: Any) -> bool:
-        """Whether there is a file at a place."""
+    def is_file(self, file: Any) -> bool:
+        """Whether the file exists."""
 
-    def remove(self, place: Any) -> None:
-        """Remove what is at a place, if anything is; it stays removed after a crash."""
+    def remove(self, file: Any) -> None:
+        """Remove a file, if it exists. It stays removed after a crash."""
 
     def parts(self, folder: Any) -> list[Any]:
-        """The Parquet files of a folder, in the order of their names."""
+        """Return the Parquet files of a folder, ordered by name."""
 
     def last_change(self, folder: Any) -> float | None:
-        """When a part of the folder was last written, in seconds since 1970; None if there is none."""
+        """Return when a part of the folder was last written, in seconds since 1970, or None if it has no parts."""
 
-    def source(self, part: Any) -> Any:
-        """A part, for pyarrow's Parquet readers."""
+    def parquet_source(self, part: Any) -> Any:
+        """Return a source of the part that pyarrow's Parquet readers accept."""
 
-    def each(self, work: Callable[[T], U], things: Iterable[T]) -> Iterator[U]:
-        """`map`, at the pace that suits the store."""
+    def map(self, function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        """Apply a function to each item and yield the results in order. An object store does this in parallel."""
 
 
 class Disk:
-    """A disk of this machine, or one that is mounted here as if it were."""
+    """A disk of this machine, or a file system that is mounted on it."""
 
-    whole = False
+    listed_files_are_complete = False
 
-    def make(self, run: Path) -> None:
+    def make_folder(self, run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
 
-    def trouble(self, run: Path) -> str | None:
-        there = run
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+    def write_problem(self, run: Path) -> str | None:
+        existing = run
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
             return None
-        return f"{there} " + ("cannot be written" if there.is_dir() else "is no folder")
+        return f"{existing} " + ("cannot be written" if existing.is_dir() else "is not a folder")
 
-    def write(self, place: Path, content: bytes) -> None:
-        """Temporary file, fsync, rename, fsync of the folder."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".part-")
+    def write(self, file: Path, content: bytes) -> None:
+        """Write a temporary file, flush it, rename it to its final name, and flush the folder."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".part-")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
             os.chmod(temporary, 0o644)
-            os.replace(temporary, place)
+            os.replace(temporary, file)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        flush(place.parent)
+        flush(file.parent)
 
-    def read(self, place: Path) -> bytes:
-        return place.read_bytes()
+    def read(self, file: Path) -> bytes:
+        return file.read_bytes()
 
-    def holds(self, place: Path) -> bool:
-        return place.is_file()
+    def is_file(self, file: Path) -> bool:
+        return file.is_file()
 
-    def remove(self, place: Path) -> None:
-        if place.is_file():
-            place.unlink(missing_ok=True)
-            flush(place.parent)
+    def remove(self, file: Path) -> None:
+        if file.is_file():
+            file.unlink(missing_ok=True)
+            flush(file.parent)
 
     def parts(self, folder: Path) -> list[Path]:
         return sorted(folder.glob("*.parquet"))
@@ -105,15 +106,15 @@ class Disk:
     def last_change(self, folder: Path) -> float | None:
         return max((part.stat().st_mtime for part in folder.glob("*.parquet")), default=None)
 
-    def source(self, part: Path) -> Path:
+    def parquet_source(self, part: Path) -> Path:
         return part
 
-    def each(self, work: Callable[[T], U], things: Iterable[T]) -> Iterator[U]:
-        return map(work, things)
+    def map(self, function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+        return map(function, items)
 
 
 def flush(path: Path) -> None:
-    """Have a file's content, or the names in a folder, on the disk."""
+    """Force the content of a file, or the entries of a folder, onto the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -122,30 +123,30 @@ def flush(path: Path) -> None:
 
 
 def remove_leftovers(run: Location) -> None:
-    """Remove the temporary files of a writer that was killed. Only for who alone writes to the run.
+    """Remove the temporary files of a driver that was killed. Call this only while you hold the run's lock.
 
-    An object store has none: a put that was cut off is nothing.
+    An object store has no such files, because a put that is interrupted leaves no object.
     """
     if isinstance(run, RemotePath):
         return
     for leftover in (*run.glob(".part-*"), *run.glob("*/.part-*")):
         leftover.unlink(missing_ok=True)
-    for folder in run.glob(f"{STAGING}*"):
+    for folder in run.glob(f"{STAGING_PREFIX}*"):
         shutil.rmtree(folder)
 
 
-def store_of(place: Location) -> Store:
-    """What keeps the files at this place.
+def store_of(location: Location) -> Store:
+    """Return the store that holds the files at a location.
 
     Raises:
         OSError: there is no such file system, or it cannot be reached.
     """
-    return _remote(place.uri) if isinstance(place, RemotePath) else Disk()
+    return _object_store(location.uri) if isinstance(location, RemotePath) else Disk()
 
 
 @cache
-def _remote(uri: str) -> Store:
-    # Here, because a run on a disk needs no client of an object store.
+def _object_store(uri: str) -> Store:
+    # Imported here, because a run on a disk needs no client of an object store.
     from pipeline.storage.object_store import ObjectStore
 
     return ObjectStore.of(uri)

@@ -1,4 +1,8 @@
-"""Who alone writes to a run's folder. On a disk: a lock that the system frees when its holder ends, however it ends."""
+"""The lock of a run's folder: one process at a time may write to it.
+
+On a disk the operating system frees the lock when its holder ends, in whatever way. On an object store the lock is a
+lease (`pipeline.storage.lease`).
+"""
 
 import fcntl
 import os
@@ -11,27 +15,27 @@ from typing import Protocol
 from configs.location import Location, RemotePath
 from pipeline.storage.lease import FolderInUse, Lease
 
-# A look at the lock holds it for an instant, which must not turn a driver away.
-PATIENCE_SECONDS = 0.5
+# `is_locked` holds the lock for an instant, so a driver waits this long before it gives up.
+WAIT_SECONDS = 0.5
 
-__all__ = ["FolderInUse", "Hold", "is_held", "lock_of"]
+__all__ = ["FolderInUse", "FolderLock", "is_locked", "lock_folder"]
 
 
-class Hold(Protocol):
-    """A folder that is ours."""
+class FolderLock(Protocol):
+    """The lock of a folder, held by this process."""
 
     def check(self) -> None:
-        """Raise `pipeline.storage.lease.FolderLost`, an OSError, if it is not ours any more."""
+        """Raise `pipeline.storage.lease.FolderLost`, an OSError, if this process has lost the lock."""
 
 
 class _Flock:
     def check(self) -> None:
-        """A lock of the system's is not lost while we live."""
+        """Do nothing: a lock of the operating system cannot be lost while this process lives."""
 
 
 @contextmanager
-def lock_of(folder: Location) -> Iterator[Hold]:
-    """Keep other writers out.
+def lock_folder(folder: Location) -> Iterator[FolderLock]:
+    """Keep other processes from writing to a folder.
 
     Raises:
         FolderInUse: another process holds the lock.
@@ -41,41 +45,41 @@ def lock_of(folder: Location) -> Iterator[Hold]:
         with Lease(folder) as lease:
             yield lease
         return
-    lock = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        _take(lock)
+        _acquire(handle)
         yield _Flock()
     finally:
-        os.close(lock)
+        os.close(handle)
 
 
-def _take(lock: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _acquire(handle: int) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() > deadline:
-                raise FolderInUse("another run is at work in it") from error
+                raise FolderInUse("another run is using this folder") from error
             time.sleep(0.01)
 
 
-def is_held(folder: Location) -> bool:
-    """Whether somebody writes to the folder now."""
+def is_locked(folder: Location) -> bool:
+    """Whether a process holds the lock of the folder now."""
     if isinstance(folder, RemotePath):
         return Lease(folder).holder() is not None
-    return _is_locked(folder)
+    return _is_flocked(folder)
 
 
-def _is_locked(folder: Path) -> bool:
+def _is_flocked(folder: Path) -> bool:
     try:
-        lock = os.open(folder / ".lock", os.O_RDONLY)
+        handle = os.open(folder / ".lock", os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
-        os.close(lock)
+        os.close(handle)
     return False

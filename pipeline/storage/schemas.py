@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-# The `Image` feature of Hugging Face `datasets` is recognised by this entry of the schema's metadata.
+# By this entry of the schema's metadata, Hugging Face `datasets` recognises the column as an `Image` feature.
 IMAGE_FEATURE = {b"huggingface": b'{"info": {"features": {"image": {"_type": "Image"}}}}'}
 
 SAMPLES = pa.schema(

@@ -1,4 +1,4 @@
-"""How far a run is, live or dead, from its folder alone: what its driver set out to do, and what is finished."""
+"""The progress of a run, read from its folder alone: what its last driver set out to do, and what is finished."""
 
 import os
 import socket
@@ -11,24 +11,24 @@ from datetime import UTC, datetime
 import yaml
 
 from configs.location import Location
-from pipeline.records import failed_keys, finished_keys, holds, read_file, write_whole
+from pipeline.records import failed_keys, finished_keys, has_file, read_file, write_atomically
 from pipeline.storage.clock import clock
 from pipeline.storage.costs_index import FrontCost, costs_of
 from pipeline.storage.disk import store_of
-from pipeline.storage.lock import is_held
+from pipeline.storage.lock import is_locked
 
 DRIVER_FILE = "driver.yaml"
 
 
 @dataclass(frozen=True)
 class DriverRecord:
-    """What the last driver of a run set out to do, as it says in the run's folder.
+    """What the last driver of a run set out to do. The driver writes it into the run's folder.
 
     Attributes:
-        began: seconds since 1970.
-        prompts, fronts, decodes: all of the run, with what drivers before it did. A front is a prompt's by one
-            method; the decodes, of candidates and final images, are those foreseen.
-        found_fronts, found_decodes: what was finished when it began.
+        began: when the driver began, in seconds since 1970.
+        prompts, fronts, decodes: the totals of the whole run, including the work of earlier drivers. There is one front
+            for each prompt, seed and method. The decodes, of candidates and of final images, are the expected ones.
+        found_fronts, found_decodes: the fronts that were finished when the driver began, and their decodes.
     """
 
     began: float
@@ -43,15 +43,15 @@ class DriverRecord:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        alive: a driver is at work in the folder.
-        prompts: with all their fronts done.
-        done, failed: fronts. One that failed is tried again by the next driver.
-        decodes: for the fronts that are done.
-        seconds: from when the last driver began until now, or until it last finished something; never below 0, though
-            a clock was set back.
+        alive: whether a driver is running in the folder.
+        prompts: the number of prompts with all fronts done.
+        done, failed: the numbers of fronts. The next driver tries a failed front again.
+        decodes: the decodes of the fronts that are done.
+        seconds: the time from the start of the last driver until now or, if it has ended, until it last finished a
+            front. Never below 0, even if a clock was set back.
     """
 
     record: DriverRecord
@@ -64,23 +64,23 @@ class Status:
 
     @property
     def left(self) -> int:
-        """Fronts that have neither ended nor failed."""
+        """The number of fronts that are neither done nor failed."""
         return self.record.fronts - self.done - self.failed
 
     @property
     def rate(self) -> float | None:
-        """Decodes a second of the last driver; None while it has finished nothing."""
+        """The decodes per second of the last driver, or None until it has finished a front."""
         new = self.decodes - self.record.found_decodes
         return new / self.seconds if new > 0 and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """For the fronts that are left, at the pace of the last driver."""
+        """The time for the fronts that are left, at the pace of the last driver, or None if it has no pace yet."""
         new = self.done - self.record.found_fronts
         return self.left * self.seconds / new if new > 0 and self.seconds > 0 else None
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the progress as lines of text."""
         record = self.record
         began = (
             f"{datetime.fromtimestamp(record.began, UTC):%Y-%m-%d %H:%M:%S} UTC on {record.host}, process {record.pid}"
@@ -88,40 +88,42 @@ class Status:
         left = "not known yet" if self.seconds_left is None else clock(self.seconds_left)
         rate = "no rate yet" if self.rate is None else f"{self.rate:.1f}/s"
         return [
-            f"driver      {'at work since' if self.alive else 'none at work; the last one began'} {began}",
+            f"driver      {'running since' if self.alive else 'none is running; the last one began'} {began}",
             f"prompts     {self.prompts:,} of {record.prompts:,} done",
             f"fronts      {self.done:,} of {record.fronts:,} done, {self.failed:,} failed, {self.left:,} left",
             f"decodes     {self.decodes:,} of {record.decodes:,}, {rate}",
-            f"time left   {left if self.alive else left + ', once a driver is at work'}",
+            f"time left   {left if self.alive else left + ', once a driver is running'}",
         ]
 
 
 def write_driver_record(run: Location, prompts: int, fronts: int, decodes: int) -> dict[str, FrontCost]:
-    """Say in a run's folder what is to be done from now on; returns what is done."""
+    """Write what this driver sets out to do into the run's folder, and return the costs of the finished fronts."""
     done = costs_of(run, finished_keys(run))
     record = DriverRecord(
         time.time(), socket.gethostname(), os.getpid(), prompts, fronts, decodes, len(done), _decodes(done)
     )
-    write_whole(run / DRIVER_FILE, yaml.safe_dump(asdict(record), sort_keys=False).encode())
+    write_atomically(run / DRIVER_FILE, yaml.safe_dump(asdict(record), sort_keys=False).encode())
     return done
 
 
 def read_status(run: Location) -> Status:
-    """Read how far a run is.
+    """Read the progress of a run.
 
     Raises:
-        FileNotFoundError: no driver has begun in this folder.
-        OSError: it cannot be read.
+        FileNotFoundError: no driver has started in this folder.
+        OSError: the folder cannot be read.
     """
-    if not holds(run, DRIVER_FILE):
-        raise FileNotFoundError(f"no run in {run}: it holds no {DRIVER_FILE}, which every driver writes at its start")
-    record, alive = DriverRecord(**yaml.safe_load(read_file(run, DRIVER_FILE))), is_held(run)
+    if not has_file(run, DRIVER_FILE):
+        raise FileNotFoundError(
+            f"there is no run in {run}: it has no {DRIVER_FILE}, which every driver writes when it starts"
+        )
+    record, alive = DriverRecord(**yaml.safe_load(read_file(run, DRIVER_FILE))), is_locked(run)
     done = costs_of(run, finished_keys(run))
-    of_a_prompt = record.fronts // record.prompts
+    fronts_per_prompt = record.fronts // record.prompts
     return Status(
         record,
         alive,
-        prompts=sum(n >= of_a_prompt for n in Counter(cost.prompt_id for cost in done.values()).values()),
+        prompts=sum(n >= fronts_per_prompt for n in Counter(cost.prompt_id for cost in done.values()).values()),
         done=len(done),
         failed=len(failed_keys(run) - done.keys()),
         decodes=_decodes(done),
@@ -134,6 +136,6 @@ def _decodes(costs: Mapping[str, FrontCost]) -> int:
 
 
 def _seconds(run: Location, record: DriverRecord, alive: bool) -> float:
-    """The last driver's time, of which a clock that was set back hides no more than what came after the last part."""
+    """Return the time of the last driver. A clock that was set back hides only the time after its last part."""
     last = store_of(run / "costs").last_change(run / "costs") or record.began
     return max(last - record.began, time.time() - record.began if alive else 0.0, 0.0)

@@ -1,8 +1,8 @@
-"""The method's noises and moves, recorded: a seed gives the same images in every version, until that is meant.
+"""Recorded noises and latents of the method: a seed gives the same images in every version, unless a change is meant.
 
-On a denoiser and rewards of plain arithmetic (`tests.support.fakes`), because the embedded model's last bits differ
-between processors and a trajectory carries them on. `python -m tests.golden.test_method`, from the project's root,
-records `method.json` anew.
+The denoiser and the rewards are plain arithmetic (`tests.support.fakes`), because the last bits of the embedded model
+differ between processors and these differences grow along a trajectory. To record `method.json` again, run
+`python -m tests.golden.test_method` in the root of the project.
 """
 
 import json
@@ -43,7 +43,7 @@ def record() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", json.loads(GOLDEN.read_text(encoding="utf-8"))["values"] if GOLDEN.exists() else [])
-def test_recorded(name: str) -> None:
+def test_values_equal_the_recorded_ones(name: str) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     np.testing.assert_allclose(record()["values"][name], golden["values"][name], atol=golden["tolerance"], rtol=0)
 

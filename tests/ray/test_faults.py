@@ -121,7 +121,7 @@ def test_a_worker_that_is_out_of_memory_halves_the_chunk_of_the_run(
 ) -> None:
     done = run_faulty(tmp_path / "run", "snail", {**faulty_environment, "FAULTY_MEMORY": "1"})
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("out of memory with 4 candidates at once: from here on 2 at once") == 1
+    assert done.stderr.count("out of memory with 4 candidates at once; from now on 2 at once") == 1
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["chunk"] == 2
     assert "Z WARNING out of memory with 4 candidates at once" in (tmp_path / "run" / "driver.log").read_text()
 

@@ -1,4 +1,4 @@
-"""Runs of the driver whose prompts were computed before, so that only its work on the files is left to do."""
+"""Runs of the real driver with prompts that were computed before, so that only its work on the files remains."""
 
 import functools
 import os
@@ -23,13 +23,13 @@ from pipeline.storage.schemas import SCHEMAS
 from tests.support.fakes import FakeWorkers, wait
 from tests.support.runs import DEMO
 
-# A folder of its own: what `make demo` left in runs/demo is another run.
+# Not the folder of the configuration, because `make demo` leaves another run in runs/demo.
 SMALL = ["method=srsoup", "steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab]", "output=runs/of-a-test"]
 
 
 @functools.cache
 def result_of(task: PromptTask, wrong_for: str | None) -> PromptResult | PromptFailure:
-    """Computed once, so that every run writes the same seconds too."""
+    """Compute a result once, so that every run writes the same seconds too."""
     return wait(attempt_prompt(task, FakeWorkers(3, wrong_for), lambda steps, candidates: None))
 
 
@@ -44,7 +44,7 @@ def plan_of(output: Location) -> Plan:
 
 
 def run(output: Location, wrong_for: str | None = None) -> Outcome:
-    """The driver as it is, with prompts that were computed before."""
+    """Run the real driver with results that were computed before. The prompt `wrong_for` fails."""
     plan = plan_of(output)
 
     def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Work in a child process that is killed within it, for tests of what a crash leaves on the disk."""
+"""A child process that is killed at a chosen file operation, for tests of what a crash leaves on the disk."""
 
 import os
 import signal
@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# All that the driver and the writers do to the disk goes through these names of `os`.
+# Every change of the disk by the driver and the writers is a call of one of these functions of `os`.
 STEPS = ("mkdir", "open", "fdopen", "fsync", "chmod", "replace", "link", "unlink", "rmdir", "close")
 
 
 def in_a_child(work: Callable[[], object], die_before: int) -> bool:
-    """Do the work in a forked process that is killed before its n-th step on the disk; whether it was killed."""
+    """Do the work in a forked process that is killed before its n-th file operation; return whether it was killed."""
     child = os.fork()
     if not child:
         try:
@@ -35,5 +35,5 @@ def in_a_child(work: Callable[[], object], die_before: int) -> bool:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
     status = os.waitpid(child, 0)[1]
-    assert status in (0, signal.SIGKILL), f"the child ended with {status}, which is no kill of ours"
+    assert status in (0, signal.SIGKILL), f"the child ended with status {status}, but the test did not kill it"
     return status != 0

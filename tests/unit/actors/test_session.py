@@ -32,7 +32,7 @@ class FakeTask:
     def __init__(self, restarts: int = 0) -> None:
         self.restarts = restarts
 
-    def again(self) -> "FakeTask":
+    def restarted(self) -> "FakeTask":
         return FakeTask(self.restarts + 1)
 
 

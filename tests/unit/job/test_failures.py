@@ -1,4 +1,4 @@
-"""A prompt that fails loses itself and no other, and the same command tries it again."""
+"""A prompt that fails does not affect the others, and the same command tries it again."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ SMALL = ["steps=2", "queries=2", "soup.steps=1", "method=srsoup", "prompts.list=
 
 @pytest.fixture(autouse=True)
 def threads_as_before() -> Iterator[None]:
-    """A run in this process sets both for its own bits."""
+    """Restore both settings, which a run in this process changes so that its bits do not vary."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -35,7 +35,7 @@ class WrongForLobsters(Colorfulness):
         return super().score(images, prompts) * (torch.nan if "lobster" in prompts else 1)
 
 
-def test_a_failed_prompt_is_listed_the_others_finish_and_a_rerun_mends_it(
+def test_a_failed_prompt_is_listed_the_others_finish_and_a_rerun_completes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["run", DEMO, *SMALL, "--local", f"output={tmp_path / 'run'}"]
@@ -62,7 +62,8 @@ def test_a_full_disk_stops_the_run_with_one_message_and_keeps_what_is_finished(
     def full(handle: int) -> None:
         nonlocal flushed
         flushed += 1
-        # The first prompt and the second one's samples still fit: two flushes a file, and one file for the run.
+        # The first prompt and the samples of the second still fit. Each file takes two flushes, and one file is the
+        # record of the run.
         if flushed > 2 * (1 + 4 + 1):
             raise OSError(28, "No space left on device")
         fsync(handle)
@@ -78,7 +79,7 @@ def test_a_full_disk_stops_the_run_with_one_message_and_keeps_what_is_finished(
     assert set(read_table(run, "costs").to_pandas().prompt) == {"snail", "lobster"}
 
 
-def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
+def test_a_disk_without_space_for_the_record_of_a_run_is_a_wrong_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(handle: int) -> None:
@@ -90,7 +91,7 @@ def test_no_room_for_even_the_record_of_a_run_is_a_wrong_request(
 
 
 class SmallMemory(DiffusionWorker):
-    """A worker on a device that holds three candidates."""
+    """A worker on a device whose memory holds three candidates."""
 
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
@@ -104,7 +105,7 @@ class SmallMemory(DiffusionWorker):
 EIGHT = ["queries=8", "prompts.list=[snail]"]
 
 
-def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
+def test_an_auto_chunk_is_halved_if_memory_is_small_and_stays_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "run"
@@ -112,10 +113,10 @@ def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
     monkeypatch.setattr("pipeline.job.local_workers.DiffusionWorker", SmallMemory)
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "out of memory with 8 candidates at once: from here on 4 at once" in done.output
-    assert "out of memory with 4 candidates at once: from here on 2 at once" in done.output
+    assert "out of memory with 8 candidates at once; from now on 4 at once" in done.output
+    assert "out of memory with 4 candidates at once; from now on 2 at once" in done.output
     assert yaml.safe_load((output / "config.yaml").read_text())["chunk"] == 2
-    assert read_table(output, "costs").to_pandas().attempts.max() == 3, "begun with 8, with 4 and with 2"
+    assert read_table(output, "costs").to_pandas().attempts.max() == 3, "started with 8, with 4 and with 2"
     next((output / "costs").iterdir()).unlink()
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0 and "out of memory" not in again.output
@@ -126,7 +127,7 @@ def test_an_auto_chunk_is_halved_where_memory_is_small_and_stays_so(
 
 
 @pytest.mark.parametrize(("chunk", "fix"), [(8, "set compute.chunk=4"), (4, "set compute.chunk=2")])
-def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
+def test_a_chunk_size_set_by_the_user_that_does_not_fit_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, fix: str
 ) -> None:
     monkeypatch.setattr("pipeline.job.local_workers.DiffusionWorker", SmallMemory)
@@ -137,7 +138,7 @@ def test_a_chunk_by_hand_that_does_not_fit_stops_the_run(
 
 
 class SmallMemoryUnlessUnguided(DiffusionWorker):
-    """A worker on a device that holds eight rows: of a guided prediction, two a candidate."""
+    """A worker on a device whose memory holds eight rows; a prediction with guidance has two rows per candidate."""
 
     def decode_candidates(
         self, x: Floats, step: int, conditioning: Conditioning, chunk: int
@@ -151,13 +152,13 @@ class SmallMemoryUnlessUnguided(DiffusionWorker):
 def test_the_chunk_is_halved_for_those_points_of_a_sweep_that_need_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not for one that is finished, nor for one whose chunk is smaller."""
+    """Points that are finished and points with a smaller chunk keep their chunk."""
     monkeypatch.setattr("pipeline.job.local_workers.DiffusionWorker", SmallMemoryUnlessUnguided)
     over = ["--over", "model.guidance_scale=1.0,5.0", "--over", "queries=8,2"]
     command = ["sweep", DEMO, *SMALL, "prompts.list=[snail]", *over, "--local", f"output={tmp_path}"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert done.output.count("out of memory with 8 candidates at once: from here on 4 at once") == 1
+    assert done.output.count("out of memory with 8 candidates at once; from now on 4 at once") == 1
     records = [yaml.safe_load(record.read_text()) for record in tmp_path.glob("*/config.yaml")]
     chunks = {(r["config"]["model"]["guidance_scale"], r["config"]["queries"]): r["chunk"] for r in records}
     assert chunks == {(1.0, 8): 8, (1.0, 2): 2, (5.0, 8): 4, (5.0, 2): 2}

@@ -1,11 +1,11 @@
-"""Whole runs of every family from the command line, in one process, and what they refuse before anything loads."""
+"""Whole runs of every family from the command line, in one process, and the errors before a model is loaded."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def threads_as_before() -> Iterator[None]:
-    """A run in this process sets both for its own bits."""
+    """Restore both settings, which a run in this process changes so that its bits do not vary."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
 
 
-def write_config(path: Path, name: Path | str, rewards: int = 2, **model: Any) -> Path:
+def write_config(path: Path, name: Path | str, rewards: int = 2, model: Mapping[str, Any] | None = None) -> Path:
     config = {
         "name": "tiny", "steps": T, "queries": N, "soup": {"steps": K}, "weights": SIMPLEX[rewards],
         "prompts": {"list": ["a fox", "two owls"]}, "rewards": {"guided": list(REWARDS[:rewards])},
-        "output": str(path.parent / "run"), "model": {"name": str(name), **model},
+        "output": str(path.parent / "run"), "model": {"name": str(name), **(model or {})},
     }  # fmt: skip
     path.write_text(yaml.safe_dump(config))
     return path
@@ -60,7 +60,7 @@ def invoke(config: Path, *overrides: str, command: str = "run") -> Any:
 
 @EVERY_FAMILY
 @pytest.mark.parametrize("rewards", [2, 3])
-def test_the_sampler_runs_with_the_ledger_of_the_formula_and_is_gone_on_with(
+def test_the_sampler_runs_with_the_cost_of_the_formula_and_is_continued(
     folders: dict[str, Path], tmp_path: Path, family: str, rewards: int
 ) -> None:
     config = write_config(tmp_path / "tiny.yaml", folders[family], rewards)
@@ -87,14 +87,14 @@ def test_the_sampler_runs_with_the_ledger_of_the_formula_and_is_gone_on_with(
         )  # fmt: skip
 
 
-def test_an_adapter_and_every_option_go_through_a_run(folders: dict[str, Path], tmp_path: Path) -> None:
-    """The adapter's path is relative to the configuration; it changes the images and their keys."""
+def test_an_adapter_and_every_option_take_effect_in_a_run(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The adapter's path is relative to the configuration. The adapter changes the images and their keys."""
     tiny.save_lora("sd", tmp_path / "lora.safetensors", scale=20)
     options = {
         "adapters": [{"name": "lora.safetensors", "weight": 2.0}], "dtype": "bfloat16", "eta": 0.5,
         "negative_prompt": "ugly", "attention_slicing": True, "vae_slicing": True, "offload_text_encoders": True,
     }  # fmt: skip
-    config = write_config(tmp_path / "tiny.yaml", folders["sd"], **options)
+    config = write_config(tmp_path / "tiny.yaml", folders["sd"], model=options)
     assert invoke(config, f"output={tmp_path / 'with'}").exit_code == 0
     assert invoke(config, f"output={tmp_path / 'without'}", "model.adapters=[]").exit_code == 0
     one, other = (read_table(tmp_path / run, "samples").to_pandas() for run in ("with", "without"))
@@ -126,8 +126,8 @@ def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.workers.load_model", load)
 
 
-Fix = Callable[[Path, Path], Path]
-BROKEN: dict[str, tuple[str, Fix, str, str]] = {
+Break = Callable[[Path, Path], Path]
+BROKEN: dict[str, tuple[str, Break, str, str]] = {
     "no scheduler": (
         "sd", lambda folder, to: _without(folder, to, "scheduler"), "model.name", "has no scheduler/"),
     "no scheduler in SD3": (
@@ -202,18 +202,18 @@ def _written(folder: Path, to: Path, file: str, text: str) -> Path:
 
 
 @pytest.mark.usefixtures("nothing_loads")
-@pytest.mark.parametrize(("family", "broken", "key", "says"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(("family", "broken", "key", "message"), BROKEN.values(), ids=BROKEN.keys())
 def test_a_model_that_cannot_be_sampled_is_refused(
-    folders: dict[str, Path], tmp_path: Path, family: str, broken: Fix, key: str, says: str
+    folders: dict[str, Path], tmp_path: Path, family: str, broken: Break, key: str, message: str
 ) -> None:
     folder = broken(folders[family], tmp_path / "model")
     output = refused(write_config(tmp_path / "tiny.yaml", folder))
-    assert f"key:     {key}\n" in output and says in output
+    assert f"key:     {key}\n" in output and message in output
 
 
 @pytest.mark.usefixtures("nothing_loads")
 @pytest.mark.parametrize(
-    ("family", "override", "says"),
+    ("family", "override", "message"),
     [
         ("sd", "model.noise_level=0.7", "only with StableDiffusion3Pipeline"),
         ("sdxl", "model.noise_level=0.5", "only with StableDiffusion3Pipeline"),
@@ -230,11 +230,11 @@ def test_a_model_that_cannot_be_sampled_is_refused(
     ],
 )
 def test_a_key_of_another_family_or_a_wrong_value_is_refused(
-    folders: dict[str, Path], tmp_path: Path, family: str, override: str, says: str
+    folders: dict[str, Path], tmp_path: Path, family: str, override: str, message: str
 ) -> None:
     output = refused(write_config(tmp_path / "tiny.yaml", folders[family]), override)
     key = override.partition("=")[0]
-    assert f"key:     {key}" in output and says in output and "file:    command line\n" in output
+    assert f"key:     {key}" in output and message in output and "file:    command line\n" in output
 
 
 @pytest.mark.usefixtures("nothing_loads")
@@ -242,13 +242,13 @@ def test_a_key_of_another_family_or_a_wrong_value_is_refused(
 def test_a_lora_of_another_family_is_refused(folders: dict[str, Path], tmp_path: Path, family: str, other: str) -> None:
     tiny.save_lora(other, tmp_path / "lora.safetensors")
     options = {"adapters": [{"name": "lora.safetensors"}]}
-    output = refused(write_config(tmp_path / "tiny.yaml", folders[family], **options))
+    output = refused(write_config(tmp_path / "tiny.yaml", folders[family], model=options))
     assert "key:     model.adapters\n" in output and "another family" in output and str(tmp_path) in output
 
 
-def test_a_missing_adapter_is_refused_where_its_model_is_not_on_this_machine(tmp_path: Path) -> None:
+def test_a_missing_adapter_is_refused_if_its_model_is_not_on_this_machine(tmp_path: Path) -> None:
     options = {"revision": COMMIT, "adapters": [{"name": "lora.safetensors"}]}
-    result = invoke(write_config(tmp_path / "tiny.yaml", "srsoup-tests/absent", **options), command="check")
+    result = invoke(write_config(tmp_path / "tiny.yaml", "srsoup-tests/absent", model=options), command="check")
     assert result.exit_code == 2 and "key:     model.adapters\n" in result.output
     tiny.save_lora("sd", tmp_path / "lora.safetensors")
     assert invoke(tmp_path / "tiny.yaml", command="check").exit_code == 0
@@ -256,7 +256,7 @@ def test_a_missing_adapter_is_refused_where_its_model_is_not_on_this_machine(tmp
 
 @pytest.fixture
 def hub(folders: dict[str, Path], tmp_path: Path) -> dict[str, str]:
-    """An environment without network whose hub cache holds one model and one adapter."""
+    """An environment without a network, whose hub cache holds one model and two adapters."""
     cache = tmp_path / "home" / "hub"
     shutil.copytree(folders["sdxl"], cache / "models--some--model" / "snapshots" / COMMIT)
     (cache / "models--some--lora" / "snapshots" / COMMIT).mkdir(parents=True)
@@ -282,10 +282,10 @@ def test_a_pinned_model_and_adapter_of_the_hub_give_the_bits_of_local_copies(
     hub: dict[str, str], folders: dict[str, Path], tmp_path: Path
 ) -> None:
     tiny.save_lora("sdxl", tmp_path / "local.safetensors", scale=9)
-    local = write_config(tmp_path / "tiny.yaml", folders["sdxl"], adapters=[{"name": "local.safetensors"}])
+    local = write_config(tmp_path / "tiny.yaml", folders["sdxl"], model={"adapters": [{"name": "local.safetensors"}]})
     assert invoke(local, f"output={tmp_path / 'local'}").exit_code == 0
     pinned = {"revision": COMMIT, "adapters": [{"name": "some/lora", "revision": COMMIT, "file": "x.safetensors"}]}
-    config = write_config(tmp_path / "hub.yaml", "some/model", **pinned)
+    config = write_config(tmp_path / "hub.yaml", "some/model", model=pinned)
     done = on_hub(hub, "run", str(config), "--local", f"output={tmp_path / 'hub'}")
     assert done.returncode == 0, done.stderr
     one, other = (read_table(tmp_path / run, "samples").to_pandas() for run in ("local", "hub"))
@@ -294,14 +294,14 @@ def test_a_pinned_model_and_adapter_of_the_hub_give_the_bits_of_local_copies(
 
 
 @pytest.mark.slow
-def test_a_model_that_is_not_here_is_planned_by_check_and_refused_by_an_offline_run(
+def test_a_model_that_is_not_on_this_machine_is_planned_by_check_and_refused_by_an_offline_run(
     hub: dict[str, str], tmp_path: Path
 ) -> None:
-    config = str(write_config(tmp_path / "tiny.yaml", "some/absent", revision=COMMIT))
+    config = str(write_config(tmp_path / "tiny.yaml", "some/absent", model={"revision": COMMIT}))
     checked = on_hub(hub | {"COLUMNS": "200"}, "check", config)
     assert checked.returncode == 0 and "not on this machine" in checked.stdout
     ran = on_hub(hub, "run", config, "--local")
     assert ran.returncode == 2 and "key:     model.name\n" in ran.stderr and "the hub does not give" in ran.stderr
     wrong = {"revision": COMMIT, "adapters": [{"name": "some/other", "revision": COMMIT, "file": "x.safetensors"}]}
-    other = on_hub(hub, "check", str(write_config(tmp_path / "other.yaml", "some/model", **wrong)))
+    other = on_hub(hub, "check", str(write_config(tmp_path / "other.yaml", "some/model", model=wrong)))
     assert other.returncode == 2 and "another family" in other.stderr

@@ -1,4 +1,4 @@
-"""Every method, as a run on the embedded model: costs as planned, files that read, a report that is written."""
+"""A run of every method on the embedded model: costs as planned, readable files, and a complete report."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_costs_are_those_of_the_plan(plan: Plan) -> None:
     assert set(costs["method"]) == set(METHODS)
 
 
-def test_each_seed_is_a_front_of_its_own(plan: Plan) -> None:
+def test_each_seed_has_its_own_front(plan: Plan) -> None:
     points = load_run(plan.folder).points
     assert points.groupby(["method", "prompt_id"]).size().eq(3).all()
     assert set(points["prompt"]) == {"snail (seed 1)", "snail (seed 2)"}
@@ -52,7 +52,7 @@ def test_each_seed_is_a_front_of_its_own(plan: Plan) -> None:
 
 
 def test_best_of_beats_the_unguided_model_at_its_ends(plan: Plan) -> None:
-    """Its first samples are the unguided model's own, so it cannot be worse."""
+    """Its first samples are those of the unguided model, so it cannot be worse."""
     points = load_run(plan.folder).points
     for _, front in points.groupby("prompt_id"):
         best, base = (front[front["method"] == m].set_index("weight_index") for m in ("best_of", "unguided"))

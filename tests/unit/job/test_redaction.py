@@ -1,4 +1,4 @@
-"""Secrets planted in errors are nowhere in what a run writes and prints; what is no secret stays."""
+"""Secrets in error messages are hidden in everything that a run writes or prints; all other text stays."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.job.run_log import LOG, run_log
+from pipeline.job.run_log import LOG_NAME, run_log
 from pipeline.records import read_table
 from pipeline.redaction import redacted
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "expected"),
     [
         ("GET https://ann:pa55w@rd.example/x?a=1", "GET https://***@rd.example/x?a=1"),
         ("s3://AKIAIOSFODNN7EXAMPLE:wJalr%2FXUt@bucket/a", "s3://***@bucket/a"),
@@ -32,25 +32,25 @@ ROOT = Path(__file__).parents[3]
         ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nafter", "***\nafter"),
     ],
 )
-def test_what_has_the_shape_of_a_secret_is_hidden(said: str, left: str) -> None:
-    assert redacted(said, {}) == left
-    assert redacted(left, {}) == left, "a second time changes nothing"
+def test_text_in_the_form_of_a_secret_is_hidden(text: str, expected: str) -> None:
+    assert redacted(text, {}) == expected
+    assert redacted(expected, {}) == expected, "a second time changes nothing"
 
 
-def test_the_values_of_secret_variables_are_hidden_wherever_they_stand() -> None:
+def test_the_values_of_secret_variables_are_hidden_everywhere() -> None:
     environment = {
         "HF_TOKEN": "plain-value-1", "OPENAI_API_KEY": "plain value/2", "AWS_SECRET_ACCESS_KEY": "plain-value-1-longer",
         "PGPASSWORD": "open-sesame", "RAY_AUTH_TOKEN_PATH": "/home/ann/token", "TOKENIZERS_PARALLELISM": "falsehood",
         "USE_KEY": "yes", "HOME": "/home/ann",
     }  # fmt: skip
-    said = (
+    text = (
         "plain-value-1 plain-value-1-longer 'plain value/2' plain%20value%2F2 open-sesame /home/ann/token falsehood yes"
     )
-    assert redacted(said, environment) == "*** *** '***' *** *** /home/ann/token falsehood yes"
+    assert redacted(text, environment) == "*** *** '***' *** *** /home/ann/token falsehood yes"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "error: there is no such key\n  file:    configs/demo.yaml\n  key:     stepz\n  value:   3",
         "KeyError: 'prompt'",
@@ -60,15 +60,15 @@ def test_the_values_of_secret_variables_are_hidden_wherever_they_stand() -> None
         "snapshot at 451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     ],
 )
-def test_what_is_no_secret_stays(said: str) -> None:
-    assert redacted(said, {}) == said
+def test_text_without_a_secret_stays(text: str) -> None:
+    assert redacted(text, {}) == text
 
 
 def test_the_log_of_a_run_holds_no_secret(tmp_path: Path) -> None:
     with run_log([tmp_path], print):
         logging.getLogger("actors").warning("a call failed: 401 for https://ann:planted@hub.example")
-    said = (tmp_path / LOG).read_text(encoding="utf-8")
-    assert "https://***@hub.example" in said and "planted" not in said
+    logged = (tmp_path / LOG_NAME).read_text(encoding="utf-8")
+    assert "https://***@hub.example" in logged and "planted" not in logged
 
 
 PLUGIN = """
@@ -109,7 +109,7 @@ def test_secrets_in_the_errors_of_a_reward_are_in_no_file_and_in_no_output(tmp_p
     assert all(b"planted" not in path.read_bytes() for path in output.rglob("*") if path.is_file())
 
 
-def test_a_secret_in_a_wrong_value_is_not_printed_back(tmp_path: Path) -> None:
+def test_a_secret_in_a_wrong_value_is_not_printed(tmp_path: Path) -> None:
     judge = "rewards.judge={url: 'https://ann:planted@host/v1', model: m}"
     done = run(tmp_path / "run", "rewards.held_out=[vlm_judge]", judge)
     assert done.returncode == 2 and "https://***@host/v1" in done.stderr and "planted" not in done.stderr

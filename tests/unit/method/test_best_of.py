@@ -1,4 +1,4 @@
-"""Best of n: the right samples are chosen, at the cost that is told, whatever the batches."""
+"""Best of n: the right samples are chosen, at the documented cost, for any size of the batches."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.guidance.best_of import Chosen, run_best_of
 from pipeline.guidance.ledger import Ledger
+from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import run_unguided, unguided_seeds
 from pipeline.guidance.simplex import as_weights
 from tests.support.fakes import SHAPE, FakeDenoiser, wait
@@ -18,9 +19,9 @@ W = [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
 
 
 class Denoiser(FakeDenoiser):
-    """Takes any number of runs."""
+    """A fake denoiser that can be used for several runs."""
 
-    async def reverse_step(self, x_LCHW: Tensor, step: int):  # type: ignore[no-untyped-def]
+    async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
         self.seen = [x_LCHW] * step
         return await super().reverse_step(x_LCHW, step)
 
@@ -31,15 +32,15 @@ def rewards_of(x: Tensor) -> Tensor:
 
 
 def choose(n: int, batch: int, w: list[list[float]] = W) -> tuple[Chosen, Ledger, list[int]]:
-    ledger, asked = Ledger(), list[int]()
+    ledger, scored = Ledger(), list[int]()
 
     async def score(x: Tensor) -> Tensor:
-        asked.append(len(x))
+        scored.append(len(x))
         await asyncio.sleep(0)
         return rewards_of(x)
 
     done = wait(run_best_of(as_weights(w), n, batch, SHAPE, 11, Denoiser(SIGMAS), score, ledger))
-    return done, ledger, asked
+    return done, ledger, scored
 
 
 def all_samples(n: int) -> Tensor:
@@ -52,10 +53,10 @@ def test_the_best_of_all_samples_for_each_weight(batch: int) -> None:
     r = rewards_of(x).numpy()
     normalised = (r - r.mean(0)) / (r.std(0) + 1e-8)
     best = [int(np.argmax(normalised @ np.array(w))) for w in W]
-    done, _, asked = choose(23, batch)
+    done, _, scored = choose(23, batch)
     assert torch.equal(done.trajectory.x_LCHW, x[best])
     assert done.seeds == tuple(unguided_seeds(11, 23)[i] for i in best)
-    assert sum(asked) == 23 and max(asked) <= batch
+    assert sum(scored) == 23 and max(scored) <= batch
 
 
 def test_one_hot_weights_get_the_best_of_their_reward_whatever_its_scale() -> None:
@@ -63,11 +64,11 @@ def test_one_hot_weights_get_the_best_of_their_reward_whatever_its_scale() -> No
     assert rewards_of(x)[0, 1] == r[:, 1].max() and rewards_of(x)[2, 0] == r[:, 0].max()
 
 
-def test_the_cost_is_n_samples_and_the_batches_of_the_chosen_again() -> None:
+def test_the_cost_is_n_samples_and_once_more_the_batches_of_the_chosen_samples() -> None:
     done, ledger, _ = choose(20, 5)
-    again = len({unguided_seeds(11, 20).index(seed) // 5 for seed in done.seeds})
+    redrawn = len({unguided_seeds(11, 20).index(seed) // 5 for seed in done.seeds})
     assert ledger.queries == {0: 20, 1: 20} and ledger.decodes == 20
-    assert ledger.denoises == 3 * (20 + 5 * again)
+    assert ledger.denoises == 3 * (20 + 5 * redrawn)
 
 
 def test_the_first_samples_are_those_of_the_unguided_model() -> None:

@@ -1,12 +1,13 @@
-"""Propositions 3 and 4: at which order a soup's corrections recover the gradient of a shifted row.
+"""Propositions 3 and 4: the order of the error with which a soup's corrections recover the gradient of a shifted row.
 
-The expectations are quadratures, so that no slope has the noise of a sample; `notebooks.corrections` has the maths.
+The expectations are quadratures, so the slopes have no sampling noise. The mathematics is in `notebooks.corrections`.
 """
 
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +26,14 @@ from notebooks.corrections import (
     sine,
     slope,
 )
-from pipeline.guidance.soup import corrected_gradient
+from pipeline.guidance.soup import Correction, corrected_gradient
 
 NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "corrections.ipynb"
 RHO = tuple(np.geomspace(1e-3, 3e-2, 7))
 NODES = gauss_hermite(3, 16)
 CASES = cases()
 EXACT, LEVEL = "exact", "level"
-# Reward -> order in rho of none, mean-shift, renormalised, Proposition 3 with its second derivative.
+# Reward -> order of the error in rho for none, mean-shift, renormalised, and Proposition 3 with its second derivative.
 ORDERS = {
     "linear": (EXACT, EXACT, 2, EXACT),
     "quadratic": (1, 1, 1, EXACT),
@@ -48,7 +49,7 @@ def of_case(name: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_closed_forms_are_the_derivatives_and_the_quadrature_of_the_reward(name: str) -> None:
-    """The truth that all errors are taken from, by autograd and by the rule."""
+    """The closed forms, from which all errors are measured, agree with autograd and with the quadrature rule."""
     case = CASES[name]
     c = case.c_D.clone().requires_grad_()
     mean = (NODES.weight_N * case.f(c + case.sigma * NODES.z_ND)).sum()
@@ -73,8 +74,8 @@ def test_the_orders_of_every_option(name: str) -> None:
             assert slope(RHO, error) == pytest.approx(order, abs=0.03), option
 
 
-def test_the_angle_that_renormalising_leaves_is_the_rewards_and_not_the_rules() -> None:
-    """Two waves at rho = 0, by the rule and by a million draws."""
+def test_the_angle_that_renormalising_leaves_comes_from_the_reward_and_not_from_the_quadrature() -> None:
+    """Two waves at rho = 0, by the quadrature rule and by a million draws."""
     case = CASES["waves"]
     truth = case.f.gradient(case.c_D, case.sigma)
     by_rule = sine(
@@ -96,14 +97,17 @@ def test_the_first_order_terms_are_those_of_stein() -> None:
         f = replace(case.f, origin=origin)
         truth = case.sigma * f.gradient(case.c_D + delta, case.sigma)
         H, F = f.hessian(case.c_D, case.sigma), f.mean(case.c_D, case.sigma)
-        terms = {"none": H @ delta, "mean-shift": H @ delta + F / case.sigma**2 * delta}
+        terms: dict[Correction, torch.Tensor] = {
+            "none": H @ delta,
+            "mean-shift": H @ delta + F / case.sigma**2 * delta,
+        }
         for option, term in terms.items():
             left_out = truth - expected_gradient(f, case.c_D, delta, case.sigma, option, NODES)
             np.testing.assert_allclose(left_out / rho, case.sigma * term / rho, atol=1e-4, err_msg=option)
 
 
 def test_the_mean_shift_is_of_order_2_for_one_origin_of_the_reward_and_of_order_1_for_others() -> None:
-    """Where delta is an eigenvector of H and F(c) = -sigma^2 of its eigenvalue."""
+    """The order is 2 if delta is an eigenvector of H and F(c) is -sigma^2 times its eigenvalue."""
     sigma, c = 0.8, torch.zeros(3, dtype=torch.float64)
     a = torch.tensor([[0.8, 0.3, -0.6]], dtype=torch.float64)
     f = Waves(a, torch.tensor([0.7], dtype=torch.float64))
@@ -121,11 +125,12 @@ def test_a_mean_shift_of_centred_rewards_is_no_correction() -> None:
 
 
 @pytest.mark.parametrize("rho", [1e-3, 0.1, 1.0, 3.0])
-def test_proposition_4_bounds_what_another_mean_changes(rho: float) -> None:
-    """TV of N samples of each is erf(sqrt(N) rho / sqrt(8)) <= N rho / 2; a reward in [-1, 1] changes by 2 TV at most.
+def test_proposition_4_bounds_the_effect_of_another_mean(rho: float) -> None:
+    """The total variation of N samples is erf(sqrt(N) rho / sqrt(8)) <= N rho / 2, and bounds the change of a reward.
 
-    The mean-shift's h = f z', z' the noise seen from mu, has no bound. Cauchy-Schwarz gives |E_P h - E_Q h| at most
-    sqrt(E_P |h|^2 chi^2), chi^2 = exp(rho^2) - 1, which is of order 1 in rho too.
+    A reward in [-1, 1] changes by at most twice the total variation. For the mean-shift, h = f z' with z' the noise
+    relative to mu is not bounded. Cauchy-Schwarz gives |E_P h - E_Q h| <= sqrt(E_P |h|^2 chi^2) with
+    chi^2 = exp(rho^2) - 1, which is of order 1 in rho too.
     """
     for n in (1, 2, 30):
         assert math.erf(math.sqrt(n) * rho / math.sqrt(8)) <= n * rho / 2
@@ -141,21 +146,21 @@ def test_proposition_4_bounds_what_another_mean_changes(rho: float) -> None:
 
 
 def test_renormalising_shortens_the_gradient_of_an_unshifted_row_and_keeps_its_direction() -> None:
-    """By E||z||/sqrt(D) for rewards of second degree, whose even part cancels: 1 - 1/(4D) of the length."""
+    """The factor is E||z||/sqrt(D), about 1 - 1/(4D), for rewards of second degree, whose even part cancels."""
     for d, points in ((2, 64), (3, 24)):
         b = torch.linspace(0.5, 1.5, d, dtype=torch.float64)
         f = Quadratic(b, torch.eye(d, dtype=torch.float64))
         zero = torch.zeros(d, dtype=torch.float64)
         g = expected_gradient(f, zero, zero, 0.8, "renormalised", gauss_hermite(d, points)) / 0.8
         kept = math.sqrt(2 / d) * math.gamma((d + 1) / 2) / math.gamma(d / 2)
-        # The rule is not exact for ||z||, which has a corner at 0.
+        # The quadrature rule is not exact for ||z||, which is not smooth at 0.
         assert distance(g, kept * b) < 2e-3
         assert kept == pytest.approx(1 - 1 / (4 * d), abs=0.02)
 
 
 @pytest.mark.parametrize("n", [8, 30])
-def test_a_runs_own_estimates_part_at_order_1(n: int) -> None:
-    """N candidates, normalised, one set of noises for exemplar and row: a seed after the other, not on average only."""
+def test_the_estimates_of_a_run_differ_at_order_1(n: int) -> None:
+    """N normalised candidates and one set of noises for exemplar and row: true for each seed, not just on average."""
     d = 48
     rng = np.random.default_rng(n)
     A = rng.normal(size=(d, d)) / d
@@ -172,7 +177,7 @@ def test_the_notebook_runs_and_keeps_no_output(tmp_path: Path, monkeypatch: pyte
     assert cells and all(not cell["outputs"] and cell["execution_count"] is None for cell in cells)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for cell in cells:
         exec(compile("".join(cell["source"]), str(NOTEBOOK), "exec"), names)
-    assert set(CORRECTIONS) <= set(names["found"]["waves"])  # type: ignore[index]
+    assert set(CORRECTIONS) <= set(names["found"]["waves"])

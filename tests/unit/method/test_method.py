@@ -1,4 +1,4 @@
-"""The method against float64 NumPy written from the equations, and against what theory says of it."""
+"""The method against float64 NumPy code written from the equations, and against theory."""
 
 import asyncio
 import math
@@ -14,7 +14,7 @@ from pipeline.guidance.noise import step_noise
 from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_unguided, unguided_seeds
-from pipeline.guidance.search_gradient import move, normalise, search_gradient
+from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import as_weights, with_exemplars
 from pipeline.guidance.soup import Correction, soup_step, weighted_sum_step
 
@@ -33,7 +33,7 @@ class Shrink:
 
 
 class Rewards:
-    """Two different nonlinear rewards, and a count of the real calls."""
+    """Three different nonlinear rewards, which count their calls."""
 
     def __init__(self) -> None:
         self.calls = self.images = 0
@@ -50,7 +50,7 @@ def guide(weights: list[list[float]], guidance: Guidance, sigmas: Sequence[float
     return asyncio.run(run_guided(as_weights(weights), SHAPE, seed, guidance, Shrink(sigmas), Rewards(), Ledger()))
 
 
-# ---- the reference, from the equations alone -------------------------------------------------------------
+# ---- the reference, written from the equations alone ------------------------------------------------------
 
 
 def np_normalise(r: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def np_rewards(x: np.ndarray) -> np.ndarray:
 
 
 def np_soup(mu: np.ndarray, sigma: float, z: np.ndarray, w: np.ndarray, correction: str, kind: str) -> np.ndarray:
-    """Algorithm 2 with the exemplars in the last row (e_1) and the first (e_2) of the weights."""
+    """Return the result of Algorithm 2. The exemplars are the last row (e_1) and the first row (e_2) of the weights."""
     n, d = z.shape
     exemplar = [len(w) - 1, 0]
     r = [np_normalise(np_rewards((mu[c] + sigma * z).astype(np.float32).astype(float))[:, m])
@@ -90,7 +90,7 @@ def np_soup(mu: np.ndarray, sigma: float, z: np.ndarray, w: np.ndarray, correcti
 
 @pytest.mark.parametrize("kind", ["sphere", "gradient"])
 @pytest.mark.parametrize("correction", ["none", "mean-shift", "renormalised"])
-def test_a_soup_step_equals_the_equations(correction: Correction, kind) -> None:  # type: ignore[no-untyped-def]
+def test_a_soup_step_equals_the_equations(correction: Correction, kind: StepKind) -> None:
     mu, z = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(0)), step_noise(1, 0, 10, SHAPE)
     soup = with_exemplars(as_weights(SIX))
     got = asyncio.run(soup_step(mu, 0.3, z, soup, Rewards(), 0, correction, kind)).x_RCHW
@@ -99,20 +99,20 @@ def test_a_soup_step_equals_the_equations(correction: Correction, kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sphere", "gradient"])
-def test_a_weighted_sum_step_equals_equation_9(kind) -> None:  # type: ignore[no-untyped-def]
+def test_a_weighted_sum_step_equals_equation_9(kind: StepKind) -> None:
     mu, z = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(0)), step_noise(1, 0, 10, SHAPE)
     got = asyncio.run(weighted_sum_step(mu, 0.3, z, as_weights(SIX), Rewards(), 0, kind)).x_RCHW
     mu_np, z_np = mu.flatten(1).double().numpy(), z.flatten(1).double().numpy()
     for row, w in enumerate(SIX):
         scores = np_rewards((mu_np[row] + 0.3 * z_np).astype(np.float32).astype(float))
-        g = sum(w[m] * (np_normalise(scores[:, m]) @ z_np) / len(z_np) for m in range(2))
+        g = np.sum([w[m] * (np_normalise(scores[:, m]) @ z_np) / len(z_np) for m in range(2)], axis=0)
         np.testing.assert_allclose(
             got[row].flatten().numpy(), mu_np[row] + 0.3 * np_move(g, kind), rtol=1e-5, atol=1e-5
         )
 
 
 def test_a_linear_reward_is_climbed_at_the_rate_that_N_and_D_predict() -> None:
-    """r~ has variance 1 along a, so g = a/N sum z_a^2-ish + noise: cosine ~ sqrt(N / (N + D - 1))."""
+    """r~ has variance 1 along a, and g has noise across a, so the cosine is about sqrt(N / (N + D - 1))."""
     n, d, generator = 64, 48, torch.Generator().manual_seed(0)
     a = torch.randn(d, generator=generator).double()
     cosines = []
@@ -125,7 +125,7 @@ def test_a_linear_reward_is_climbed_at_the_rate_that_N_and_D_predict() -> None:
 
 @pytest.mark.parametrize("value", [0.1, -2.3, 1e9])
 @pytest.mark.parametrize("kind", ["sphere", "gradient"])
-def test_equal_rewards_move_nothing(value: float, kind) -> None:  # type: ignore[no-untyped-def]
+def test_equal_rewards_move_nothing(value: float, kind: StepKind) -> None:
     z = torch.randn(7, 20, generator=torch.Generator().manual_seed(0))
     assert not move(search_gradient(normalise(torch.full((7,), value, dtype=torch.float64)), z), kind).any()
 
@@ -156,14 +156,14 @@ def test_hidden_exemplars_give_the_rows_that_listed_ones_give() -> None:
 
 
 @pytest.mark.parametrize(("k", "queries"), [(50, 3000), (40, 5400), (30, 7800), (20, 10200), (10, 12600), (0, 15000)])
-def test_the_ledger_is_table_4_and_what_the_reward_was_really_asked(k: int, queries: int) -> None:
+def test_the_ledger_equals_table_4_and_the_real_calls_of_the_rewards(k: int, queries: int) -> None:
     ledger, rewards = Ledger(), Rewards()
     asyncio.run(run_guided(as_weights(SIX), SHAPE, 0, Guidance(30, k), Shrink([0.1] * 50), rewards, ledger))
     assert ledger.total_queries == rewards.calls == queries
     assert ledger.decodes == rewards.images == 30 * (2 * k + 6 * (50 - k))
 
 
-def test_sigma_0_asks_nothing_and_takes_the_mean() -> None:
+def test_with_sigma_0_nothing_is_queried_and_the_mean_is_taken() -> None:
     rewards, ledger = Rewards(), Ledger()
     got = asyncio.run(run_guided(as_weights(SIX), SHAPE, 3, Guidance(8, 1), Shrink([0.0, 0.0]), rewards, ledger))
     assert rewards.calls == ledger.total_queries == 0
@@ -176,7 +176,7 @@ def test_K_above_T_is_refused() -> None:
         guide(SIX, Guidance(8, 4), [0.1] * 3)
 
 
-def test_unguided_samples_come_each_from_its_own_seed() -> None:
+def test_each_unguided_sample_depends_on_its_own_seed_alone() -> None:
     seeds = unguided_seeds(5, 4)
     together = asyncio.run(run_unguided(seeds, SHAPE, Shrink([0.3, 0.2]), Ledger())).x_LCHW
     for row, seed in enumerate(seeds):
@@ -196,7 +196,7 @@ def test_weights_off_the_simplex_are_refused_by_row(row: list[float]) -> None:
         as_weights([[1.0, 0.0], row])
 
 
-def test_overlap_is_the_closed_form() -> None:
+def test_overlap_equals_the_closed_form() -> None:
     mu = torch.tensor([[[[0.0, 0.0]]], [[[2.0, 2.0]]]])
     got = overlap_quartiles(mu, (0,), 0.5)
     assert got[0].tolist() == [[1.0, 1.0, 1.0]]

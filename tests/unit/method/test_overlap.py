@@ -12,14 +12,14 @@ from tests.support import reference
 
 @pytest.mark.parametrize(("distance", "sigma"), [(0.0, 0.3), (0.3, 0.3), (1.0, 0.5), (-2.0, 0.25), (30.0, 0.1)])
 def test_overlap_of_two_gaussians_is_equation_14(distance: float, sigma: float) -> None:
-    """One dimension, so that all quartiles are its coefficient."""
+    """There is one dimension, so all quartiles are its coefficient."""
     mu = torch.tensor([0.5, 0.5 + distance], dtype=torch.float64).reshape(2, 1, 1, 1)
     expected = math.exp(-(distance**2) / (8 * sigma**2))
-    np.testing.assert_allclose(overlap_quartiles(mu, [0], sigma)[:, 0], [[1] * 3, [expected] * 3], rtol=1e-9)
+    np.testing.assert_allclose(overlap_quartiles(mu, [0], sigma)[:, 0], [[1.0] * 3, [expected] * 3], rtol=1e-9)
 
 
 def test_equation_14_is_the_integral_of_equation_13() -> None:
-    """BC = integral of sqrt(p q): the reference itself, by quadrature."""
+    """BC is the integral of sqrt(p q). This checks the reference itself, by quadrature."""
     x = np.linspace(-12, 12, 20001)
     a, b, sigma = -0.4, 0.9, 0.8
     p, q = (np.exp(-((x - m) ** 2) / (2 * sigma**2)) / math.sqrt(2 * math.pi * sigma**2) for m in (a, b))
@@ -28,7 +28,7 @@ def test_equation_14_is_the_integral_of_equation_13() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 2), (1, 2, 3), (4, 8, 8)])
-def test_quartiles_over_dimensions_are_numpys(shape: tuple[int, int, int]) -> None:
+def test_quartiles_over_dimensions_equal_those_of_numpy(shape: tuple[int, int, int]) -> None:
     mu = torch.as_tensor(np.random.default_rng(0).normal(size=(5, *shape)), dtype=torch.float32)
     exemplars, sigma = (3, 1), 0.6
     quartiles = overlap_quartiles(mu, exemplars, sigma)
@@ -41,7 +41,7 @@ def test_quartiles_over_dimensions_are_numpys(shape: tuple[int, int, int]) -> No
             np.testing.assert_allclose(quartiles[row, m], np.quantile(bc_D, [0.25, 0.5, 0.75]), rtol=1e-6)
 
 
-def test_overlap_is_1_with_oneself_symmetric_and_never_above_1() -> None:
+def test_overlap_of_a_row_with_itself_is_1_and_overlap_is_symmetric_and_at_most_1() -> None:
     mu = torch.as_tensor(np.random.default_rng(1).normal(size=(3, 2, 4, 4)))
     quartiles = overlap_quartiles(mu, (0, 1, 2), 0.5)
     for row in range(3):
@@ -50,7 +50,7 @@ def test_overlap_is_1_with_oneself_symmetric_and_never_above_1() -> None:
     assert ((quartiles > 0) & (quartiles <= 1)).all()
 
 
-def test_overlap_does_not_change_with_the_unit_of_length_and_falls_as_sigma_falls() -> None:
+def test_overlap_does_not_depend_on_the_unit_of_length_and_falls_as_sigma_falls() -> None:
     mu = torch.as_tensor(np.random.default_rng(2).normal(size=(3, 2, 4, 4)))
     wide = overlap_quartiles(mu, (0,), 0.5)
     np.testing.assert_allclose(overlap_quartiles(mu * 8, (0,), 4.0), wide, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""One prompt from x_T to the end: what it asks (Table 4), what it draws from its seed, and what it records."""
+"""One prompt from x_T to the end: its queries (Table 4), its draws from the seed, and its records."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def run_small(w: np.ndarray, n: int, k: int, steps: int) -> Run:
 
 
 def assert_counted(run: Run, queries: int, decodes: int) -> None:
-    """The ledger, and what the rewards and the decoder of the fake were really called for."""
+    """Assert that the ledger equals the real calls of the fake rewards and the fake decoder."""
     calls = [f.calls for f in run.query.rewards]
     assert run.ledger.total_queries == sum(calls) == queries
     assert [run.ledger.queries[m] for m in range(len(calls))] == calls
@@ -31,7 +31,7 @@ def assert_counted(run: Run, queries: int, decodes: int) -> None:
 
 @pytest.mark.parametrize(("k", "queries"), TABLE_4.items())
 def test_queries_are_table_4(k: int, queries: int) -> None:
-    """T=50, N=30, M=2, L=6; a final decode of each weight comes on top, outside the runner."""
+    """T=50, N=30, M=2, L=6. The final decode of each weighting is counted outside the runner."""
     w = np.array([[i / 5, 1 - i / 5] for i in range(6)])
     run = run_small(w, 30, k, 50)
     assert_counted(run, queries, 30 * (2 * k + 6 * (50 - k)))
@@ -42,7 +42,7 @@ def test_queries_are_table_4(k: int, queries: int) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_ledger_is_the_formula_for_any_sizes(seed: int) -> None:
-    """queries = N M (T (L-M+1) - K (L-M)), decodes = N (M K + L (T-K)), where all one-hots are listed."""
+    """If all one-hots are listed, queries = N M (T (L-M+1) - K (L-M)) and decodes = N (M K + L (T-K))."""
     rng = np.random.default_rng(seed)
     n, steps, m = (int(rng.integers(1, high)) for high in (9, 8, 5))
     k = int(rng.integers(0, steps + 1))
@@ -52,7 +52,7 @@ def test_the_ledger_is_the_formula_for_any_sizes(seed: int) -> None:
     assert_counted(run_small(w, n, k, steps), queries, n * (m * k + n_weights * (steps - k)))
 
 
-def test_a_weight_pays_only_for_the_rewards_that_it_does_not_ignore() -> None:
+def test_a_weighting_queries_only_the_rewards_whose_weight_is_above_0() -> None:
     w = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
     run = run_small(w, 4, 0, 3)
     assert [f.calls for f in run.query.rewards] == [4 * 3 * 2] * 3
@@ -61,7 +61,7 @@ def test_a_weight_pays_only_for_the_rewards_that_it_does_not_ignore() -> None:
 
 @pytest.mark.parametrize("k", [0, 2, 6])
 @pytest.mark.parametrize("still", [(5,), (0, 3), (0, 1, 2, 3, 4, 5)])
-def test_where_sigma_is_0_nothing_is_asked_and_the_mean_is_taken(still: tuple[int, ...], k: int) -> None:
+def test_with_sigma_0_nothing_is_queried_and_the_mean_is_taken(still: tuple[int, ...], k: int) -> None:
     sigmas = [0.0 if i in still else 0.5 for i in range(6)]
     w = weights_of(np.random.default_rng(0), 2, 4)
     run = Run(w, Guidance(5, k), sigmas)
@@ -78,19 +78,19 @@ def test_where_sigma_is_0_nothing_is_asked_and_the_mean_is_taken(still: tuple[in
 
 
 @pytest.mark.parametrize("k", [7, 50])
-def test_more_soup_steps_than_steps_are_refused_before_anything_is_asked(k: int) -> None:
+def test_more_soup_steps_than_steps_are_refused_before_any_query(k: int) -> None:
     query = fake_query(2)
     with pytest.raises(ValueError, match=str(k)):
         Run(np.eye(2), Guidance(5, k), [0.5] * 6, query)
     assert query.asked == []
 
 
-def test_fewer_than_no_soup_steps_are_refused() -> None:
+def test_a_negative_number_of_soup_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="-1"):
         Run(np.eye(2), Guidance(5, -1), [0.5] * 6)
 
 
-def test_all_weights_start_from_one_x_T_that_is_standard_normal_and_the_seeds_own() -> None:
+def test_all_weightings_start_from_one_x_T_that_is_standard_normal_and_differs_between_seeds() -> None:
     w = weights_of(np.random.default_rng(1), 2, 3)
     shape, d = (2, 48, 48), 2 * 48 * 48
     starts = [Run(w, Guidance(1, 0), [0.5], fake_query(2, d), seed, shape).denoiser.seen[0] for seed in (0, 1, 2**62)]
@@ -104,7 +104,7 @@ def test_all_weights_start_from_one_x_T_that_is_standard_normal_and_the_seeds_ow
 
 
 @pytest.mark.parametrize("k", [0, 2, 4])
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(k: int) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_gives_other_bits(k: int) -> None:
     w = weights_of(np.random.default_rng(2), 2, 3)
     sigmas = [0.8, 0.6, 0.5, 0.4]
     first = Run(w, Guidance(5, k), sigmas, seed=1).x
@@ -130,7 +130,7 @@ def test_each_step_is_announced_once_in_order_and_recorded_in_its_phase() -> Non
 
 @pytest.mark.parametrize("k", [0, 2, 3])
 def test_the_overlap_of_each_step_is_that_of_its_means(k: int) -> None:
-    """For every exemplar, weight and step; Fig. 8 is measured on weighted sums, that is K = 0."""
+    """This holds for every exemplar, weighting and step. Figure 8 is measured on weighted sums, that is, K = 0."""
     w = weights_of(np.random.default_rng(4), 2, 4)
     sigmas = [0.8, 0.7, 0.5]
     run = Run(w, Guidance(5, k), sigmas)
@@ -151,7 +151,7 @@ def unguided(seeds: list[int], denoiser: FakeDenoiser, shape: tuple[int, ...] = 
     return wait(run_unguided(seeds, shape, denoiser, ledger)), ledger
 
 
-def test_unguided_rows_are_each_the_run_of_its_own_seed_alone() -> None:
+def test_each_unguided_row_is_the_run_of_its_own_seed_alone() -> None:
     sigmas, seeds = [0.8, 0.6, 0.5, 0.4], [11, 5, 5, 2**60]
     together, ledger = unguided(seeds, FakeDenoiser(sigmas))
     for row, seed in enumerate(seeds):
@@ -165,7 +165,7 @@ def test_unguided_rows_are_each_the_run_of_its_own_seed_alone() -> None:
 
 
 def test_unguided_steps_are_the_mean_and_a_fresh_standard_normal_of_length_sigma() -> None:
-    """A denoiser of mean 0 leaves sigma z alone: z of all steps, rows and x_T are independent draws."""
+    """With a denoiser of mean 0 the latents are sigma z. The z of all steps and rows and x_T are independent draws."""
     sigmas = [0.9, 0.5, 0.3]
     denoiser = FakeDenoiser([*sigmas, 0.0], mu_is_zero=True)
     unguided([1, 2, 3], denoiser, (4, 24, 24))
@@ -178,7 +178,7 @@ def test_unguided_steps_are_the_mean_and_a_fresh_standard_normal_of_length_sigma
     assert np.abs(correlation).max() < 4.5 / np.sqrt(d)
 
 
-def test_unguided_takes_the_mean_where_sigma_is_0() -> None:
+def test_unguided_takes_the_mean_if_sigma_is_0() -> None:
     denoiser = FakeDenoiser([0.5, 0.0])
     final, _ = unguided([3, 4], denoiser)
     assert torch.equal(final.x_LCHW, denoiser.mean(denoiser.seen[1]))

@@ -1,4 +1,4 @@
-"""Theorem 1 and Algorithm 1: where the search gradient points, how far a move goes, and the noise it rests on."""
+"""Theorem 1 and Algorithm 1: the direction of the search gradient, the length of a move, and the noise of both."""
 
 import hashlib
 import math
@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.guidance.noise import initial_noise, step_noise
-from pipeline.guidance.search_gradient import move, normalise, search_gradient
+from pipeline.guidance.noise import NoiseKind, initial_noise, step_noise
+from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import with_exemplars
-from pipeline.guidance.soup import soup_step, weighted_sum_step
+from pipeline.guidance.soup import Correction, soup_step, weighted_sum_step
 from tests.support import reference
 from tests.support.fakes import FakeQuery, wait
 
-KINDS = ("sphere", "gradient")
+KINDS: tuple[StepKind, ...] = ("sphere", "gradient")
+CORRECTIONS: tuple[Correction, ...] = ("none", "mean-shift", "renormalised")
+# Values for which the computed mean of N equal numbers may differ from them by rounding, and 0.
 ROUNDING_MEANS = (0.1, 0.3, 1 / 3, -14.73, 1e8 + 0.1, 0.0)
 
 
 class Linear:
-    """f(x) = slope (a.x) + shift."""
+    """The reward f(x) = slope (a.x) + shift."""
 
     def __init__(self, a: np.ndarray, slope: float = 1.0, shift: float = 0.0) -> None:
         self.a, self.slope, self.shift = a, slope, shift
@@ -48,7 +50,7 @@ def test_normalise_and_gradient_and_move_equal_the_equations(n: int) -> None:
     rng = np.random.default_rng(n)
     r, z = rng.normal(-50, 3, n), rng.normal(size=(n, 17))
     np.testing.assert_allclose(normalise(torch.as_tensor(r)), reference.normalise(r), rtol=1e-12)
-    g = search_gradient(torch.as_tensor(r), torch.as_tensor(z))  # not centred: the sum is Algorithm 1's, line 4
+    g = search_gradient(torch.as_tensor(r), torch.as_tensor(z))  # not centred, as in Algorithm 1, line 4
     np.testing.assert_allclose(g, reference.search_gradient(r, z), rtol=1e-10, atol=1e-12)
     for kind in KINDS:
         np.testing.assert_allclose(move(g, kind), reference.move(g.numpy(), kind), rtol=1e-12)
@@ -61,18 +63,18 @@ def test_normalised_rewards_have_mean_0_and_population_std_1() -> None:
 
 
 def test_the_floor_of_the_std_is_1e_8() -> None:
-    r = torch.tensor([1e-8, -1e-8], dtype=torch.float64)  # std 1e-8 over a floor of 1e-8: a half
+    r = torch.tensor([1e-8, -1e-8], dtype=torch.float64)  # the std is 1e-8, and with the floor of 1e-8 it doubles
     np.testing.assert_allclose(normalise(r), [0.5, -0.5], rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["plain", "antithetic"])
 @pytest.mark.parametrize(("n", "d"), [(2, 4), (8, 40), (30, 12), (16, 768)])
-def test_cosine_with_a_linear_rewards_direction_follows_the_beta_law(n: int, d: int, kind: str) -> None:
-    """cos^2 ~ Beta((N-1)/2, (D-1)/2), hence E cos^2 = (N-1)/(N+D-2): about N/(N+D).
+def test_cosine_with_a_linear_rewards_direction_follows_the_beta_law(n: int, d: int, kind: NoiseKind) -> None:
+    """cos^2 ~ Beta((N-1)/2, (D-1)/2), so E cos^2 = (N-1)/(N+D-2), which is about N/(N+D).
 
-    Along a, g is the std s of y_n = a.z^n, with N s^2 ~ chi^2(N-1). Across a, sum r~^2 = N makes it
-    N(0, I/N) whatever y is, so N |g_across|^2 ~ chi^2(D-1), independent. With pairs (z, -z) there are N/2
-    independent y and both terms double: Beta(N/4, (D-1)/2).
+    Along a, g equals the std s of y_n = a.z^n, with N s^2 ~ chi^2(N-1). Across a, g is N(0, I/N) for any y, because
+    sum r~^2 = N. Hence N |g_across|^2 ~ chi^2(D-1), independent of s. With pairs (z, -z) there are N/2 independent y,
+    and both terms double: cos^2 ~ Beta(N/4, (D-1)/2).
     """
     a, b = ((n - 1) / 2, (d - 1) / 2) if kind == "plain" else (n / 4, (d - 1) / 2)
     runs = 1500
@@ -94,7 +96,7 @@ def test_cosine_with_a_linear_rewards_direction_follows_the_beta_law(n: int, d: 
 
 
 def test_a_whole_step_climbs_a_linear_reward_at_the_rate_that_N_and_D_predict() -> None:
-    """The reward gained by a sphere step is sigma sqrt(D) cos, through the query and the latents."""
+    """A sphere step, with its query and its latents, raises the reward by sigma sqrt(D) cos."""
     n, shape, sigma, runs = 16, (4, 3, 3), 0.7, 200
     d = math.prod(shape)
     a = np.random.default_rng(0).normal(size=d)
@@ -124,7 +126,7 @@ def test_the_gradient_of_a_linear_reward_converges_to_its_direction() -> None:
 
 @pytest.mark.parametrize("slope", [0.03, 1.0, 250.0])
 @pytest.mark.parametrize("shift", [-180.0, 0.0, 5.0])
-def test_the_gradient_does_not_change_with_the_rewards_scale_and_origin(slope: float, shift: float) -> None:
+def test_the_gradient_does_not_depend_on_the_rewards_scale_and_origin(slope: float, shift: float) -> None:
     rng = np.random.default_rng(3)
     r, z = rng.normal(size=30), torch.as_tensor(rng.normal(size=(30, 20)))
     np.testing.assert_allclose(gradient(slope * r + shift, z), gradient(r, z), rtol=1e-6, atol=1e-9)
@@ -139,29 +141,26 @@ def test_a_reward_and_its_opposite_move_in_opposite_directions() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 7, 10, 30])
 @pytest.mark.parametrize("value", ROUNDING_MEANS)
-def test_equal_rewards_move_nothing_at_all(value: float, n: int, kind: str) -> None:
-    """Also where the mean of N equal numbers is not that number: 0.1 three times sums to 0.30000000000000004."""
+def test_equal_rewards_move_nothing_at_all(value: float, n: int, kind: StepKind) -> None:
+    """This holds even if the computed mean of N equal numbers differs from them: 3 x 0.1 is 0.30000000000000004."""
     z = step_noise(0, 0, n, (2, 2, 2))
     mu = torch.randn(3, 2, 2, 2, generator=torch.Generator().manual_seed(1))
     w = torch.tensor([[1.0, 0.0], [0.4, 0.6], [0.0, 1.0]], dtype=torch.float64)
     query = FakeQuery([Constant(value), Constant(-value)])
     guided = [wait(weighted_sum_step(mu, 0.5, z, w, query, 0, kind))]
-    guided += [
-        wait(soup_step(mu, 0.5, z, with_exemplars(w), query, 0, correction, kind))
-        for correction in ("none", "mean-shift", "renormalised")
-    ]
+    guided += [wait(soup_step(mu, 0.5, z, with_exemplars(w), query, 0, correction, kind)) for correction in CORRECTIONS]
     for g in guided:
         assert torch.equal(g.x_RCHW, mu)
         assert torch.equal(g.norm_R.double(), torch.zeros(3, dtype=torch.float64))
 
 
-def test_one_candidate_has_nothing_to_compare_and_moves_nothing() -> None:
+def test_one_candidate_has_no_other_to_compare_with_and_moves_nothing() -> None:
     z = step_noise(0, 0, 1, (5,))
     assert np.array_equal(gradient(np.array([3.7]), z), np.zeros(5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reward_that_says_nothing_leaves_the_way_to_the_other(kind: str) -> None:
+def test_a_constant_reward_leaves_the_direction_to_the_other(kind: StepKind) -> None:
     shape, n = (1, 2, 3), 7
     z = step_noise(1, 0, n, shape)
     mu = torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
@@ -190,12 +189,12 @@ def test_a_gradient_step_is_the_gradient_and_a_sphere_step_is_sqrt_N_times_longe
         g = search_gradient(normalise(z[:, 0].double()), z)
         assert torch.equal(move(g, "gradient"), g)
         lengths.append(float(move(g, "sphere").norm() / move(g, "gradient").norm()))
-    # E |g|^2 = ((N-1) + (D-1)) / N of the linear reward above.
+    # For the linear reward above, E |g|^2 = ((N-1) + (D-1)) / N.
     assert np.mean(np.square(1 / np.array(lengths))) == pytest.approx((n + d - 2) / n / d, rel=0.02)
 
 
 @pytest.mark.parametrize("n", [2, 6, 30])
-def test_antithetic_noise_is_blind_to_even_rewards(n: int) -> None:
+def test_antithetic_noise_gives_even_rewards_a_zero_gradient(n: int) -> None:
     z = step_noise(3, 4, n, (3, 4, 4), "antithetic").flatten(1)
     even = (z.double().numpy() ** 2) @ np.arange(48.0)
     assert np.ptp(even) > 1 or n == 2
@@ -224,7 +223,7 @@ def test_antithetic_noise_of_odd_N_leaves_one_row_without_its_opposite(n: int) -
 
 
 @pytest.mark.parametrize("kind", ["plain", "antithetic"])
-def test_step_noise_is_standard_normal(kind: str) -> None:
+def test_step_noise_is_standard_normal(kind: NoiseKind) -> None:
     z = step_noise(11, 0, 50, (4, 32, 32), kind).double().flatten()
     assert step_noise(11, 0, 50, (4, 32, 32), kind).dtype == torch.float32
     n = z.numel() / (2 if kind == "antithetic" else 1)
@@ -243,7 +242,7 @@ def test_noise_of_different_seeds_steps_and_rows_and_the_first_latent_are_indepe
     assert np.abs(correlation).max() < 5.5 / math.sqrt(rows.shape[1])
 
 
-def test_noise_does_not_depend_on_the_order_of_drawing_nor_on_the_global_generator() -> None:
+def test_noise_depends_neither_on_the_order_of_drawing_nor_on_the_global_generator() -> None:
     shape = (2, 3, 3)
     forwards = [step_noise(9, step, 4, shape) for step in range(5)]
     torch.manual_seed(123)
@@ -267,8 +266,9 @@ def test_noise_has_the_same_bits_in_another_process() -> None:
         [sys.executable, "-c", draw], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     here = hashlib.sha256()
+    kinds: tuple[NoiseKind, ...] = ("plain", "antithetic")
     for i in (0, 7):
-        for kind in ("plain", "antithetic"):
+        for kind in kinds:
             here.update(step_noise(2**40 + 1, i, 5, (2, 4, 4), kind).numpy().tobytes())
     here.update(initial_noise(17, (4, 8, 8)).numpy().tobytes())
     assert other.stdout.strip() == here.hexdigest()

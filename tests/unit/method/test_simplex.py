@@ -1,4 +1,4 @@
-"""Weights on the simplex and the exemplars among them (Definition 2)."""
+"""Weightings on the simplex, and the exemplars among them (Definition 2)."""
 
 import math
 import re
@@ -10,12 +10,12 @@ import torch
 from pipeline.guidance.simplex import as_weights, with_exemplars
 
 GOOD = [[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]]
-# Three rewards: the 13 weights of Appendix D have thirds and tenths among them, which do not sum to 1 in floats.
+# Weightings of three rewards with thirds and tenths, which do not sum to 1 in floats; Appendix D has such ones.
 UNEVEN = [[0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3], [0.6, 0.3, 0.1]]
 
 
 @pytest.mark.parametrize("rows", [GOOD, UNEVEN, [[1.0]], [[1], [1]], [[0, 1], [1, 0]]])
-def test_weights_on_the_simplex_are_taken_as_they_are_in_float64(rows: list[list[float]]) -> None:
+def test_weights_on_the_simplex_are_returned_unchanged_in_float64(rows: list[list[float]]) -> None:
     w = as_weights(rows)
     assert w.dtype == torch.float64
     assert np.array_equal(w.numpy(), np.array(rows, dtype=np.float64))
@@ -43,11 +43,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-@pytest.mark.parametrize("place", [1, 3])
-def test_a_row_off_the_simplex_is_refused_by_its_number(bad: list[float], place: int) -> None:
-    """The message names the row, counted from 0 as everywhere in the files of a run."""
-    rows = [*GOOD[:place], bad, *GOOD[place:]]
-    with pytest.raises(ValueError, match=rf"\brow {place}\b"):
+@pytest.mark.parametrize("index", [1, 3])
+def test_a_row_off_the_simplex_is_refused_by_its_number(bad: list[float], index: int) -> None:
+    """The message names the row, counted from 0 as in all files of a run."""
+    rows = [*GOOD[:index], bad, *GOOD[index:]]
+    with pytest.raises(ValueError, match=rf"\brow {index}\b"):
         as_weights(rows)
 
 
@@ -57,12 +57,12 @@ def test_the_first_of_several_bad_rows_is_named_with_its_values() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [[]], [[], []]])
-def test_no_weights_or_no_rewards_are_refused(rows: list[list[float]]) -> None:
+def test_an_empty_list_of_weights_and_empty_rows_are_refused(rows: list[list[float]]) -> None:
     with pytest.raises(ValueError, match=r"weights"):
         as_weights(rows)
 
 
-def test_listed_exemplars_are_found_wherever_they_stand() -> None:
+def test_listed_exemplars_are_found_in_any_position() -> None:
     w = as_weights([[0.2, 0.3, 0.5], [0, 0, 1], [0.5, 0.5, 0], [1, 0, 0], [0, 1, 0]])
     soup = with_exemplars(w)
     assert soup.exemplars == (3, 4, 1)
@@ -71,7 +71,7 @@ def test_listed_exemplars_are_found_wherever_they_stand() -> None:
 
 
 @pytest.mark.parametrize("listed", [(), (0,), (1,), (2,), (0, 2), (2, 1), (2, 0, 1)])
-def test_exemplars_that_are_not_listed_are_appended_hidden(listed: tuple[int, ...]) -> None:
+def test_exemplars_that_are_not_listed_are_appended_as_hidden_rows(listed: tuple[int, ...]) -> None:
     w = as_weights([[0.2, 0.3, 0.5], *np.eye(3)[list(listed)].tolist(), [0.5, 0.5, 0.0]])
     soup = with_exemplars(w)
     assert soup.visible == len(w)
@@ -82,12 +82,12 @@ def test_exemplars_that_are_not_listed_are_appended_hidden(listed: tuple[int, ..
         assert (row < soup.visible) == (m in listed)
 
 
-def test_a_weight_near_one_hot_is_no_exemplar() -> None:
+def test_a_weighting_that_is_almost_one_hot_is_no_exemplar() -> None:
     soup = with_exemplars(as_weights([[0.9999, 0.0001], [0.0, 1.0]]))
     assert soup.exemplars == (2, 1)
 
 
-def test_with_one_reward_every_weight_is_the_exemplar_and_none_is_hidden() -> None:
+def test_with_one_reward_every_weighting_is_one_hot_and_no_exemplar_is_hidden() -> None:
     soup = with_exemplars(as_weights([[1.0], [1.0]]))
     assert (len(soup.w_RM), soup.visible) == (2, 2)
     assert soup.exemplars in ((0,), (1,))

@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.guidance.noise import step_noise
+from pipeline.guidance.noise import NoiseKind, step_noise
 from pipeline.guidance.runner import Guidance
+from pipeline.guidance.search_gradient import StepKind
 from pipeline.guidance.simplex import as_weights, with_exemplars
-from pipeline.guidance.soup import corrected_gradient, soup_step, weighted_sum_step
+from pipeline.guidance.soup import Correction, corrected_gradient, soup_step, weighted_sum_step
 from tests.support import reference
 from tests.support.fakes import SHAPE, D, FakeDenoiser, FakeQuery, FakeReward, Run, fake_query, wait, weights_of
 
-CORRECTIONS = ("none", "mean-shift", "renormalised")
-KINDS = ("sphere", "gradient")
+CORRECTIONS: tuple[Correction, ...] = ("none", "mean-shift", "renormalised")
+KINDS: tuple[StepKind, ...] = ("sphere", "gradient")
 SIZES = [(m, n) for m in (1, 2, 3) for n in (1, 4, 6, 13) if n >= m]
 SIGMAS = (0.9, 0.7, 0.5, 0.4, 0.3)
 
 
 def assert_same_move(x: torch.Tensor, mu: np.ndarray, expected: np.ndarray) -> None:
-    """Every row's move from its mean, to 1e-5 of its length."""
+    """Assert that every row's move from its mean is the expected one, to 1e-5 of its length."""
     moved = x.flatten(1).double().numpy() - mu
     assert moved.shape == expected.shape
     lengths = np.linalg.norm(expected - mu, axis=1)
@@ -30,7 +31,7 @@ def assert_same_move(x: torch.Tensor, mu: np.ndarray, expected: np.ndarray) -> N
 
 
 def step_of(m: int, n_weights: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray, float]:
-    """Means that stand apart (where the weights do), noises, and weights with all one-hots among them."""
+    """Return different means (equal ones for M = 1), noises, weights that include all one-hots, and sigma."""
     rng = np.random.default_rng([m, n_weights, seed])
     means = 1 if m == 1 else n_weights
     mu = torch.as_tensor(rng.normal(size=(means, *SHAPE)), dtype=torch.float32).repeat(n_weights // means, 1, 1, 1)
@@ -44,7 +45,7 @@ def flat(x: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize(("m", "n_weights"), SIZES)
-def test_a_soup_step_equals_algorithm_2(m: int, n_weights: int, correction: str, kind: str) -> None:
+def test_a_soup_step_equals_algorithm_2(m: int, n_weights: int, correction: Correction, kind: StepKind) -> None:
     mu, z, w, sigma = step_of(m, n_weights, 1)
     query = fake_query(m)
     guided = wait(soup_step(mu, sigma, z, with_exemplars(as_weights(w.tolist())), query, 0, correction, kind))
@@ -58,7 +59,7 @@ def test_a_soup_step_equals_algorithm_2(m: int, n_weights: int, correction: str,
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("m", "n_weights"), SIZES)
-def test_a_weighted_sum_step_equals_equation_9(m: int, n_weights: int, kind: str) -> None:
+def test_a_weighted_sum_step_equals_equation_9(m: int, n_weights: int, kind: StepKind) -> None:
     mu, z, w, sigma = step_of(m, n_weights, 2)
     query = fake_query(m)
     guided = wait(weighted_sum_step(mu, sigma, z, as_weights(w.tolist()), query, 0, kind))
@@ -72,17 +73,16 @@ def test_a_weighted_sum_step_equals_equation_9(m: int, n_weights: int, kind: str
 
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_corrected_gradient_equals_equation_11_for_rewards_that_are_not_centred(correction: str, seed: int) -> None:
+def test_a_corrected_gradient_equals_equation_11_for_uncentred_rewards(correction: Correction, seed: int) -> None:
     rng = np.random.default_rng(seed)
     r, z = rng.normal(0.5, 1, 8), rng.normal(size=(8, D))
     c, mu, sigma = rng.normal(size=D), rng.normal(size=D), 0.37
     expected = reference.search_gradient(r, z) + reference.correction(r, z, c, mu, sigma, correction)
-    tensors = (torch.as_tensor(r), torch.as_tensor(z), torch.as_tensor(c - mu))
-    g = corrected_gradient(*tensors, sigma, correction)
+    g = corrected_gradient(torch.as_tensor(r), torch.as_tensor(z), torch.as_tensor(c - mu), sigma, correction)
     np.testing.assert_allclose(g, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_the_mean_shift_is_nothing_where_rewards_are_centred_and_the_distance_in_sigmas_otherwise() -> None:
+def test_the_mean_shift_is_0_for_centred_rewards_and_else_the_distance_in_sigmas_times_their_mean() -> None:
     rng = np.random.default_rng(0)
     z, delta = torch.as_tensor(rng.normal(size=(8, D))), torch.as_tensor(rng.normal(size=D))
     r = torch.as_tensor(reference.normalise(rng.normal(size=8)))
@@ -93,7 +93,7 @@ def test_the_mean_shift_is_nothing_where_rewards_are_centred_and_the_distance_in
 
 
 def test_renormalised_rows_are_as_long_as_a_noise_draw() -> None:
-    """One candidate of reward 1 gives the row itself; whatever the distance, its length is sqrt(D)."""
+    """One candidate of reward 1 gives the row itself. Its length is sqrt(D) for any distance."""
     rng = np.random.default_rng(0)
     z, one = torch.as_tensor(rng.normal(size=(1, D))), torch.ones(1, dtype=torch.float64)
     for distance in (0.0, 0.1, 1.0, 100.0):
@@ -107,20 +107,20 @@ def test_renormalised_rows_are_as_long_as_a_noise_draw() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_where_all_means_agree_a_soup_step_uncorrected_is_the_weighted_sum_step(correction: str, kind: str) -> None:
-    """The first step: mu^l = c_m for all, so that the exemplars' gradients are those of every weight."""
+def test_if_all_means_agree_a_soup_step_is_the_weighted_sum_step(correction: Correction, kind: StepKind) -> None:
+    """In the first step mu^l = c_m for all l and m, so the exemplars' gradients are those of every weighting."""
     _, z, w, sigma = step_of(2, 6, 3)
     mu = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0)).repeat(6, 1, 1, 1)
     weights = as_weights(w.tolist())
-    if correction == "renormalised":  # noises that have the length already
+    if correction == "renormalised":  # noises that already have length sqrt(D)
         z = z * (math.sqrt(D) / z.flatten(1).norm(dim=1))[:, None, None, None]
     soup = wait(soup_step(mu, sigma, z, with_exemplars(weights), fake_query(2), 0, correction, kind)).x_RCHW
-    each = wait(weighted_sum_step(mu, sigma, z, weights, fake_query(2), 0, kind)).x_RCHW
-    assert_same_move(soup, flat(mu), flat(each))
+    weighted_sum = wait(weighted_sum_step(mu, sigma, z, weights, fake_query(2), 0, kind)).x_RCHW
+    assert_same_move(soup, flat(mu), flat(weighted_sum))
 
 
-def test_the_first_soup_step_renormalises_the_noises_of_all_but_the_exemplars() -> None:
-    """All means agree there, c_m - mu^l = 0, and each row z^n + 0 is still scaled to length sqrt(D)."""
+def test_the_first_soup_step_renormalises_the_noises_of_all_rows_except_the_exemplars() -> None:
+    """In the first step all means agree, so c_m - mu^l = 0, but each z^n + 0 is still scaled to length sqrt(D)."""
     _, z, w, sigma = step_of(2, 6, 3)
     mu = torch.zeros(6, *SHAPE)
     query = fake_query(2)
@@ -150,7 +150,7 @@ def reference_run(w: np.ndarray, guidance: Guidance, x_T: torch.Tensor, seed: in
 @pytest.mark.parametrize("noise", ["plain", "antithetic"])
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize("k", [0, 2, 5])
-def test_a_whole_run_equals_the_equations_step_after_step(k: int, correction: str, noise: str) -> None:
+def test_a_whole_run_equals_the_equations_step_after_step(k: int, correction: Correction, noise: NoiseKind) -> None:
     w = np.array([[0.3, 0.7], [0.0, 1.0], [0.6, 0.4], [1.0, 0.0]])
     guidance = Guidance(8, k, "sphere", correction, noise)
     run = Run(w, guidance, SIGMAS, seed=21)
@@ -162,7 +162,7 @@ def test_a_whole_run_equals_the_equations_step_after_step(k: int, correction: st
 @pytest.mark.parametrize("correction", CORRECTIONS)
 @pytest.mark.parametrize("k", [0, 2, 5])
 def test_a_one_hot_row_of_a_soup_is_the_run_of_that_reward_alone_bit_for_bit(
-    k: int, correction: str, kind: str
+    k: int, correction: Correction, kind: StepKind
 ) -> None:
     w = weights_of(np.random.default_rng(5), 3, 7)
     soup = Run(w, Guidance(6, k, kind, correction), SIGMAS)
@@ -178,7 +178,7 @@ def test_a_one_hot_row_of_a_soup_is_the_run_of_that_reward_alone_bit_for_bit(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_K_0_is_the_weighted_sum_bit_for_bit(correction: str, kind: str) -> None:
+def test_K_0_is_the_weighted_sum_bit_for_bit(correction: Correction, kind: StepKind) -> None:
     w = weights_of(np.random.default_rng(6), 2, 5)
     run = Run(w, Guidance(6, 0, kind, correction), SIGMAS, seed=4)
     x = run.denoiser.seen[0]
@@ -190,24 +190,26 @@ def test_K_0_is_the_weighted_sum_bit_for_bit(correction: str, kind: str) -> None
     assert torch.equal(run.x, x)
 
 
-def test_the_options_that_should_matter_do() -> None:
-    """Else the equalities of this file could hold for a reason of their own."""
+def test_every_option_changes_the_result() -> None:
+    """Otherwise the equalities of this file could hold because an option has no effect."""
     w = weights_of(np.random.default_rng(6), 2, 5)
     mixed = int(np.flatnonzero(w.max(axis=1) < 1)[0])
-    runs = [
-        Run(w, Guidance(6, k, kind, correction, noise), SIGMAS).x[mixed]
-        for k, kind, correction, noise in (
-            (0, "sphere", "none", "plain"), (5, "sphere", "none", "plain"), (5, "sphere", "renormalised", "plain"),
-            (5, "gradient", "none", "plain"), (5, "sphere", "none", "antithetic"), (3, "sphere", "none", "plain"),
-        )
-    ]  # fmt: skip
+    options = [
+        Guidance(6, 0, "sphere", "none", "plain"),
+        Guidance(6, 5, "sphere", "none", "plain"),
+        Guidance(6, 5, "sphere", "renormalised", "plain"),
+        Guidance(6, 5, "gradient", "none", "plain"),
+        Guidance(6, 5, "sphere", "none", "antithetic"),
+        Guidance(6, 3, "sphere", "none", "plain"),
+    ]
+    runs = [Run(w, guidance, SIGMAS).x[mixed] for guidance in options]
     for a, b in itertools.combinations(runs, 2):
         assert (a - b).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("k", [0, 2, 5])
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_the_order_of_the_weights_is_the_order_of_the_results_and_nothing_else(correction: str, k: int) -> None:
+def test_the_order_of_the_weights_changes_only_the_order_of_the_results(correction: Correction, k: int) -> None:
     w = weights_of(np.random.default_rng(8), 2, 6)
     order = np.random.default_rng(9).permutation(6)
     guidance = Guidance(6, k, "sphere", correction)
@@ -216,7 +218,7 @@ def test_the_order_of_the_weights_is_the_order_of_the_results_and_nothing_else(c
 
 @pytest.mark.parametrize("k", [0, 2, 5])
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_equal_weights_give_equal_rows_the_one_hots_too(correction: str, k: int) -> None:
+def test_equal_weightings_give_equal_rows_even_if_they_are_one_hot(correction: Correction, k: int) -> None:
     w = np.array([[1.0, 0.0], [0.3, 0.7], [0.0, 1.0], [0.3, 0.7], [0.0, 1.0], [1.0, 0.0]])
     x = Run(w, Guidance(6, k, "sphere", correction), SIGMAS).x
     for a, b in itertools.combinations(range(6), 2):
@@ -226,10 +228,10 @@ def test_equal_weights_give_equal_rows_the_one_hots_too(correction: str, k: int)
 @pytest.mark.parametrize("kept", [(), (0,), (1, 2)])
 @pytest.mark.parametrize("k", [3, 5])
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_exemplars_that_are_not_listed_run_all_the_same_and_stay_hidden(
-    correction: str, k: int, kept: tuple[int, ...]
+def test_exemplars_that_are_not_listed_run_too_and_stay_hidden(
+    correction: Correction, k: int, kept: tuple[int, ...]
 ) -> None:
-    """The visible rows are those of the run in which every one-hot is listed; the soup phase costs the same."""
+    """The visible rows equal those of the run in which every one-hot is listed, and the soup phase costs the same."""
     mixed = weights_of(np.random.default_rng(10), 3, 4, one_hots=False)
     some, every = np.vstack([mixed, np.eye(3)[list(kept)]]), np.vstack([mixed, np.eye(3)])
     guidance = Guidance(6, k, "sphere", correction)
@@ -248,7 +250,7 @@ def test_exemplars_that_are_not_listed_run_all_the_same_and_stay_hidden(
 
 
 def test_all_exemplars_and_weights_share_one_set_of_noises() -> None:
-    """Algorithm 2, line 7: (candidate - mean) / sigma is the same set around every mean."""
+    """By Algorithm 2, line 7, the values (candidate - mean) / sigma are the same set around every mean."""
     w = weights_of(np.random.default_rng(12), 2, 4)
     run = Run(w, Guidance(5, 2), SIGMAS, seed=3)
     for step, rewards, x in run.query.asked:
@@ -267,7 +269,7 @@ def test_all_exemplars_and_weights_share_one_set_of_noises() -> None:
             assert rewards == tuple(np.flatnonzero(w[row]))
 
 
-def test_a_step_records_lengths_and_the_rewards_that_the_gradient_came_from() -> None:
+def test_a_step_records_gradient_lengths_and_the_rewards_behind_each_gradient() -> None:
     mu, z, w, sigma = step_of(2, 4, 4)
     query = fake_query(2)
     soup = with_exemplars(as_weights(w.tolist()))
@@ -287,7 +289,7 @@ def test_a_step_records_lengths_and_the_rewards_that_the_gradient_came_from() ->
     assert torch.equal(alone.norm_R, gradient.norm_R)
 
 
-def test_the_fake_denoiser_is_the_one_that_the_reference_run_writes_out() -> None:
+def test_the_fake_denoiser_equals_the_formula_in_the_reference_run() -> None:
     x = torch.linspace(-3, 3, 24).reshape(1, *SHAPE)
     expected = 0.9 * flat(x) + 0.05 * np.sin(flat(x))
     np.testing.assert_allclose(flat(FakeDenoiser(SIGMAS).mean(x)), expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The ablation of Figure 7 (right): K steps of one unguided sample, then the weighted sum for every weight."""
+"""The ablation of Figure 7 (right): K steps of one unguided sample, then the weighted sum for every weighting."""
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ def flat(x: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("k", [0, 2, 5])
-def test_equals_the_equations(k: int) -> None:
-    """x_{t-1} = mu + sigma z^1 for K steps, then Equation 9, in float64."""
+def test_a_run_equals_the_equations(k: int) -> None:
+    """The equations are x_{t-1} = mu + sigma z^1 for K steps, then Equation 9, here in float64."""
     denoiser, rewards = FakeDenoiser(SIGMAS), [FakeReward(m).values for m in range(2)]
     x = initial_noise(SEED, SHAPE).expand(3, *SHAPE)
     for i, sigma in enumerate(SIGMAS):
@@ -41,7 +41,7 @@ def test_equals_the_equations(k: int) -> None:
 def test_the_first_steps_cost_one_denoise_and_no_query() -> None:
     ledger = run(3).ledger
     assert ledger.denoises == 3 + 2 * len(W)
-    assert ledger.total_queries == 2 * N * 4  # two one-hots ask one reward each, the mixed weight both
+    assert ledger.total_queries == 2 * N * 4  # the two one-hot weightings query one reward each, the mixed one both
     assert ledger.decodes == 2 * N * len(W)
 
 
@@ -50,14 +50,14 @@ def test_k_0_is_the_weighted_sum_bit_for_bit() -> None:
     assert torch.equal(run(0).x, plain.x)
 
 
-def test_k_t_is_one_sample_for_all_weights() -> None:
+def test_with_k_equal_to_t_all_weightings_get_one_sample() -> None:
     done = run(5)
     assert done.x.shape[0] == 3 and torch.equal(done.x[0], done.x[2])
     assert done.ledger.total_queries == 0
     assert [step.phase for step in done.trajectory.steps] == ["unguided"] * 5
 
 
-def test_no_exemplar_runs_where_the_weights_have_none() -> None:
+def test_no_hidden_exemplar_is_added() -> None:
     done = run(2, w=np.array([[0.5, 0.5]]))
     assert done.ledger.denoises == 5 and done.trajectory.steps[0].overlap_LM3 is None
 

@@ -1,9 +1,11 @@
-"""What `srsoup check` says of downloads, memory and time: measured somewhere, or said to be not known."""
+"""The downloads, the memory and the hours that `srsoup check` prints: each is measured or reported as not known."""
 
+import hashlib
 import importlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,20 +19,21 @@ from pipeline.planning.gpu_estimate import PAPERS_MODEL, SECONDS_PER_CANDIDATE, 
 from pipeline.planning.hub_sizes import MODELS
 from pipeline.planning.plan import Plan, make_plan
 from rewards import registry
+from rewards.base import Reward, RewardInfo
 from rewards.pinned_files import LOCAL_FOLDER, WeightFile, locate
 
 FOLDER = Path(__file__).parents[3] / "configs" / "experiments"
 ALL = sorted(FOLDER.glob("*.yaml"))
 FULL = [path for path in ALL if not path.stem.endswith("_mini")]
 SD15, FORTY = "animals_aesthetic_compressibility", "0123456789abcdef0123456789abcdef01234567"
-# Kilobytes of tokens, whose size no record that was found says.
+# Files of some kilobytes with tokens, whose sizes are in no public record.
 SMALL = {"vocab.json", "merges.txt", "vocab.txt"}
 ONE_PROMPT = "prompts.list=[snail]"
 
 
 @pytest.fixture(autouse=True)
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No weights anywhere."""
+    """A machine without any weights."""
     monkeypatch.delenv(LOCAL_FOLDER, raising=False)
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
@@ -46,7 +49,7 @@ def plan_of(tmp_path: Path, *overrides: str, name: str = SD15) -> Plan:
 
 
 def test_check_prints_every_experiment_and_loads_no_model(tmp_path: Path) -> None:
-    """One process for all of them, offline, so that what any of them imports is seen at the end."""
+    """One offline process checks all of them, so that the imports of each are seen at the end."""
     code = (
         "import sys; from typer.testing import CliRunner; from srsoup import app\n"
         "for path in sys.argv[1:]:\n"
@@ -76,7 +79,7 @@ def test_check_prints_every_experiment_and_loads_no_model(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
 def test_of_every_experiment_the_sizes_of_model_and_rewards_are_known(path: Path) -> None:
-    """A pin that moves without its size is seen here."""
+    """A pin that changes without its size fails here."""
     config = config_of(path.stem)
     (model,) = model_downloads(config.model)
     assert model.size is not None and not model.here
@@ -90,14 +93,17 @@ def test_a_models_size_is_the_sum_of_the_parts_that_its_family_reads() -> None:
     # Both tables are in the order SD, SDXL, SD3.
     families = dict(zip(MODELS, FAMILIES.values(), strict=True))
     for key, size in MODELS.items():
-        weighty = {part for part in families[key].parts if part != "scheduler" and not part.startswith("tokenizer")}
-        assert set(size.parts) == weighty
+        weighted = {part for part in families[key].parts if part != "scheduler" and not part.startswith("tokenizer")}
+        assert set(size.parts) == weighted
     gigabytes = [round(size.total / 1e9, 2) for size in MODELS.values()]
-    assert gigabytes == [4.27, 13.88, 16.27]  # the last by three digits a file
+    assert gigabytes == [4.27, 13.88, 16.27]  # the last is a sum of sizes with three digits
 
 
 def test_the_rate_is_that_of_table_6() -> None:
-    """Minutes over candidates, which the paper does not print: N (M K + L (T-K)), with M = 2, L = 6, T = 50."""
+    """Minutes divided by the candidates, whose number the paper does not print.
+
+    It is N (M K + L (T-K)), with M = 2, L = 6, T = 50.
+    """
     soup = {
         "compressibility": (9.2, 13.0, 17.1, 20.4, 24.3),
         "pickscore": (9.7, 14.0, 17.4, 21.6, 25.1),
@@ -125,18 +131,18 @@ def test_the_rate_is_that_of_table_6() -> None:
         assert SECONDS_PER_CANDIDATE[method] == pytest.approx((min(found), max(found)), abs=5e-4)
 
 
-def test_gpu_hours_are_candidates_times_the_rate_and_say_what_has_no_rate(tmp_path: Path) -> None:
+def test_gpu_hours_are_candidates_times_the_rate_and_name_the_methods_without_a_rate(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "prompts.list=[snail, owl]", "method=[srsoup, weighted_sum, unguided, best_of]")
     hours = gpu_hours([plan])
     assert hours is not None and hours.unrated == ("unguided", "best_of")
     soup, summed = 2 * 30 * (2 * 20 + 6 * 30), 2 * 30 * 6 * 50
     assert hours.least == pytest.approx((soup * 0.184 + summed * 0.191) / 3600)
     assert hours.most == pytest.approx((soup * 0.200 + summed * 0.313) / 3600)
-    assert "Table 6" in str(hours) and "not known of unguided, best_of" in str(hours)
+    assert "Table 6" in str(hours) and "not known for unguided, best_of" in str(hours)
     assert gpu_hours([plan_of(tmp_path, name="hpd_sdxl")]) is None
 
 
-def test_memory_is_table_5s_where_it_measured_the_same_and_not_known_elsewhere() -> None:
+def test_memory_is_that_of_table_5_if_it_has_the_case_and_else_not_known() -> None:
     assert "20.9 GB" in gpu_memory(config_of(SD15)) and "2.13 GB in float16" in gpu_memory(config_of(SD15))
     assert "24.6 GB" in gpu_memory(config_of("hpd_aesthetic_pickscore"))
     assert "18.4 GB" in gpu_memory(config_of(SD15, "queries=6"))
@@ -153,13 +159,13 @@ def test_a_revision_or_model_that_is_in_no_table_has_no_size(tmp_path: Path) -> 
     assert plan.config.model.name == PAPERS_MODEL
 
 
-def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In SRSOUP_WEIGHTS, the hub's cache, the place of GitHub's files, a package: here exactly where `locate` reads."""
-    import hashlib
-
+def test_a_file_counts_as_downloaded_exactly_if_the_rewards_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In SRSOUP_WEIGHTS, the hub's cache, the folder of files from GitHub, or a package: as `locate` reads it."""
     digest = hashlib.sha256(b"12345").hexdigest()
     cache = tmp_path / "hf" / "hub" / "models--a--b" / "snapshots" / FORTY / "w.pt"
-    places = {
+    paths = {
         WeightFile("a/b", FORTY, "w.pt", digest): cache,
         WeightFile("a/c", FORTY, "w.pt", digest): tmp_path / "weights" / "a/c" / "w.pt",
         WeightFile("a/d", FORTY, "w.pt", digest, "github"): tmp_path / "hf" / "srsoup" / digest / "w.pt",
@@ -168,27 +174,26 @@ def test_what_is_here_is_what_the_rewards_find(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setenv(LOCAL_FOLDER, str(tmp_path / "weights"))
     reward = registry.create("brightness")
-    for file, place in places.items():
+    for file, path in paths.items():
         monkeypatch.setattr(
             registry, "create", lambda name, file=file: type("R", (), {"info": _declaring(reward, file)})
         )
         assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", None, False),)
-        place.parent.mkdir(parents=True)
-        place.write_bytes(b"12345")
-        # Python has seen that the package's folder was not there.
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"12345")
+        # Python remembers that the folder of the package did not exist.
         importlib.invalidate_caches()
         assert reward_downloads(["x"]) == (Download(f"{file.repo} (w.pt)", 5, True),)
-        assert locate(file) == place
+        assert locate(file) == path
 
 
-def _declaring(reward: object, file: WeightFile) -> object:
-    from dataclasses import replace
-
-    return replace(reward.info, weights=(file,))  # type: ignore[attr-defined]
+def _declaring(reward: Reward, file: WeightFile) -> RewardInfo:
+    return replace(reward.info, weights=(file,))
 
 
-def test_a_model_is_here_when_all_of_its_parts_are(tmp_path: Path) -> None:
+def test_a_model_counts_as_downloaded_once_all_of_its_parts_are(tmp_path: Path) -> None:
     config = config_of(SD15).model
+    assert config.revision is not None
     snapshot = tmp_path / "hf" / "hub" / f"models--{config.name.replace('/', '--')}" / "snapshots" / config.revision
     snapshot.mkdir(parents=True)
     (snapshot / "model_index.json").write_text("{}")
@@ -206,5 +211,5 @@ def test_a_model_is_here_when_all_of_its_parts_are(tmp_path: Path) -> None:
     ("size", "text"),
     [(None, "size not known"), (0, "0 bytes"), (999, "999 bytes"), (3_714_759, "3.7 MB"), (1_710_540_580, "1.71 GB")],
 )
-def test_sizes_in_words(size: int | None, text: str) -> None:
+def test_sizes_as_text(size: int | None, text: str) -> None:
     assert size_text(size) == text

@@ -1,4 +1,4 @@
-"""Prompts of a GitHub repository at a commit: found by SHA-256 in the cache, never taken as a path of this machine."""
+"""Prompts of a GitHub repository at a commit: found by SHA-256 in the cache, never used as a path on this machine."""
 
 import hashlib
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from configs.errors import RequestError
 from configs.load import load_config
+from configs.schema import RunConfig
 from pipeline.planning.prompts import read_prompts
 
 COMMIT = "0123456789" * 4
@@ -14,7 +15,7 @@ TEXT = b"a snail\nan owl\n"
 SHA = hashlib.sha256(TEXT).hexdigest()
 
 
-def config(tmp_path: Path, *overrides: str):  # type: ignore[no-untyped-def]
+def config(tmp_path: Path, *overrides: str) -> RunConfig:
     path = tmp_path / "run.yaml"
     path.write_text(
         "name: g\nweights: {grid: 2}\nrewards: {guided: [colorfulness, compressibility]}\n"
@@ -47,7 +48,7 @@ def test_other_content_is_refused(tmp_path: Path, folder: Path) -> None:
     assert caught.value.key == "prompts.github"
 
 
-def test_offline_says_what_is_missing_and_the_command(tmp_path: Path, folder: Path) -> None:
+def test_an_offline_error_names_the_missing_file_and_its_hash(tmp_path: Path, folder: Path) -> None:
     folder.unlink()
     with pytest.raises(RequestError) as caught:
         read_prompts(config(tmp_path).prompts)
@@ -58,13 +59,13 @@ def test_offline_says_what_is_missing_and_the_command(tmp_path: Path, folder: Pa
 @pytest.mark.parametrize(
     "override", ["prompts.github=some/repo", "prompts.github=some/repo@main", "prompts.sha256=null", "prompts.sha256=1"]
 )
-def test_wrong_keys(tmp_path: Path, override: str) -> None:
+def test_wrong_keys_are_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(RequestError) as caught:
         config(tmp_path, override)
     assert caught.value.key.startswith("prompts")
 
 
-def test_a_copy_of_ones_own_takes_its_place(tmp_path: Path) -> None:
+def test_the_users_own_copy_is_read_instead(tmp_path: Path) -> None:
     mine = tmp_path / "mine.txt"
     mine.write_text("a crab\n")
     made = config(tmp_path, f"prompts.file={mine}", "prompts.github=null", "prompts.sha256=null")

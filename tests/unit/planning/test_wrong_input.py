@@ -1,4 +1,4 @@
-"""A wrong request: exit status 2 and one message that names file, key, value, what is allowed and the fix."""
+"""A wrong request ends with exit status 2 and one message: file, key, value, the allowed values and the fix."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import PromptsConfig
 from pipeline.cli.commands import app
+from pipeline.job.driver import _locked_folder
+from pipeline.planning.plan import make_plan
 from pipeline.planning.prompts import read_prompts
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -25,7 +27,7 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("override", "key", "says"),
+    ("override", "key", "message"),
     [
         ("stepz=3", "stepz", "did you mean steps?"),
         ("soup.corection=none", "soup.corection", "did you mean correction?"),
@@ -38,7 +40,7 @@ def refused(*arguments: str) -> str:
         ("prompts.file=/no/such.txt", "prompts.file", "cannot be read"),
         ("model.name=/no/such/model", "model.name", "no folder"),
         ("rewards.guided=[colorfulnes, compressibility]", "rewards.guided.0", "did you mean colorfulness?"),
-        ("output=/proc/none/run", "output", "another place"),
+        ("output=/proc/none/run", "output", "another folder"),
         ("report.reference_point={a: 1}", "report.reference_point", "colorfulness, compressibility"),
         ("model.eta=0", "model.eta", "method=unguided"),
         ("seed=1.5", "seed", "whole number"),
@@ -46,34 +48,28 @@ def refused(*arguments: str) -> str:
         ("steps", "steps", "KEY=VALUE"),
     ],
 )
-def test_wrong_values_are_refused(override: str, key: str, says: str, tmp_path: Path) -> None:
+def test_wrong_values_are_refused(override: str, key: str, message: str, tmp_path: Path) -> None:
     extra = [] if override.startswith("output") else [f"output={tmp_path / 'run'}"]
     output = refused(override, *extra)
-    assert f"key:     {key}\n" in output and says in output
+    assert f"key:     {key}\n" in output and message in output
     assert ("file:    /no/such.txt\n" if "such.txt" in override else "file:    command line\n") in output
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_another_configuration_is_refused(tmp_path: Path) -> None:
-    from pipeline.job.driver import _folder_of_our_own
-    from pipeline.planning.plan import make_plan
-
-    with _folder_of_our_own(make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)):
+    with _locked_folder(make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)):
         pass
     assert "key:     seed\n" in refused("seed=7", f"output={tmp_path}")
 
 
 def test_two_drivers_on_one_folder_are_refused(tmp_path: Path) -> None:
-    from pipeline.job.driver import _folder_of_our_own
-    from pipeline.planning.plan import make_plan
-
     plan = make_plan(load_config(Path(DEMO), [f"output={tmp_path}"]), lambda key: DEMO)
-    with _folder_of_our_own(plan), pytest.raises(RequestError, match="another run"), _folder_of_our_own(plan):
+    with _locked_folder(plan), pytest.raises(RequestError, match="another run"), _locked_folder(plan):
         pass
 
 
 def test_a_model_is_a_path_from_its_file_or_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the command line a path is relative to the current folder, and another model has another revision."""
+    """On the command line a path is relative to the current folder, and another model needs another revision."""
     monkeypatch.chdir(tmp_path)
     commit, hub = COMMIT, "model: {name: a/b, revision: " + COMMIT + ", adapters: [{name: x.st}]}"
     path = tmp_path / "folder" / "a.yaml"
@@ -115,7 +111,7 @@ def test_every_config_loads(path: Path) -> None:
         ("a.csv", b'id,text\n1,"x, y"\n', ["x, y"]),
     ],
 )
-def test_prompt_formats(tmp_path: Path, name: str, content: bytes, texts: list[str]) -> None:
+def test_prompts_of_every_text_format_are_read(tmp_path: Path, name: str, content: bytes, texts: list[str]) -> None:
     (tmp_path / name).write_bytes(content)
     prompts = read_prompts(PromptsConfig(file=str(tmp_path / name)))
     assert [prompt.text for prompt in prompts] == texts
@@ -123,17 +119,17 @@ def test_prompt_formats(tmp_path: Path, name: str, content: bytes, texts: list[s
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "message"),
     [
         ("a.txt", b"ok\nb\xffd\n", "byte 4, in line 2"),
         ("a.txt", b"\n \n", "no prompts"),
         ("a.json", b"{", "cannot be read as .json"),
-        ("a.json", b"[1]", "no prompt"),
+        ("a.json", b"[1]", "the prompt is empty or not text"),
         ("a.jsonl", b'{"x": 1}', "has no column"),
         ("a.doc", b"x", "no known format"),
     ],
 )
-def test_wrong_prompt_files_are_refused(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_wrong_prompt_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(RequestError, match=says):
+    with pytest.raises(RequestError, match=message):
         read_prompts(PromptsConfig(file=str(tmp_path / name)))

@@ -1,4 +1,4 @@
-"""A driver that dies between any two steps of its file work: the same command goes on, and nothing is lost or twice."""
+"""After a driver is killed between any two file operations, the same command continues, and each row is there once."""
 
 import functools
 import time
@@ -12,21 +12,21 @@ from tests.support.killed_child import in_a_child
 
 
 def assert_sound(output: Path) -> None:
-    """What a reader finds after a crash: whole prompts, each row once, and no prompt both finished and failed."""
+    """Assert what a reader finds after a crash: complete prompts, each row once, and none both finished and failed."""
     if not (output / "config.yaml").is_file():
         return
     finished = finished_keys(output)
     assert not finished & failed_keys(output)
-    whole = {task.key: len(task.weights) for task in plan_of(output).tasks}
+    n_samples = {task.key: len(task.weights) for task in plan_of(output).tasks}
     samples = [row["key"] for row in tables(output)["samples"]]
-    assert sorted(samples) == sorted(key for key in finished for _ in range(whole[key]))
+    assert sorted(samples) == sorted(key for key in finished for _ in range(n_samples[key]))
 
 
 @pytest.mark.parametrize("failed_before", [None, "crab"])
-def test_a_driver_killed_before_any_step_on_the_disk_goes_on_to_the_same_rows(
+def test_a_driver_killed_before_any_file_operation_continues_to_the_same_rows(
     tmp_path: Path, failed_before: str | None
 ) -> None:
-    """`failed_before`: the folder holds a run in which a prompt failed, which the killed driver tries again."""
+    """With `failed_before` the folder holds a run in which this prompt failed, and the killed driver tries it again."""
     run(tmp_path / "undisturbed")
     expected = tables(tmp_path / "undisturbed")
     die_before, killed = 0, True
@@ -42,14 +42,14 @@ def test_a_driver_killed_before_any_step_on_the_disk_goes_on_to_the_same_rows(
         assert not [path for path in output.rglob(".part-*")]
         assert len(list((output / "samples").iterdir())) == 2
     prompts = 1 if failed_before else 2
-    assert die_before > prompts * 4 * 7, "each of a prompt's four parts takes seven steps or more"
+    assert die_before > prompts * 4 * 7, "each of a prompt's four parts takes seven operations or more"
 
 
-def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    """Each life is a few steps longer than the last, so that every one dies in the other's leavings."""
-    output, deadline, life = tmp_path / "run", time.monotonic() + 60, 1
-    while in_a_child(functools.partial(run, output), life) and time.monotonic() < deadline:
+def test_a_driver_killed_many_times_loses_nothing(tmp_path: Path) -> None:
+    """Each driver is killed a few operations later than the one before it, whose files it continues."""
+    output, deadline, die_before = tmp_path / "run", time.monotonic() + 60, 1
+    while in_a_child(functools.partial(run, output), die_before) and time.monotonic() < deadline:
         assert_sound(output)
-        life += 3
+        die_before += 3
     run(tmp_path / "undisturbed")
     assert tables(output) == tables(tmp_path / "undisturbed")

@@ -1,4 +1,4 @@
-"""What can be wrong with the disk and the clock of a run: a clear error or a right go-on, and nothing finished lost."""
+"""Damaged disks and wrong clocks: the run reports a clear error or continues correctly, and keeps finished results."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from configs.errors import RequestError
 from pipeline.job import result_writer
 from pipeline.records import DamagedPart, finished_keys, read_table
 from pipeline.storage.compact import compact
-from pipeline.storage.lock import is_held, lock_of
+from pipeline.storage.lock import is_locked, lock_folder
 from pipeline.storage.status import read_status
 from srsoup import app
 from tests.support.computed_run import run as computed_run
@@ -39,25 +39,25 @@ def test_a_part_with_damaged_rows_is_named_by_every_reader_and_no_other_is_lost(
     before, part = tables(run), run / "scores" / "p001-srsoup.parquet"
     damage_rows(part)
     for read in (lambda: read_table(run, "scores"), lambda: compact(run)):
-        with pytest.raises(DamagedPart, match=r"scores/p001-srsoup\.parquet does not read .*remove it and run again"):
+        with pytest.raises(DamagedPart, match=r"scores/p001-srsoup\.parquet cannot be read .*remove it and run again"):
             read()
-    told = CliRunner().invoke(app, ["report", str(run)])
-    assert told.exit_code == 2 and "scores/p001-srsoup.parquet" in told.output and "remove it" in told.output
+    report = CliRunner().invoke(app, ["report", str(run)])
+    assert report.exit_code == 2 and "scores/p001-srsoup.parquet" in report.output and "remove it" in report.output
     assert len(finished_keys(run)) == 6 and len(list((run / "scores").iterdir())) == 6, "nothing was merged away"
     part.unlink()
     rest = [row for row in before["scores"] if row["key"] != "p001-srsoup"]
     assert read_table(run, "scores").to_pylist() == rest
 
 
-def test_a_driver_that_meets_damaged_rows_says_which_and_goes_on_once_they_are_removed(
+def test_a_driver_that_finds_damaged_rows_names_the_part_and_continues_once_it_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result_writer, "WORTH_MERGING", 2)
+    monkeypatch.setattr(result_writer, "MIN_PARTS_AT_END", 2)
     run = tmp_path / "run"
     computed_run(run, wrong_for="crab")
     (part,) = (run / "steps").iterdir()
     damage_rows(part)
-    with pytest.raises(RunStopped, match=f"steps/{part.name} does not read.*remove it and run again"):
+    with pytest.raises(RunStopped, match=f"steps/{part.name} cannot be read.*remove it and run again"):
         computed_run(run)
     assert len(finished_keys(run)) == 2
     part.unlink()
@@ -68,7 +68,7 @@ def test_a_driver_that_meets_damaged_rows_says_which_and_goes_on_once_they_are_r
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    """Lets a folder become read-only, for root too, as a file system does on an error of its disk."""
+    """Return a function that makes a folder read-only, even for root, as a file system does after a disk error."""
     opened, made = os.open, os.mkdir
 
     def become(folder: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_read_only_folder_is_a_wrong_request_and_can_be_read(
         computed_run(run)
     with pytest.raises(RequestError, match="Read-only file system"):
         computed_run(run / "another")
-    assert read_status(run).done == 1 and tables(run) == before and not is_held(run)
+    assert read_status(run).done == 1 and tables(run) == before and not is_locked(run)
 
 
 def test_a_folder_that_becomes_read_only_stops_the_run_and_keeps_what_is_finished(
@@ -129,7 +129,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
     monkeypatch.setattr(time, "time", lambda: now() + ahead)
 
 
-def test_a_clock_that_was_set_back_changes_no_row_and_gives_no_nonsense(
+def test_a_clock_that_was_set_back_changes_no_row_and_no_figure_is_absurd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
@@ -138,27 +138,27 @@ def test_a_clock_that_was_set_back_changes_no_row_and_gives_no_nonsense(
         computed_run(run, wrong_for="crab")
     dead = read_status(run)
     assert (dead.done, dead.seconds, dead.rate, dead.seconds_left) == (1, 0.0, None, None)
-    with lock_of(run):
+    with lock_folder(run):
         live = read_status(run)
-        told = CliRunner().invoke(app, ["status", str(run)])
+        status = CliRunner().invoke(app, ["status", str(run)])
     assert live.alive and (live.seconds, live.rate) == (0.0, None)
-    assert told.exit_code == 0 and "no rate yet" in told.output and "not known yet" in told.output
+    assert status.exit_code == 0 and "no rate yet" in status.output and "not known yet" in status.output
     assert computed_run(run).found == 1
     computed_run(tmp_path / "undisturbed")
     assert tables(run) == tables(tmp_path / "undisturbed")
 
 
-def test_what_was_finished_before_the_clock_was_set_back_still_counts_as_time(tmp_path: Path) -> None:
+def test_the_time_before_the_clock_was_set_back_still_counts(tmp_path: Path) -> None:
     run = tmp_path / "run"
     computed_run(run)
     for part in (run / "costs").iterdir():
         os.utime(part, (time.time() + DAYS, time.time() + DAYS))
-    with lock_of(run):
+    with lock_folder(run):
         live = read_status(run)
     assert live.seconds == pytest.approx(DAYS, rel=0.01) and live.rate == pytest.approx(live.decodes / DAYS, rel=0.01)
 
 
-def test_no_reader_and_no_merge_asks_when_a_part_was_written(synthetic_run: Write) -> None:
+def test_no_reader_and_no_merge_depends_on_when_a_part_was_written(synthetic_run: Write) -> None:
     run = synthetic_run()
     before = tables(run)
 

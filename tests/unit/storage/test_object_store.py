@@ -1,4 +1,4 @@
-"""Runs on an S3 server of this machine: the same bits as on a disk, and nothing lost or twice whatever breaks."""
+"""Runs on an S3 server on this machine: the same bits as on a disk, and no row lost or written twice after a fault."""
 
 import os
 import shutil
@@ -18,16 +18,16 @@ from typer.testing import CliRunner
 from actors.protocol import RunStopped
 from configs.errors import RequestError
 from configs.location import RemotePath, location_of
-from pipeline.job.driver import _folder_of_our_own
+from pipeline.job.driver import _locked_folder
 from pipeline.records import (
-    FINISHED,
+    RESULT_TABLES,
     DamagedPart,
     failed_keys,
     finished_keys,
     read_table,
     remove_part,
+    write_atomically,
     write_part,
-    write_whole,
 )
 from pipeline.storage import lease
 from pipeline.storage.compact import compact
@@ -45,12 +45,12 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server, its credentials in the environment, and a lease that is renewed fast."""
+    """A server, with its credentials in the environment, and short intervals of the lease."""
     credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     for name, value in (credentials | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)  # where the drivers of such runs log
-    for name, seconds in {"RENEW": 0.2, "SETTLE": 0.05, "LOOK": 0.05, "STALE": 2.0}.items():
+    monkeypatch.chdir(tmp_path)  # drivers of runs on an object store log to the current folder
+    for name, seconds in {"RENEW": 0.2, "SETTLE": 0.05, "POLL": 0.05, "STALE": 2.0}.items():
         monkeypatch.setattr(lease, f"{name}_SECONDS", seconds)
     with serving(tmp_path / "s3") as server:
         yield server
@@ -58,9 +58,9 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 
 @pytest.fixture
 def run(s3: S3Server) -> RemotePath:
-    place = location_of(s3.uri("bucket/runs/a"))
-    assert isinstance(place, RemotePath)
-    return place
+    location = location_of(s3.uri("bucket/runs/a"))
+    assert isinstance(location, RemotePath)
+    return location
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def on_the_server(s3: S3Server) -> Path:
 
 @pytest.fixture(autouse=True)
 def threads_as_before() -> Iterator[None]:
-    """A run in this process sets both for its own bits."""
+    """Restore both settings, which a run in this process changes so that its bits do not vary."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -79,15 +79,15 @@ def threads_as_before() -> Iterator[None]:
 
 
 def copied(on_disk: Path, s3: S3Server, run: RemotePath) -> RemotePath:
-    """A run of a disk, copied to the store as any tool does it."""
+    """Copy a run from a disk to the store, as any tool would."""
     shutil.copytree(on_disk, s3.root / "bucket" / "runs" / "a", dirs_exist_ok=True)
     return run
 
 
 def invoke(*arguments: object, status: int = 0) -> str:
-    told = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert told.exit_code == status, told.output
-    return told.output
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    return result.output
 
 
 def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: RemotePath, on_the_server: Path) -> None:
@@ -110,24 +110,22 @@ def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: Remo
     }
     assert SECRET_KEY not in (on_the_server / "config.yaml").read_text()
     log = (on_the_server / "driver.log").read_text()
-    assert log.count("driver begins") == 2 and log == (tmp_path / "driver-a.log").read_text()
+    assert log.count("driver starts") == 2 and log == (tmp_path / "driver-a.log").read_text()
 
 
 @pytest.mark.slow
 def test_a_whole_run_its_status_and_its_report(run: RemotePath) -> None:
-    told = invoke("run", DEMO, *SMALL, "--local", f"output={run}")
-    assert f"next: srsoup report '{run}'" in told
+    output = invoke("run", DEMO, *SMALL, "--local", f"output={run}")
+    assert f"next: srsoup report '{run}'" in output
     invoke("run", DEMO, *SMALL, "--local", "output=disk")
     for table in ("samples", "scores", "steps"):
         assert read_table(run, table).equals(read_table(Path("disk"), table))
     status = invoke("status", run)
-    assert "none at work" in status and "2 of 2 done, 0 failed, 0 left" in status
+    assert "none is running" in status and "2 of 2 done, 0 failed, 0 left" in status
     assert "2 of 2 fronts are done already" in invoke("run", DEMO, *SMALL, "--local", f"output={run}")
     assert invoke("report", run) == "report: report-a/index.html\n"
-    assert (
-        Path("report-a/front.csv").read_bytes()
-        == (invoke("report", "disk") and Path("disk/report/front.csv")).read_bytes()
-    )
+    invoke("report", "disk")
+    assert Path("report-a/front.csv").read_bytes() == Path("disk/report/front.csv").read_bytes()
     assert invoke("report", run, "--out", "other").endswith("other/index.html\n")
 
 
@@ -139,36 +137,36 @@ run(location_of(sys.argv[1]))
 """
 
 
-def test_a_driver_killed_within_a_put_goes_on_and_nothing_is_lost_or_twice(
+def test_a_run_whose_driver_is_killed_within_a_put_continues_and_no_row_is_lost_or_written_twice(
     tmp_path: Path, s3: S3Server, run: RemotePath, on_the_server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies in the second prompt's scores: the first is finished, and of the second there is one part of four."""
-    reached, go_on = threading.Event(), threading.Event()
+    """It is killed in the scores of the second prompt. The first is finished, and the second has one part of four."""
+    reached, resume = threading.Event(), threading.Event()
 
     def hangs(method: str, path: str) -> bool:
         if method == "PUT" and "/scores/" in path and any((on_the_server / "costs").glob("*")):
             reached.set()
-            return go_on.wait(60)
+            return resume.wait(60)
         return False
 
     s3.fault = hangs
-    monkeypatch.setattr(lease, "STALE_SECONDS", 30.0)  # the driver, a process of its own, renews at its own pace
+    monkeypatch.setattr(lease, "STALE_SECONDS", 30.0)  # the driver is another process, with the default intervals
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(run)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     try:
         assert reached.wait(90)
         alive = invoke("status", run)
-        with pytest.raises(RequestError, match=f"another run is at work.*process {driver.pid}"):
+        with pytest.raises(RequestError, match=f"another run is using this folder.*process {driver.pid}"):
             computed_run(run)
         driver.kill()
         driver.wait()
     finally:
-        go_on.set()
+        resume.set()
         driver.kill()
     s3.fault = lambda method, path: False
-    assert "at work since" in alive and f"process {driver.pid}" in alive and "1 of 2 done" in alive
-    assert "none at work" in invoke("status", run), "known at once: it was a process of this machine"
+    assert "running since" in alive and f"process {driver.pid}" in alive and "1 of 2 done" in alive
+    assert "none is running" in invoke("status", run), "this is known at once of a process of this machine"
     assert len(list((on_the_server / "samples").glob("*"))) == 2 and len(finished_keys(run)) == 1
     assert len(read_table(run, "samples")) == 6
     assert computed_run(run).found == 1
@@ -191,25 +189,25 @@ def test_a_store_that_fails_stops_the_run_and_keeps_what_is_finished(
         computed_run(run)
     s3.fault = lambda method, path: False
     assert len(finished_keys(run)) == 1 and len(read_table(run, "samples")) == 6
-    assert len(list((on_the_server / "steps").glob("*"))) == 1, "nothing of the part that was cut off"
+    assert len(list((on_the_server / "steps").glob("*"))) == 1, "the interrupted part left nothing"
     assert computed_run(run).found == 1
     assert len(finished_keys(run)) == 2
 
 
-def test_an_interrupt_within_a_put_leaves_a_whole_object(s3: S3Server, run: RemotePath, on_the_server: Path) -> None:
+def test_an_interrupt_within_a_put_leaves_a_complete_object(s3: S3Server, run: RemotePath, on_the_server: Path) -> None:
     def slow(method: str, path: str) -> bool:
         return method == "PUT" and threading.Event().wait(0.5)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    store_of(run).make(run)
+    store_of(run).make_folder(run)
     s3.fault = slow
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
-            write_whole(run / "a", b"x" * 1000)
+            write_atomically(run / "a", b"x" * 1000)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -222,11 +220,11 @@ def test_an_interrupt_within_a_put_leaves_a_whole_object(s3: S3Server, run: Remo
 
 def test_the_second_driver_is_refused_and_the_folder_is_free_after_the_first(run: RemotePath) -> None:
     plan = plan_of(run)
-    with _folder_of_our_own(plan) as hold:
-        with pytest.raises(RequestError, match="another run is at work"), _folder_of_our_own(plan):
+    with _locked_folder(plan) as lock:
+        with pytest.raises(RequestError, match="another run is using this folder"), _locked_folder(plan):
             pass
-        hold.check()
-    with _folder_of_our_own(plan):
+        lock.check()
+    with _locked_folder(plan):
         pass
 
 
@@ -240,7 +238,7 @@ def test_a_driver_that_lost_its_folder_writes_nothing_more(run: RemotePath, monk
     assert not finished_keys(run)
 
 
-def test_what_is_finished_is_known_from_four_listings(synthetic_run: Write, s3: S3Server, run: RemotePath) -> None:
+def test_the_finished_keys_are_known_from_four_listings(synthetic_run: Write, s3: S3Server, run: RemotePath) -> None:
     on_disk = synthetic_run()
     copied(on_disk, s3, run)
     s3.requests.clear()
@@ -253,14 +251,14 @@ def test_what_is_finished_is_known_from_four_listings(synthetic_run: Write, s3: 
 def test_status_opens_no_part_of_a_run_that_has_ended(s3: S3Server, run: RemotePath) -> None:
     computed_run(run)
     s3.requests.clear()
-    told = invoke("status", run)
-    assert "2 of 2 done, 0 failed, 0 left" in told and "/costs/" not in "".join(path for _, path in s3.requests)
+    status = invoke("status", run)
+    assert "2 of 2 done, 0 failed, 0 left" in status and "/costs/" not in "".join(path for _, path in s3.requests)
     store_of(run).remove(run / ".costs-index.parquet")
     s3.requests.clear()
-    assert invoke("status", run) == told and "/costs/" in "".join(path for _, path in s3.requests)
+    assert invoke("status", run) == status and "/costs/" in "".join(path for _, path in s3.requests)
 
 
-def test_a_merged_run_that_was_copied_there_is_read_and_gone_on_with(
+def test_a_merged_run_that_was_copied_to_the_store_is_read_and_continued(
     synthetic_run: Write, s3: S3Server, run: RemotePath
 ) -> None:
     on_disk = synthetic_run(failures=1)
@@ -268,30 +266,30 @@ def test_a_merged_run_that_was_copied_there_is_read_and_gone_on_with(
     compact(on_disk)
     copied(on_disk, s3, run)
     assert tables(run) == rows
-    for table in FINISHED:
+    for table in RESULT_TABLES:
         write_part(run, table, "q", [row | {"key": "q"} for row in rows[table] if row["key"] == "p000-srsoup"])
     assert finished_keys(run) == finished_keys(on_disk) | {"q"}
     scores = pd.read_parquet(str(run / "scores"))
     assert len(scores) == len(rows["scores"]) + 18 and not scores.duplicated(["key", "weight_index", "reward"]).any()
-    assert "change places" in invoke("compact", run, status=2) and set(finished_keys(run)) > {"q"}
+    assert "cannot swap two folders" in invoke("compact", run, status=2) and set(finished_keys(run)) > {"q"}
 
 
 def test_a_damaged_part_is_named(synthetic_run: Write, s3: S3Server, run: RemotePath) -> None:
     copied(synthetic_run(), s3, run)
-    write_whole(run / "scores" / "p000-srsoup.parquet", b"PAR1 half of it")
+    write_atomically(run / "scores" / "p000-srsoup.parquet", b"PAR1 half of it")
     with pytest.raises(DamagedPart, match=r"scores/p000-srsoup\.parquet"):
         read_table(run, "scores")
-    told = invoke("report", run, status=2)
-    assert "scores/p000-srsoup.parquet" in told and "remove it and run again" in told
+    error = invoke("report", run, status=2)
+    assert "scores/p000-srsoup.parquet" in error and "remove it and run again" in error
 
 
-def test_where_files_show_before_they_are_whole_a_part_counts_once_its_footer_reads() -> None:
-    run = RemotePath("fsspec+memory:///shows-halves")
+def test_if_a_store_shows_incomplete_files_a_part_counts_once_its_footer_can_be_read() -> None:
+    run = RemotePath("fsspec+memory:///shows-incomplete-files")
     for key in ("a", "b"):
-        for table in FINISHED:
+        for table in RESULT_TABLES:
             write_part(run, table, key, [{"key": key}])
     assert finished_keys(run) == {"a", "b"}
-    write_whole(run / "steps" / "a.parquet", store_of(run).read(run / "steps" / "a.parquet")[:-8])
+    write_atomically(run / "steps" / "a.parquet", store_of(run).read(run / "steps" / "a.parquet")[:-8])
     assert finished_keys(run) == {"b"}
 
 
@@ -304,10 +302,13 @@ def test_a_store_that_cannot_be_used_is_a_wrong_request(
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     if wrong == "server":
         s3.fault = lambda method, path: True
-    says = {"bucket": "there is no bucket absent", "credentials": "ACCESS_DENIED", "server": "NETWORK_CONNECTION"}[
-        wrong
-    ]
-    told = invoke("run", DEMO, *SMALL, f"output={uri}", status=2)
-    assert says in told and "key:     output" in told and "AWS_ACCESS_KEY_ID" in told and "endpoint_override" in told
-    if wrong != "server":  # which is asked again and again for some seconds each time
+    problems = {
+        "bucket": "the bucket absent does not exist",
+        "credentials": "ACCESS_DENIED",
+        "server": "NETWORK_CONNECTION",
+    }
+    error = invoke("run", DEMO, *SMALL, f"output={uri}", status=2)
+    assert problems[wrong] in error and "key:     output" in error
+    assert "AWS_ACCESS_KEY_ID" in error and "endpoint_override" in error
+    if wrong != "server":  # a server that does not answer is tried for some seconds each time
         assert "error: " in invoke("status", uri, status=2) and "absent/runs/a" in invoke("report", uri, status=2)

@@ -1,4 +1,4 @@
-"""The Parquet files of a run: other readers, broken parts, reruns, a killed writer."""
+"""The Parquet files of a run: other readers, damaged parts, reruns, and writers that are killed."""
 
 import io
 import signal
@@ -30,9 +30,9 @@ def test_pandas_reads_the_parts(synthetic_run: Write) -> None:
 def test_duckdb_reads_the_parts(synthetic_run: Write) -> None:
     run = synthetic_run()
     query = f"select count(*), count(distinct key) from read_parquet('{run}/samples/*.parquet')"
-    assert duckdb.sql(query).fetchall() == [(36, 6)]
+    assert duckdb.execute(query).fetchall() == [(36, 6)]
     query = f"select sum(queries) from read_parquet('{run}/costs/*.parquet')"
-    assert duckdb.sql(query).fetchall() == [(3 * 2720,)]
+    assert duckdb.execute(query).fetchall() == [(3 * 2720,)]
 
 
 def test_datasets_decodes_the_images(synthetic_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_datasets_decodes_the_images(synthetic_run: Write, tmp_path: Path, monke
 
 @pytest.mark.parametrize("table", ["costs", "samples", "scores", "steps"])
 @pytest.mark.parametrize("damage", ["footer", "empty", "missing"])
-def test_a_broken_part_makes_its_key_unfinished(synthetic_run: Write, table: str, damage: str) -> None:
+def test_a_damaged_part_makes_its_key_unfinished(synthetic_run: Write, table: str, damage: str) -> None:
     run = synthetic_run(prompts=["a", "b"], methods=["srsoup"])
     part = run / table / "p000-srsoup.parquet"
     if damage == "missing":
@@ -78,7 +78,7 @@ def test_failures_are_read_and_removed(synthetic_run: Write) -> None:
     assert failed_keys(run) == {"f1"}
 
 
-def test_no_run_in_the_folder(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run in"):
         read_table(tmp_path, "samples")
 
