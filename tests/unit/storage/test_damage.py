@@ -18,9 +18,11 @@ from pipeline.records import DamagedPart, finished_keys, read_table
 from pipeline.storage.compact import compact
 from pipeline.storage.lock import is_held, lock_of
 from pipeline.storage.status import read_status
-from srsoup import app
+from srsoup import _app
 from tests.unit.storage.test_crashes import run as computed_run
 from tests.unit.storage.test_crashes import tables
+
+app = _app()
 
 Write = Callable[..., Path]
 DAYS = 86_400.0
