@@ -7,8 +7,7 @@
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,26 +39,29 @@ __all__ = [
     "sample_front",
 ]
 
-_MODULES: Mapping[str, str] = {
-    "Front": "pipeline.library",
-    "ModelError": "diffusion.errors",
-    "RequestError": "configs.errors",
-    "RewardError": "rewards.errors",
-    "RewardInfo": "rewards.base",
-    "Run": "evaluation.run",
-    "sample_front": "pipeline.library",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
-    if name == "__version__":
+    module: Any = None
+    if name in ("Front", "sample_front"):
+        from pipeline import library as module
+    elif name == "Run":
+        from evaluation import run as module
+    elif name == "RewardInfo":
+        from rewards import base as module
+    elif name == "RewardError":
+        from rewards import errors as module
+    elif name == "ModelError":
+        from diffusion import errors as module
+    elif name == "RequestError":
+        from configs import errors as module
+    elif name == "__version__":
         from pipeline.cli.app import srsoup_version
 
         return srsoup_version()
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

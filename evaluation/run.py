@@ -170,7 +170,8 @@ class Run:
 
     def _table(self, table: str, fronts: Sequence[_Front] | None = None) -> pd.DataFrame:
         keys = None if fronts is None else [front.key for front in fronts]
-        return read_table(self.folder, table, keys).to_pandas(maps_as_pydicts="strict")
+        frame: pd.DataFrame = read_table(self.folder, table, keys).to_pandas(maps_as_pydicts="strict")
+        return frame
 
     def _fronts(self, prompt: str | None, method: str | None) -> list[_Front]:
         """The finished fronts of a prompt and a method, in the order of the prompts' texts."""
