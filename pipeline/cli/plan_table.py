@@ -36,7 +36,8 @@ def plan_table(plan: Plan) -> Table:
     for heading, text in needs([plan]):
         table.add_row(heading, text)
     actors = config.compute.diffusion_actors
-    table.add_row("diffusion actors", "one for each GPU, or for each CPU core if there is no GPU" if actors == "auto" else str(actors))
+    automatic = "one for each GPU, or for each CPU core if there is no GPU"
+    table.add_row("diffusion actors", automatic if actors == "auto" else str(actors))
     table.add_row("output", str(plan.folder))
     return table
 

@@ -52,7 +52,8 @@ def read_image(path: Path) -> Tensor:
                 raise _error("IMAGE", str(path), "this image has an alpha channel", "RGB or grey", fix)
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise _error("IMAGE", str(path), f"the file cannot be read: {error}", "PNG or JPEG files", "check the path") from error
+        problem = f"the file cannot be read: {error}"
+        raise _error("IMAGE", str(path), problem, "PNG or JPEG files", "check the path") from error
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
 
 
@@ -107,7 +108,8 @@ def _scored(reward: Reward, picture: Tensor, prompt: str) -> float:
 
 def _reward_error(name: str, error: RewardError) -> RequestError:
     problem, _, fix = str(error).rpartition("; ")
-    return _error("--rewards", name, problem or fix, "a reward that can be queried on this machine", fix if problem else "see above")
+    allowed = "a reward that can be queried on this machine"
+    return _error("--rewards", name, problem or fix, allowed, fix if problem else "see above")
 
 
 def _error(key: str, value: object, problem: str, allowed: str, fix: str) -> RequestError:
