@@ -1,66 +1,170 @@
-"""Sample Reward Soups: the door. The command line, and the few names that a notebook needs."""
+"""Sample Reward Soups: guide text-to-image sampling by several black-box rewards at once.
+
+    from srsoup import Run, run, sample_front
+
+`sample_front` makes the front of one prompt from a diffusers pipeline, `run` makes the fronts of many prompts, and
+`Run` reads their results. Importing this module imports no torch and no Ray: a name is loaded when it is first used.
+"""
 
 import sys
+from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-
-from configs.load import load_config
-from configs.location import location_of
-from pipeline.cli.commands import app
-from pipeline.cli.reward_commands import rewards, score
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.library import Front, sample_front
+    import typer
 
-__all__ = ["Front", "app", "load_config", "main", "sample_front"]
+    from configs.errors import RequestError
+    from configs.location import Location
+    from configs.schema import RunConfig
+    from diffusion.errors import ModelError
+    from evaluation.run import Run
+    from pipeline.library.front import Front, sample_front
+    from rewards.base import RewardInfo
+    from rewards.errors import RewardError
+
+    __version__: str
+
+__all__ = [
+    "Front",
+    "ModelError",
+    "RequestError",
+    "RewardError",
+    "RewardInfo",
+    "Run",
+    "__version__",
+    "load_config",
+    "run",
+    "sample_front",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The library's names, imported when asked for: the command line's help needs no torch."""
+    """Load a public name when it is first used."""
+    module: Any = None
     if name in ("Front", "sample_front"):
-        from pipeline import library
+        from pipeline.library import front as module
+    elif name == "Run":
+        from evaluation import run as module
+    elif name == "RewardInfo":
+        from rewards import base as module
+    elif name == "RewardError":
+        from rewards import errors as module
+    elif name == "ModelError":
+        from diffusion import errors as module
+    elif name == "RequestError":
+        from configs import errors as module
+    elif name == "__version__":
+        from pipeline.cli.app import srsoup_version
 
-        return getattr(library, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return srsoup_version()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)
 
 
-app.command()(rewards)
-app.command()(score)
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
-@app.command()
-def report(
-    runs: Annotated[
-        list[str], typer.Argument(help="Folders of runs, or their URIs; several are compared.", metavar="RUN...")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Where to write; by default report/ in the first run, or report-NAME here if that is a URI."),
-    ] = None,
-) -> None:
-    """Write the tables, the figures and one HTML page of one or more runs."""
+def load_config(config: str | Path, overrides: Sequence[str] = ()) -> "RunConfig":
+    """Read and check a configuration.
+
+    Args:
+        config: a YAML file, or the name of a configuration that comes with SRSoup, such as "demo".
+        overrides: values that replace those of the file, as on the command line: `["seed=1", "soup.steps=10"]`.
+
+    Raises:
+        RequestError: the file cannot be read, or a key or a value is not allowed; names it and the fix.
+    """
+    from configs.load import load_config
+    from configs.packaged import config_file
+
+    return load_config(config_file(config), overrides)
+
+
+def run(
+    config: "RunConfig | str | Path",
+    overrides: Sequence[str] = (),
+    *,
+    local: bool = False,
+    plugins: Sequence[str | Path] = (),
+    progress: bool = True,
+    allow_open_cluster: bool = False,
+) -> "Run":
+    """Make the front of every prompt of a configuration, as `srsoup run` does, and return the run.
+
+    The same call again continues a run that stopped. Prompts that failed are in `Run.failures()`; the next call tries
+    them again.
+
+    Args:
+        config: a configuration, a YAML file, or the name of a configuration that comes with SRSoup, such as "demo".
+        overrides: values that replace those of the file, as on the command line: `["seed=1", "output=runs/a"]`.
+        local: run in this process, without Ray. The results are the same bit for bit.
+        plugins: Python files that define rewards; docs/own_reward.md.
+        progress: whether to show the progress, on the standard error stream.
+        allow_open_cluster: also run on a cluster of RAY_ADDRESS that asks nobody for a token.
+
+    Raises:
+        RequestError: the request is wrong, and nothing was started; names file, key, value and the fix.
+        RuntimeError: the run had to stop, for example because the disk is full. Finished prompts are kept.
+    """
+    from evaluation.run import Run
+    from pipeline.library.batch import run_config
+
+    return Run.open(
+        run_config(
+            config, overrides, local=local, plugins=plugins, progress=progress, allow_open_cluster=allow_open_cluster
+        )
+    )
+
+
+def _write_report(runs: "Sequence[Location]", out: Path | None) -> Path:
+    """Write the page of some runs; ValueError if that cannot be done."""
     from evaluation.errors import ReportError
     from evaluation.report import report_folder, write_report
 
     try:
-        places = [location_of(run) for run in runs]
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    try:
-        page = write_report(places, out or report_folder(places[0]))
+        return write_report(runs, out or report_folder(runs[0]))
     except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
-    print(f"report: {page}")
+        raise ValueError(str(error)) from error
 
 
-def main() -> None:
+def _app() -> "typer.Typer":
+    """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
+    from pipeline.cli.app import new_app
+    from pipeline.cli.commands import COMMANDS
+    from pipeline.cli.report_commands import report_commands
+    from pipeline.cli.reward_commands import REWARD_COMMANDS
+
+    demo, report = report_commands(_write_report)
+    return new_app(demo, *COMMANDS[:-1], report, *REWARD_COMMANDS, COMMANDS[-1], completion=True)
+
+
+def _main() -> None:
     """Entry point of the console script `srsoup`."""
-    app(prog_name="srsoup")
+    _app()(prog_name="srsoup")
 
+
+def _refuse_shadows() -> None:
+    """Refuse to start if Python would import other people's modules in place of SRSoup's packages.
+
+    The check is loaded by its place, because `pipeline` may be one of the packages that are hidden.
+    """
+    spec = spec_from_file_location("_srsoup_shadowing", Path(__file__).with_name("pipeline") / "shadowing.py")
+    assert spec and spec.loader
+    shadowing = module_from_spec(spec)
+    spec.loader.exec_module(shadowing)
+    if shadows := shadowing.shadows_here():
+        message = shadowing.message_of(shadows)
+        if __name__ == "__main__" or Path(sys.argv[0]).name == "srsoup":
+            print(f"error: {message}", file=sys.stderr)
+            sys.exit(2)
+        raise ImportError(message)
+
+
+_refuse_shadows()
 
 if __name__ == "__main__":
-    main()
+    _main()

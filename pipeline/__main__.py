@@ -1,6 +1,20 @@
-"""`python -m pipeline run | sweep | check | status | compact`: the doors of `srsoup` that a cluster needs."""
+"""`python -m pipeline run | sweep | check | status | compact`: the commands of `srsoup` that a cluster needs."""
 
-from pipeline.cli.commands import app
+import sys
+
+from pipeline.shadowing import message_of, shadows_here
+
+
+def main() -> None:
+    """Run the command line, unless Python would import other people's modules in place of SRSoup's."""
+    if shadows := shadows_here():
+        print(f"error: {message_of(shadows)}", file=sys.stderr)
+        sys.exit(2)
+    # Here, because it imports modules that may be hidden.
+    from pipeline.cli.commands import app
+
+    app(prog_name="python -m pipeline")
+
 
 if __name__ == "__main__":
-    app(prog_name="python -m pipeline")
+    main()

@@ -91,6 +91,11 @@ def plug_in(plugins: Iterable["Plugin"]) -> None:
         _plugged.update({name: (plugin, definition) for name, definition in table.items()})
 
 
+def forget_plugins() -> None:
+    """Make the rewards of plugin files unknown again, so that an edited file can be plugged in."""
+    _plugged.clear()
+
+
 def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
     from rewards.plugin import PluginError
 

@@ -1,1 +1,1 @@
-"""The command line: what each command reads, prints and exits with."""
+"""The command line: the arguments, the output and the exit status of each command."""

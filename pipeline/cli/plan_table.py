@@ -1,4 +1,4 @@
-"""What `check` prints of a plan."""
+"""The tables that `check` prints."""
 
 import os
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from pipeline.planning.downloads import Download, model_downloads, reward_downlo
 from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
 from pipeline.planning.plan import Plan
 
-# Seconds of one CPU core for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
-# Measured on configs/demo.yaml with both of two cores busy: 198 s for 10,560 candidates.
+# Seconds that one CPU core takes for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
+# Measured on configs/demo.yaml with two busy cores: 198 s for 10,560 candidates.
 EMBEDDED_SECONDS_PER_CANDIDATE = 0.019
 
 
 def plan_table(plan: Plan) -> Table:
-    """A table of what the plan will do, in words and numbers."""
+    """One table that describes a plan, a row for each property."""
     config = plan.config
     table = Table(title=f"{config.name}: the plan", show_header=False, title_justify="left")
     table.add_row("prompts", f"{plan.n_prompts}, from {plan.tasks[0].prompt.source}")
     table.add_row("weights", f"{len(config.weights)} over {' and '.join(config.rewards.guided)}")
     table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
-    family = plan.pipeline or "not on this machine: run gets it and checks its family"
+    family = plan.pipeline or "not on this machine yet: `run` downloads it and checks its family"
     table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}, {family}")
     table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")
     for method in config.methods:
@@ -36,13 +36,14 @@ def plan_table(plan: Plan) -> Table:
     for heading, text in needs([plan]):
         table.add_row(heading, text)
     actors = config.compute.diffusion_actors
-    table.add_row("diffusion actors", "one a GPU, or one a CPU core without" if actors == "auto" else str(actors))
+    automatic = "one for each GPU, or for each CPU core if there is no GPU"
+    table.add_row("diffusion actors", automatic if actors == "auto" else str(actors))
     table.add_row("output", str(plan.folder))
     return table
 
 
 def sweep_table(plans: Sequence[Plan]) -> Table:
-    """A table of the points of a sweep, one row each, with what they cost in all."""
+    """A table of the points of a sweep, one row for each point, and the costs of all points together."""
     table = Table(title="the points of the sweep", title_justify="left")
     for heading in ("point", "method", "queries a front", "decodes a front", "fronts", "done already"):
         justify: Literal["left", "right"] = "left" if heading in ("point", "method") else "right"
@@ -61,13 +62,13 @@ def sweep_table(plans: Sequence[Plan]) -> Table:
 
 
 def _total(plan: Plan) -> tuple[int, int]:
-    """Queries and decodes of all tasks."""
+    """The queries and the decodes of all tasks."""
     costs = [expected_cost(task, plan.config.steps) for task in plan.tasks]
     return sum(cost.queries for cost in costs), sum(cost.decodes for cost in costs)
 
 
 def needs_table(plans: Sequence[Plan]) -> Table:
-    """A table of what the points of a sweep need together; they differ in no model and no reward that is not listed."""
+    """A table of the downloads, memory and time that all points of a sweep need together."""
     table = Table(title="what the sweep needs", show_header=False, title_justify="left")
     for heading, text in needs(plans):
         table.add_row(heading, text)
@@ -75,7 +76,7 @@ def needs_table(plans: Sequence[Plan]) -> Table:
 
 
 def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
-    """Downloads with their sizes, memory and time, of plans that are run as one job. Nothing is loaded or fetched."""
+    """Downloads with their sizes, memory and time of plans that run as one job. Nothing is loaded or downloaded."""
     configs = [plan.config for plan in plans]
     rewards = dict.fromkeys(name for c in configs for name in (*c.rewards.guided, *c.rewards.held_out))
     models = dict.fromkeys(download for config in configs for download in model_downloads(config.model))
@@ -89,7 +90,7 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
 
 
 def _listed(downloads: Sequence[Download]) -> str:
-    """Each download in a line, and the sum of what is known and not here yet."""
+    """One line for each download, and the sum of the sizes that are known of files not on this machine yet."""
     if not downloads:
         return "none"
     missing = [download.size for download in downloads if not download.here]
@@ -97,7 +98,7 @@ def _listed(downloads: Sequence[Download]) -> str:
     unknown = sum(size is None for size in missing)
     files = "1 of a size" if unknown == 1 else f"{unknown} of sizes"
     total = size_text(known) + (f" and {files} not known" if unknown else "")
-    return "\n".join([*map(str, downloads), f"in all to get: {total}"])
+    return "\n".join([*map(str, downloads), f"in all to download: {total}"])
 
 
 def _expected_seconds(plans: Sequence[Plan]) -> str:

@@ -1,4 +1,4 @@
-"""The commands `rewards` and `score`: what the rewards declare, whether one keeps its contract, and scores of files."""
+"""The commands `rewards` and `score`: declarations and contract tests of rewards, and scores of image files."""
 
 import sys
 from pathlib import Path
@@ -7,19 +7,28 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.commands import Plugins, request_errors
+from pipeline.cli.app import Command
+from pipeline.cli.errors import request_errors
+from pipeline.cli.options import Plugins
 
 
 def rewards(
     check: Annotated[
-        list[str] | None, typer.Option(help="Test this reward by its contract instead; may be given again.")
+        list[str] | None,
+        typer.Option(help="Test this reward against the contract of rewards. Can be given several times."),
     ] = None,
     fetch: Annotated[
-        list[str] | None, typer.Option(help="Get this reward's weight files now, and check them; may be given again.")
+        list[str] | None,
+        typer.Option(help="Download and check the weight files of this reward. Can be given several times."),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """List all rewards with what they declare, or fetch or test some. Exit status 1 if one breaks its contract."""
+    """List the rewards, or fetch or test some of them.
+
+    The list shows what each reward declares: what a higher score means, the scale, and the weight files.
+
+    Exit status: 1 if a tested reward breaks its contract, 2 if the request is wrong.
+    """
     with request_errors():
         from pipeline.planning.plugins import plug_in, read_plugins
 
@@ -43,12 +52,21 @@ def rewards(
 
 
 def score(
-    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, RGB.", metavar="IMAGE...")],
-    rewards: Annotated[str, typer.Option(help="Names, with commas between; see `srsoup rewards`.")],
-    prompt: Annotated[str | None, typer.Option(help="The text; may be left out if no reward reads it.")] = None,
+    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, RGB.", metavar="IMAGE")],
+    rewards: Annotated[
+        str, typer.Option(help="Names of rewards, separated by commas. `srsoup rewards` lists them.", metavar="NAMES")
+    ],
+    prompt: Annotated[
+        str | None, typer.Option(help="The prompt of the images. Can be left out if no reward reads it.")
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Score image files: one line a file, one column a reward, with tabs between."""
+    """Score image files with some rewards.
+
+    It prints a table with one row for each image and one column for each reward, separated by tabs.
+
+    Exit status: 2 if the request is wrong.
+    """
     with request_errors():
         from pipeline.cli.score_files import score_files
         from pipeline.planning.plugins import plug_in, read_plugins
@@ -60,3 +78,9 @@ def score(
         for path, scores in rows:
             print(path, *(f"{value:.6g}" for value in scores), sep="\t")
             sys.stdout.flush()
+
+
+REWARD_COMMANDS = (
+    Command(rewards, "srsoup rewards --plugin my_rewards.py --check redness"),
+    Command(score, 'srsoup score a.png --rewards mini_clip,sharpness --prompt "an owl"'),
+)

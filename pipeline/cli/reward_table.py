@@ -1,4 +1,4 @@
-"""What `srsoup rewards` prints."""
+"""The table that `srsoup rewards` prints."""
 
 import math
 
@@ -9,7 +9,7 @@ from rewards.base import RewardInfo
 
 
 def reward_table() -> Table:
-    """One row a reward, in the words of its declaration; none is set up for it."""
+    """One row for each reward, in the words of its declaration. No reward is set up for it."""
     table = Table("reward", "higher means", "scale", "how", title="rewards", title_justify="left", show_lines=True)
     for name in registry.names():
         info = registry.create(name).info

@@ -1,4 +1,4 @@
-"""Scores of image files, and the contract of rewards, without a run."""
+"""Scores of image files, contract tests and weight files of rewards, all without a run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -18,10 +18,10 @@ from rewards.pinned_files import locate
 
 
 def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None) -> Iterator[tuple[Path, list[float]]]:
-    """Each file with its scores, one a reward. Files are asked one at a time, so they may have any sizes.
+    """Yield each file with its scores, one score for each reward. Files are scored one at a time, so sizes may differ.
 
     Raises:
-        RequestError: a reward is unknown or cannot be loaded, a prompt is missing, or a file is no RGB picture.
+        RequestError: a reward is unknown or cannot be loaded, a prompt is missing, or a file is not an RGB image.
     """
     rewards = [_created(name) for name in names]
     reading = [reward.info.name for reward in rewards if reward.info.reads_prompt]
@@ -40,29 +40,30 @@ def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None
 
 
 def read_image(path: Path) -> Tensor:
-    """A file as uint8 (1, 3, h, w).
+    """Read an image file as uint8 (1, 3, h, w).
 
     Raises:
-        RequestError: it cannot be read as a picture, or has an alpha channel.
+        RequestError: the file cannot be read as an image, or has an alpha channel.
     """
     try:
         with Image.open(path) as picture:
             if picture.has_transparency_data:
-                fix = "lay it on a background first, as `convert -background white -flatten` does"
-                raise _error("IMAGE", str(path), "this picture has an alpha channel", "RGB or grey", fix)
+                fix = "put it on a background first, as `convert -background white -flatten` does"
+                raise _error("IMAGE", str(path), "this image has an alpha channel", "RGB or grey", fix)
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:
-        raise _error("IMAGE", str(path), f"cannot be read: {error}", "PNG or JPEG files", "check the path") from error
+        problem = f"the file cannot be read: {error}"
+        raise _error("IMAGE", str(path), problem, "PNG or JPEG files", "check the path") from error
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
 
 
 def broken_checks(name: str) -> list[str]:
-    """What a reward breaks of its contract, one line a check.
+    """Test a reward against its contract; return one line for each check that fails.
 
     Raises:
         RequestError: the reward is unknown or cannot be loaded.
     """
-    # Here, because only a test of a reward needs it.
+    # Here, because only the test of a reward needs it.
     from rewards.contract import check_reward
 
     _created(name)
@@ -76,7 +77,7 @@ def broken_checks(name: str) -> list[str]:
 
 
 def fetched(name: str) -> Iterator[Path]:
-    """The weight files of a reward, each once it is on this machine and checked.
+    """Download and check the weight files of a reward; yield each file when it is on this machine.
 
     Raises:
         RequestError: the reward is unknown, or a file can neither be found nor downloaded.
@@ -92,7 +93,7 @@ def _created(name: str) -> Reward:
     try:
         return registry.create(name)
     except registry.UnknownRewardError as error:
-        fix = f"did you mean {registry.nearest(name)}? If it is in a file of yours, give --plugin FILE"
+        fix = f"did you mean {registry.nearest(name)}? If a file of yours defines it, give --plugin FILE"
         raise _error("--rewards", name, "there is no reward of this name", ", ".join(registry.names()), fix) from error
     except RewardError as error:
         raise _reward_error(name, error) from error

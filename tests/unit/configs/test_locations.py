@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from configs.load import load_config
 from configs.location import RemotePath, location_of
-from srsoup import app
+from srsoup import _app
 from tests.support.runs import DEMO
+
+app = _app()
 
 OPTIONS = "endpoint_override=127.0.0.1:9000&scheme=http"
 

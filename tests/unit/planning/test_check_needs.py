@@ -51,7 +51,7 @@ def plan_of(tmp_path: Path, *overrides: str, name: str = SD15) -> Plan:
 def test_check_prints_every_experiment_and_loads_no_model(tmp_path: Path) -> None:
     """One offline process checks all of them, so that the imports of each are seen at the end."""
     code = (
-        "import sys; from typer.testing import CliRunner; from srsoup import app\n"
+        "import sys; from typer.testing import CliRunner; from srsoup import _app; app = _app()\n"
         "for path in sys.argv[1:]:\n"
         f"    done = CliRunner().invoke(app, ['check', path, {ONE_PROMPT!r}])\n"
         "    assert done.exit_code == 0, (path, done.output)\n"

@@ -27,7 +27,9 @@ from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint
 from rewards.pinned_files import WeightFile
 from rewards.plugin import Plugin, as_reward
-from srsoup import app
+from srsoup import _app
+
+app = _app()
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_reward.md").read_text(), re.DOTALL)

@@ -18,7 +18,6 @@ from evaluation.run_data import load_run
 from pipeline.cli.commands import app
 from pipeline.records import (
     RESULT_TABLES,
-    SCHEMAS,
     failed_keys,
     finished_keys,
     read_table,
@@ -28,6 +27,7 @@ from pipeline.storage import compact as merging
 from pipeline.storage.compact import CannotMerge, compact
 from pipeline.storage.disk import remove_leftovers
 from pipeline.storage.lock import lock_folder
+from pipeline.storage.schemas import SCHEMAS
 from tests.support.killed_child import in_a_child
 from tests.support.synthetic_run import simplex, write_key
 

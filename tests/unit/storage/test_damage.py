@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 from actors.protocol import RunStopped
 from configs.errors import RequestError
 from pipeline.job import result_writer
-from pipeline.records import DamagedPart, finished_keys, read_table
+from pipeline.records import DamagedPart, finished_keys, read_table, write_part
 from pipeline.storage.compact import compact
 from pipeline.storage.lock import is_locked, lock_folder
 from pipeline.storage.status import read_status
-from srsoup import app
+from srsoup import _app
 from tests.support.computed_run import run as computed_run
 from tests.support.computed_run import tables
+
+app = _app()
 
 Write = Callable[..., Path]
 DAYS = 86_400.0
@@ -109,7 +111,7 @@ def test_a_read_only_folder_is_a_wrong_request_and_can_be_read(
 def test_a_folder_that_becomes_read_only_stops_the_run_and_keeps_what_is_finished(
     tmp_path: Path, read_only: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, write = tmp_path / "run", result_writer.write_part
+    run, write = tmp_path / "run", write_part
 
     def then_read_only(folder: Path, table: str, *rest: Any) -> None:
         write(folder, table, *rest)

@@ -32,10 +32,12 @@ from pipeline.records import (
 from pipeline.storage import lease
 from pipeline.storage.compact import compact
 from pipeline.storage.disk import store_of
-from srsoup import app
+from srsoup import _app
 from tests.support.computed_run import plan_of, tables
 from tests.support.computed_run import run as computed_run
 from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, serving
+
+app = _app()
 
 ROOT = Path(__file__).parents[3]
 DEMO = str(ROOT / "configs" / "demo.yaml")

@@ -1,0 +1,41 @@
+"""Configurations that come with SRSoup, by name: an installed package has them too."""
+
+import difflib
+from pathlib import Path
+
+from configs.errors import RequestError
+
+FOLDER = Path(__file__).parent
+# How many names an error suggests.
+_NEAREST = 5
+
+
+def packaged_configs() -> dict[str, Path]:
+    """Name -> file, of every configuration in this folder and in `experiments/`."""
+    files = (*sorted(FOLDER.glob("*.yaml")), *sorted((FOLDER / "experiments").glob("*.yaml")))
+    return {path.stem: path for path in files}
+
+
+def config_file(config: str | Path) -> Path:
+    """The file that a path, or the name of a packaged configuration, stands for. A file that exists goes first.
+
+    Raises:
+        RequestError: there is no such file, and it is no such name; suggests the nearest names.
+    """
+    path, packaged = Path(config), packaged_configs()
+    if path.exists() and not path.is_dir():
+        return path
+    if str(config) in packaged:
+        return packaged[str(config)]
+    if path.is_dir():
+        raise _error(path, "this is a folder", "name a YAML file in this folder")
+    if path.stem in packaged:
+        raise _error(path, "there is no such file", f"check the path, or give {path.stem}, which comes with SRSoup")
+    near = difflib.get_close_matches(path.stem.lower(), packaged, n=_NEAREST, cutoff=0.0)
+    problem = "there is no such file, and SRSoup comes with no configuration of this name"
+    raise _error(path, problem, f"check the path, or give one of the nearest names: {', '.join(near)}")
+
+
+def _error(path: Path, problem: str, fix: str) -> RequestError:
+    allowed = "a YAML file with the keys of a run, or the name of a configuration that comes with SRSoup"
+    return RequestError(file="command line", key="CONFIG", value=str(path), problem=problem, allowed=allowed, fix=fix)
