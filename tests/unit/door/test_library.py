@@ -25,19 +25,9 @@ from rewards.errors import RewardError
 from rewards.plugin import Plugin
 from srsoup import Front, sample_front
 from tests.support import tiny
+from tests.support.own_rewards import SMALL, SOURCE, warmth
 
 PAGE = Path(__file__).parents[3] / "docs" / "library.md"
-SMALL: dict[str, Any] = {"steps": 3, "queries": 4, "soup_steps": 2, "weights": {"grid": 3}}
-SOURCE = """
-def warmth(images, prompts):
-    return images[:, 0].float().mean((1, 2)) - images[:, 2].float().mean((1, 2))
-
-REWARDS = {"warmth": warmth}
-"""
-
-
-def warmth(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-    return images[:, 0].float().mean((1, 2)) - images[:, 2].float().mean((1, 2))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from configs.errors import RequestError
 from diffusion.errors import ModelError
 from rewards.registry import UnknownRewardError
 from srsoup import sample_front
-from tests.unit.door.test_library import SMALL, warmth
+from tests.support.own_rewards import SMALL, warmth
 
 
 def test_wrong_calls_name_key_and_fix(pipe: Any) -> None:
@@ -36,7 +36,7 @@ def test_wrong_calls_name_key_and_fix(pipe: Any) -> None:
     wrong_prompt: Any = ["a snail", "an owl"]
     with pytest.raises(RequestError, match=r"(?s)key:     prompt\n.*once for each prompt, or use srsoup.run"):
         sample_front(pipe, wrong_prompt, ["colorfulness"], **SMALL)
-    with pytest.raises(RequestError, match=r"soup\.steps.*K is 9"):
+    with pytest.raises(RequestError, match=r"soup\.steps \(K\) is 9"):
         call(soup_steps=9)
     with pytest.raises(RequestError, match=r"(?s)options\.model\.noise_level.*eta, guidance_scale, negative_prompt"):
         call(options={"model": {"noise_level": 0.5}})

@@ -89,7 +89,7 @@ def test_wrong_calls_name_key_and_fix(made: Run, monkeypatch: pytest.MonkeyPatch
         run("demo", plugins="a.py", local=True)
     with pytest.raises(RequestError, match="give them to load_config"):
         run(load_config("demo"), ["seed=1"], local=True)
-    with pytest.raises(RequestError, match=r"(?s)no reward of this name.*file:    \(a RunConfig\)"):
+    with pytest.raises(RequestError, match=r"(?s)no reward with this name.*file:    \(a RunConfig\)"):
         run(load_config("demo", ["rewards.held_out=[colour]"]), local=True)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
     with pytest.raises(RequestError, match=r"call ray.shutdown\(\) first"):
