@@ -31,7 +31,7 @@ from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
 from configs.compute import NodesConfig
 from diffusion.base import Sampling
-from tests.support.virtual_time import now, run
+from tests.support.cluster.virtual_time import now, run
 
 MESSAGE_SECONDS = 0.0005  # one way; a call without data takes 0.77 ms in both directions
 REWARD_SHARE = 0.1  # the time of one reward, as a share of the time of a candidate's look-ahead and decode

@@ -7,7 +7,7 @@ from typing import Any
 from actors.pool.pool import Pool
 from actors.pool.transport import Answer, StartedActor
 from actors.protocol import WorkerDied
-from tests.support.virtual_time import now
+from tests.support.cluster.virtual_time import now
 
 LOAD_SECONDS = 10.0
 

@@ -16,8 +16,8 @@ from actors.telemetry.pool_totals import CallTotals, PoolCounter, PoolTotals
 from actors.telemetry.prometheus import METRICS, ExportingMonitor, RunMetrics
 from actors.telemetry.run_monitor import NodeInfo, RunMonitor
 from actors.telemetry.warnings import collected_warnings
+from tests.support.cluster.virtual_time import now, run
 from tests.support.fake_pool import LOAD_SECONDS, FakeActor, FakeTransport, actors_used, call_once, compute_for
-from tests.support.virtual_time import now, run
 
 
 async def deadly(actor: FakeActor) -> None:

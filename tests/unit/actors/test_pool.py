@@ -11,8 +11,8 @@ import pytest
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
 from actors.protocol import CallFailed, InputLost, WorkerDied, WorkerOverdue, WorkersLost
+from tests.support.cluster.virtual_time import now, run
 from tests.support.fake_pool import LOAD_SECONDS, FakeActor, FakeTransport, actors_used, call_once, compute_for
-from tests.support.virtual_time import now, run
 
 LIMITS = Limits(call_seconds=60.0)
 

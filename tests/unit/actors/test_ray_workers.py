@@ -14,7 +14,7 @@ from actors.pool.transport import Limits, StartedActor
 from actors.protocol import CallFailed, EncodeResult, ReverseStepResult
 from actors.workers import DecodeReport
 from diffusion.base import Sampling
-from tests.support.virtual_time import run
+from tests.support.cluster.virtual_time import run
 
 X = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
 REPORT = DecodeReport(1.0, 2.0, 3, 4)

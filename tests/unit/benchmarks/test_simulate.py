@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.simulate import Case, simulate
-from tests.support.virtual_time import run
+from tests.support.cluster.virtual_time import run
 
 
 @pytest.mark.parametrize("seconds", [0.18, 0.01])
