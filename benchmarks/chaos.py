@@ -149,22 +149,22 @@ def main() -> int:
         "--on-cluster", action="store_true", help="on the cluster of RAY_ADDRESS, and not on one of its own"
     )
     parser.add_argument("overrides", nargs="*", default=SMALL, metavar="KEY=VALUE")
-    told = parser.parse_args()
-    if told.on_cluster and "RAY_ADDRESS" not in os.environ:
+    options = parser.parse_args()
+    if options.on_cluster and "RAY_ADDRESS" not in os.environ:
         parser.error("--on-cluster needs RAY_ADDRESS, and RAY_AUTH_TOKEN where the cluster asks for one")
-    if not told.on_cluster:
+    if not options.on_cluster:
         os.environ |= closed_to_others()
-    disturbed = on_their_cluster if told.on_cluster else on_our_cluster
+    disturbed = on_their_cluster if options.on_cluster else on_our_cluster
     # Not where the user keeps such things: its path must be short.
-    base, arguments = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp")), [*WORKERS, *told.overrides]
-    alone = () if told.on_cluster else ("--local",)
-    undisturbed = run(base / "undisturbed", *arguments, *alone, config=told.config, seconds=told.seconds)
+    base, arguments = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp")), [*WORKERS, *options.overrides]
+    alone = () if options.on_cluster else ("--local",)
+    undisturbed = run(base / "undisturbed", *arguments, *alone, config=options.config, seconds=options.seconds)
     kills, bad = Counter[str](), 0
-    for seed in range(told.seed, told.seed + told.runs):
+    for seed in range(options.seed, options.seed + options.runs):
         (folder := base / str(seed)).mkdir()
         cells, start = Random(f"{seed} cells").choice(CELLS), time.monotonic()
-        whole = command(folder / "run", *arguments, f"compute.cells={cells}", config=told.config)
-        figures: Figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, told.seconds)
+        whole = command(folder / "run", *arguments, f"compute.cells={cells}", config=options.config)
+        figures: Figures = {"seed": seed, "cells": cells} | disturbed(seed, whole, undisturbed, folder, options.seconds)
         figures["seconds"] = round(time.monotonic() - start, 1)
         print(json.dumps(figures | ({"files": str(folder)} if figures["problems"] else {})), flush=True)
         kills.update(figures["kills"])
@@ -174,7 +174,7 @@ def main() -> int:
             shutil.rmtree(folder)
     if not bad:
         shutil.rmtree(base)
-    print(json.dumps({"runs": told.runs, "good": told.runs - bad, "kills": dict(sorted(kills.items()))}))
+    print(json.dumps({"runs": options.runs, "good": options.runs - bad, "kills": dict(sorted(kills.items()))}))
     return 1 if bad else 0
 
 

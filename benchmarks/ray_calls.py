@@ -102,8 +102,8 @@ async def figures() -> list[dict[str, Any]]:
             await measure(callers, calls // 4)  # the first calls of an actor are slower
         for at_once in (1, ALL_SLOTS):
             for way, callers in ways.items():
-                told = {"carries": what, "at_once": at_once, "way": way}
-                rows.append(told | await measure(callers[:at_once], calls))
+                case = {"carries": what, "at_once": at_once, "way": way}
+                rows.append(case | await measure(callers[:at_once], calls))
     pool.close()
     return rows
 

@@ -96,16 +96,16 @@ def timed(*arguments: str) -> tuple[float, str]:
 def measure(prompts: int, folder: Path, output: str | None) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.txt").write_text("".join(f"a painting of animal number {i}\n" for i in range(prompts)))
-    config, told = ROOT / "configs" / "demo.yaml", overrides(folder, output)
+    config, options = ROOT / "configs" / "demo.yaml", overrides(folder, output)
     start = time.monotonic()
-    plan = make_plan(load_config(config, told), str)
+    plan = make_plan(load_config(config, options), str)
     run = plan.folder
     figures: dict[str, Any] = {"prompts": prompts, "plan_seconds": time.monotonic() - start}
     figures |= drive(plan)
     start = time.monotonic()
     assert len(finished_keys(run)) == prompts
     figures["resume_scan_seconds"] = time.monotonic() - start
-    figures["resumed_command_seconds"], _ = timed("run", str(config), *told)
+    figures["resumed_command_seconds"], _ = timed("run", str(config), *options)
     figures["status_seconds"], figures["status"] = timed("status", str(run))
     figures["files"] = sum(len(store_of(run).parts(run / table)) for table in SCHEMAS)
     if isinstance(run, Path):
@@ -118,8 +118,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, required=True, help="on a disk, for the prompts")
     parser.add_argument("--output", help="the run's folder or URI; FOLDER/run by default")
-    told = parser.parse_args()
-    print(json.dumps(measure(told.prompts, told.folder, told.output), indent=2))
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.prompts, arguments.folder, arguments.output), indent=2))
 
 
 if __name__ == "__main__":

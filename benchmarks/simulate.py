@@ -198,9 +198,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--count-own", action="store_true", help="let our own CPU time pass on the simulated clock")
-    told = vars(parser.parse_args())
-    count_own = told.pop("count_own")
-    print(json.dumps(told | {"count_own": count_own} | run(simulate(Case(**told)), count_own=count_own)))
+    options = vars(parser.parse_args())
+    count_own = options.pop("count_own")
+    print(json.dumps(options | {"count_own": count_own} | run(simulate(Case(**options)), count_own=count_own)))
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ def main() -> None:
     exporting = monitor.watch("diffusion", "GPU")
     for actor in range(ACTORS):
         exporting.joined(actor, "node")
-    told = {
+    figures = {
         "us_a_call_counted": 1e6 * seconds_a_call(CellMonitor().watch("diffusion", "GPU")),
         "us_a_call_counted_and_in_a_histogram": 1e6 * seconds_a_call(exporting),
         f"ms_a_report_of_{ACTORS}_actors": 1e3 * seconds_a_report(monitor),
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
     ray.shutdown()
 
 

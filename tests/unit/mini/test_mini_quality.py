@@ -17,6 +17,7 @@ def measured() -> Measures:
     return measure()
 
 
+@pytest.mark.slow
 def test_the_gates_of_the_card_hold(measured: Measures) -> None:
     assert measured["vae"]["psnr"] >= 28
     assert measured["encoder_held_out"]["top1"] >= 0.5
@@ -27,6 +28,7 @@ def test_the_gates_of_the_card_hold(measured: Measures) -> None:
     assert measured["diversity"]["generated_paper"] >= 0.5 * measured["diversity"]["real_paper"]
 
 
+@pytest.mark.slow
 def test_the_card_says_what_is_measured(measured: Measures) -> None:
     kept = json.loads(MEASURED.read_text(encoding="utf-8"))
     for part, values in measured.items():
