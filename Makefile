@@ -22,7 +22,7 @@ demo: $(STAMP) ## make six fronts on the embedded model (minutes, CPU) and the r
 	@echo "open: $(CURDIR)/runs/demo/report/index.html"
 
 test: $(STAMP) ## run the tests that need no GPU
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not gpu and not chaos$(if $(shell command -v chromium),, and not browser)"
+	$(BIN)/pytest --numprocesses 2 -m "not gpu and not chaos$(if $(shell command -v chromium),, and not browser)"
 
 chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)
 	$(BIN)/pytest -m chaos

@@ -1,18 +1,52 @@
 """Fixtures that several tests share: a synthetic run on disk, and the learned rewards with tiny weights."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+# Before NumPy and torch are imported, which read it once. Several test processes share the cores, and networks as small
+# as those of the tests take three times as long on threads that wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+from rewards import registry
 from tests.support.synthetic_run import write_run
 
 if TYPE_CHECKING:
     from tests.support.fake_judge import FakeJudge
     from tests.support.tiny_blip import TinyBlip
     from tests.support.tiny_clip import Tiny
+
+ON_RAY = Path(__file__).parent / "ray"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first if several processes share the tests, so that all end at about the same time."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (not item.path.is_relative_to(ON_RAY), item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, and all tests on Ray to the same one: two cores are too few for two clusters."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ray" if nodeid.startswith("tests/ray/") else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` stays
+    return Scheduler(config, log)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the rewards of plugin files back after each test: they are known to the whole process."""
+    monkeypatch.setattr(registry, "_plugged", {})
 
 
 @pytest.fixture

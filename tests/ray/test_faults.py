@@ -13,9 +13,9 @@ import yaml
 
 from pipeline.records import read_table
 from tests.support.cluster.processes import actors, new_mark, wait_for
-from tests.support.runs import ROOT, command, run, same_bits
+from tests.support.runs import FOUR_FRONTS, ROOT, command, run, same_bits
 
-SMALL = ["steps=4", "queries=4", "soup.steps=2", "method=srsoup", "prompts.list=[snail, crab]"]
+SMALL = [*FOUR_FRONTS, "queries=4", "prompts.list=[snail, crab]"]
 CALL_SECONDS = 8
 
 # A reward in another package, with an entry point. The prompt selects the fault.
@@ -69,10 +69,12 @@ def faulty_environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{site}:{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
 
 
-def run_faulty(output: Path, prompts: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_faulty(
+    output: Path, prompts: str, environment: dict[str, str], *flags: str
+) -> subprocess.CompletedProcess[str]:
     arguments = [*SMALL, f"prompts.list=[{prompts}]", "rewards.guided=[faulty, compressibility]",
                  "report.reference_point=null", f"compute.call_seconds={CALL_SECONDS}",
-                 "compute.diffusion_actors=1", "compute.prompts_in_flight=7"]  # fmt: skip
+                 "compute.diffusion_actors=1", "compute.prompts_in_flight=7", *flags]  # fmt: skip
     return subprocess.run(
         command(output, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
     )
@@ -102,7 +104,7 @@ def test_prompts_for_which_a_reward_fails_are_failures_with_their_cause_and_the_
     assert len(re.findall(r"Z WARNING prompt \S+, srsoup failed: ", log)) == 5
     assert log.count("is removed: no answer within 8 s") >= 3 and log.count("is removed") == int(lost[1])
     assert "a call failed (reward faulty): RuntimeError: no words for this" in log
-    alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment)
+    alone = run_faulty(tmp_path / "alone", "snail, crab", faulty_environment, "--local")
     assert alone.returncode == 0 and same_bits(output, tmp_path / "alone")
 
 

@@ -1,8 +1,9 @@
-"""Kills a driver with SIGKILL in every phase: the same command resumes the run, and no process of Ray is left."""
+"""Ends a driver with SIGKILL or SIGTERM in any phase: the same command resumes the run, and no Ray process is left."""
 
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,8 @@ import pytest
 
 from pipeline.records import finished_keys, read_table
 from tests.support.cluster.processes import actors, marked, new_mark, title, wait_for
-from tests.support.runs import ROOT, command, run, same_bits
+from tests.support.runs import FOUR_FRONTS, ROOT, command, run, run_here, same_bits
 
-PROMPTS = ["steps=3", "queries=4", "soup.steps=1", "prompts.list=[snail, crab, owl, lobster]", "method=srsoup"]
 ONE = ["compute.diffusion_actors=1", "compute.prompts_in_flight=1"]
 
 
@@ -23,18 +23,18 @@ class Driver:
     def __init__(self, output: Path, *arguments: str) -> None:
         self.mark = new_mark()
         self.process = subprocess.Popen(
-            command(output, *PROMPTS, *arguments), cwd=ROOT, env={**os.environ, **self.mark},
+            command(output, *FOUR_FRONTS, *arguments), cwd=ROOT, env={**os.environ, **self.mark},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def kill_when(self, reached: Callable[["Driver"], bool]) -> None:
+    def kill_when(self, reached: Callable[["Driver"], bool], pause: float = 0.01) -> None:
         """Kill the driver alone once the condition holds, and check that all its processes end."""
-        wait_for(lambda: reached(self) or self.process.poll() is not None, 150)
+        wait_for(lambda: reached(self) or self.process.poll() is not None, 150, pause)
         ended = self.process.poll()
         assert ended is None, f"it ended with {ended} before it could be killed: {self.errors()}"
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.communicate()
-        wait_for(lambda: not self.left_behind(), 30)
+        wait_for(lambda: not self.left_behind(), 30, 0.2)
         assert self.left_behind() == []
 
     def errors(self) -> str:
@@ -44,11 +44,6 @@ class Driver:
     def left_behind(self) -> list[str]:
         # The two agents that Ray runs on a node try to reach the dead head, and end a minute later.
         return [line for line in map(title, marked(self.mark)) if line and "Agent" not in line]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("runs") / "local", *PROMPTS, "--local")
 
 
 @pytest.mark.slow
@@ -62,7 +57,7 @@ def test_a_driver_killed_after_every_sixth_file_resumes_to_the_same_bits(undistu
     for files in range(1, 18, 6):
         Driver(output, "--local").kill_when(partial(has_files, files))
     assert 2 <= len(finished_keys(output)) < 4
-    assert same_bits(run(output, *PROMPTS, "--local"), undisturbed)
+    assert same_bits(run_here(output, *FOUR_FRONTS), undisturbed)
 
 
 @pytest.mark.ray
@@ -82,7 +77,23 @@ def test_a_driver_killed_in_each_phase_resumes_to_the_same_bits_and_leaves_no_pr
         "the second prompt runs": lambda driver: parts("costs") == 2,
     }
     for reached in phases.values():
-        Driver(output, *ONE).kill_when(reached)
+        Driver(output, *ONE).kill_when(reached, 0.05)
     assert 2 <= len(read_table(output, "costs")) < 4
-    assert same_bits(run(output, *PROMPTS), undisturbed)
+    assert same_bits(run(output, *FOUR_FRONTS), undisturbed)
     assert len(list((output / "samples").iterdir())) == len(read_table(output, "costs")) == 4
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    names = "snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox"
+    some = [*FOUR_FRONTS, f"prompts.list=[{names}]"]
+    arguments = command(tmp_path / "run", *some, "compute.diffusion_actors=1", "compute.prompts_in_flight=2")
+    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not finished_keys(tmp_path / "run") and driver.poll() is None:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGTERM)
+    _, errors = driver.communicate(timeout=120)
+    assert driver.returncode == 1 and "stopped: a SIGTERM arrived" in errors, errors
+    assert 1 < len(finished_keys(tmp_path / "run")) < 10, "one was done, and one or two were under way"
+    assert same_bits(run_here(tmp_path / "run", *some), run_here(tmp_path / "local", *some))

@@ -3,7 +3,6 @@
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from PIL import Image
 
 from pipeline.records import read_table
+from tests.support.runs import ROOT, command
 
-ROOT = Path(__file__).parents[2]
 # The plugin removes its own file when it is loaded, so the actors can only get its source from the driver.
 SOURCE = """
 import os, pathlib
@@ -34,13 +33,10 @@ REWARDS = {{"redness": redness}}
 
 
 def run(output: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, "-m", "pipeline", "run", str(ROOT / "configs" / "demo.yaml"), "steps=6", "queries=8",
-        "soup.steps=2", "prompts.list=[an owl]", "report.reference_point=null", "compute.diffusion_actors=1",
-        f"output={output}", *arguments,
-    ]  # fmt: skip
-    environment = {**os.environ, **environment}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    small = ["steps=6", "queries=8", "soup.steps=2", "prompts.list=[an owl]", "report.reference_point=null",
+             "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]", "compute.diffusion_actors=1"]  # fmt: skip
+    whole = command(output, *small, *arguments)
+    return subprocess.run(whole, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.ray
@@ -66,8 +62,8 @@ def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path) -> 
         pixels = np.asarray(Image.open(io.BytesIO(row.image["bytes"]))).astype(float)
         assert scores[row.key, row.weight_index] == pytest.approx((pixels @ [1, -0.5, -0.5]).mean(), abs=1e-4)
     guided = samples[samples.method == "srsoup"].key.iloc[0]
-    # The demo's first row of weights has only the second reward, and its last row only the first.
-    assert scores[guided, 5] > scores[guided, 0]
+    # The first row of weights has only the second reward, and the last row only the first.
+    assert scores[guided, 2] > scores[guided, 0]
 
     plugin.write_text(source + "\n# changed")
     changed = run(tmp_path / "ray", "rewards.guided=[redness, compressibility]", "--plugin", str(plugin))

@@ -8,6 +8,11 @@ from pipeline.records import read_table
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo.yaml"
+# Overrides of a run of four fronts that takes seconds: both phases of the sampler, one-hot weights and mixed ones.
+FOUR_FRONTS = (
+    "method=srsoup", "steps=3", "queries=3", "soup.steps=1", "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]",
+    "prompts.list=[snail, crab, owl, lobster]",
+)  # fmt: skip
 
 
 def command(output: Path, *arguments: str, config: Path = DEMO) -> list[str]:
@@ -19,6 +24,23 @@ def run(output: Path, *arguments: str, config: Path = DEMO, seconds: float = 200
     whole = command(output, *arguments, config=config)
     done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stderr
+    return output
+
+
+def run_here(output: Path, *arguments: str) -> Path:
+    """Run the demo to the end in this process, which saves the start of another one, and restore torch's settings."""
+    import torch
+    from typer.testing import CliRunner
+
+    from pipeline.cli.commands import app
+
+    threads = torch.get_num_threads()
+    try:
+        done = CliRunner().invoke(app, ["run", str(DEMO), *arguments, "--local", f"output={output}"])
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+    assert done.exit_code == 0, done.output
     return output
 
 

@@ -17,6 +17,7 @@ def measured() -> Measures:
     return measure()
 
 
+@pytest.mark.slow
 def test_the_measured_quality_reaches_its_limits(measured: Measures) -> None:
     assert measured["vae"]["psnr"] >= 28
     assert measured["encoder_held_out"]["top1"] >= 0.5
@@ -27,6 +28,7 @@ def test_the_measured_quality_reaches_its_limits(measured: Measures) -> None:
     assert measured["diversity"]["generated_paper"] >= 0.5 * measured["diversity"]["real_paper"]
 
 
+@pytest.mark.slow
 def test_the_recorded_numbers_are_measured_again(measured: Measures) -> None:
     kept = json.loads(MEASURED.read_text(encoding="utf-8"))
     for part, values in measured.items():

@@ -38,11 +38,6 @@ FUNCTION = (
 )
 
 
-@pytest.fixture(autouse=True)
-def nothing_plugged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_plugged", {})
-
-
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
     assert TEMPLATE
