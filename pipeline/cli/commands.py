@@ -236,4 +236,5 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
         from pipeline.cli.plan_table import needs_table, plan_table, sweep_table
 
         tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
-        Console().print(*tables)
+        # Names and paths are printed as they are, whatever a configuration puts into them.
+        Console(markup=False, emoji=False).print(*tables)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.errors import RequestError
+from configs.file_digest import read_regular_file
 from configs.schema import PromptsConfig
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, locate
 
+MOST_BYTES = 2 * 10**9
 USUAL_COLUMNS = ("prompt", "text", "caption")
 
 
@@ -109,7 +111,7 @@ def _read_file(path: Path, column: str | None) -> list[_Found]:
         suffixes = ", ".join(_READERS)
         raise wrong(f"the suffix {path.suffix!r} is of no known format", suffixes, "save the prompts as one of these")
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path, MOST_BYTES)
     except OSError as error:
         raise wrong(
             f"the prompt file cannot be read: {error.strerror}", "a file that you can read", "check the path"

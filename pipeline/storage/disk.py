@@ -12,6 +12,11 @@ from configs.location import Location, RemotePath
 
 # Folders in which merged parts are made.
 STAGING = ".compact-"
+# The names of what a driver may leave in a folder before it has written the run's record there.
+BEFORE_THE_RECORD = (".lock", ".lease", ".part-", STAGING, "driver.log")
+# The system names the mask of new files only when it is set.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -49,6 +54,9 @@ class Store(Protocol):
     def last_change(self, folder: Any) -> float | None:
         """When a part of the folder was last written, in seconds since 1970; None if there is none."""
 
+    def names(self, run: Any) -> list[str]:
+        """The names of all files and folders that are directly in the folder of a run; none if it is not there."""
+
     def source(self, part: Any) -> Any:
         """A part, for pyarrow's Parquet readers."""
 
@@ -81,7 +89,8 @@ class Disk:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
+            # The mode that a new file gets here: a user who keeps files private keeps these private too.
+            os.chmod(temporary, 0o666 & ~_UMASK)
             os.replace(temporary, place)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -104,6 +113,9 @@ class Disk:
 
     def last_change(self, folder: Path) -> float | None:
         return max((part.stat().st_mtime for part in folder.glob("*.parquet")), default=None)
+
+    def names(self, run: Path) -> list[str]:
+        return sorted(entry.name for entry in run.iterdir()) if run.is_dir() else []
 
     def source(self, part: Path) -> Path:
         return part

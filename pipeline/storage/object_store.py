@@ -97,6 +97,10 @@ class ObjectStore:
     def last_change(self, folder: RemotePath) -> float | None:
         return max((info.mtime.timestamp() for info in self._listed(folder) if info.mtime), default=None)
 
+    def names(self, run: RemotePath) -> list[str]:
+        selector = pafs.FileSelector(self._path(run), allow_not_found=True)
+        return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+
     def source(self, part: RemotePath) -> pa.NativeFile:
         file = self._filesystem.open_input_file(self._path(part))
         return pa.BufferReader(file.read()) if file.size() <= SMALL_BYTES else file
