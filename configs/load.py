@@ -9,21 +9,30 @@ from pydantic import ValidationError
 
 from configs.errors import COMMAND_LINE, RequestError
 from configs.explain import Keys, Unchecked, overlap, request_error
+from configs.file_digest import read_regular_file
+from configs.judge import check_judge_is_confirmed
+from configs.location import check_output_of_file
 from configs.schema import RunConfig
 
 _EMBEDDED = "mini"
+_MOST_BYTES = 10_000_000
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = False) -> RunConfig:
+def load_config(
+    path: Path, overrides: Sequence[str] = (), *, swept: bool = False, typed: Sequence[str] | None = None
+) -> RunConfig:
     """Read a YAML file, set the overrides on top, and check the result.
+
+    The file may come from a stranger. What it may decide only with the user's word is listed in docs/security.md.
 
     Args:
         path: a YAML file whose top level has the keys of `RunConfig`.
         overrides: texts `a.b=value`. The value is read as YAML, so `3` is a number and `[a, b]` is a list.
         swept: whether the file may have the key `sweep`, which is then ignored; see `configs.sweep`.
+        typed: the texts `a.b=value` that the user typed, and that no file holds; by default all overrides.
 
     Raises:
-        RequestError: the file cannot be read, or a value is not allowed.
+        RequestError: the file cannot be read, or a value is not allowed, or needs the user's word.
     """
     data = read_mapping(path)
     if data.pop("sweep", None) is not None and not swept:
@@ -36,7 +45,9 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, swept: bool = Fals
     for override in overrides:
         from_command_line.add(_override(data, override, from_command_line))
     _resolve_paths(data, Path.cwd())
-    return checked_config(data, str(path), from_command_line)
+    config = checked_config(data, str(path), from_command_line)
+    _check_user_allows(config, overrides if typed is None else typed, str(path))
+    return config
 
 
 def checked_config(data: dict[str, Any], file: str, overrides: Collection[Keys] = ()) -> RunConfig:
@@ -95,7 +106,7 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
         )  # fmt: skip
 
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        data = yaml.load(read_regular_file(path, _MOST_BYTES).decode(), Loader=_UniqueKeys)
     except OSError as error:
         raise wrong(f"the file cannot be read: {error.strerror}", "check the path; configs/ holds examples") from error
     except UnicodeDecodeError as error:
@@ -119,19 +130,7 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
     """Set one `a.b=value` in the data and return its keys. `earlier` are the keys of the overrides before it."""
-    name, equals, text = override.partition("=")
-    keys = tuple(name.split("."))
-    try:
-        value = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        equals, problem = "", f"the value is not YAML: {error}"
-    else:
-        problem = "this override is not KEY=VALUE"
-    if not equals or not all(keys):
-        raise RequestError(
-            file=COMMAND_LINE, key=name, value=override, problem=problem,
-            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", fix="write it as KEY=VALUE",
-        )  # fmt: skip
+    keys, value = _parsed(override)
     place = data
     for key in keys[:-1]:
         if not isinstance(place.get(key), dict):
@@ -147,6 +146,51 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
         # The file's revision is a commit of the model that the file names, not of this one.
         place.pop("revision", None)
     return keys
+
+
+def _parsed(override: str) -> tuple[Keys, Any]:
+    """The keys and the value of one `a.b=value`."""
+    name, equals, text = override.partition("=")
+    keys = tuple(name.split("."))
+    try:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        equals, problem = "", f"the value is not YAML: {error}"
+    else:
+        problem = "this override is not KEY=VALUE"
+    if not equals or not all(keys):
+        raise RequestError(
+            file=COMMAND_LINE, key=name, value=override, problem=problem,
+            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", fix="write it as KEY=VALUE",
+        )  # fmt: skip
+    return keys, value
+
+
+def _check_user_allows(config: RunConfig, typed: Sequence[str], file: str) -> None:
+    """Check that the user confirms what a configuration may not decide alone: see docs/security.md.
+
+    Values are compared, and not the keys that were typed, because a `sweep` of the file may replace a typed value.
+    """
+    parsed = [_parsed(text) for text in typed]
+
+    def typed_values(key: str) -> list[Any]:
+        return [value for keys, given in parsed for value in _values_below(given, keys, tuple(key.split(".")))]
+
+    if config.rewards.judge is not None:
+        check_judge_is_confirmed(config.rewards.judge, typed_values, file)
+    if config.output and config.output not in typed_values("output"):
+        check_output_of_file(config.output, file)
+
+
+def _values_below(value: Any, keys: Keys, wanted: Keys) -> list[Any]:
+    """The value of the key `wanted` in a value that was given for `keys`: one, or none if it is not in it."""
+    if wanted[: len(keys)] != keys:
+        return []
+    for key in wanted[len(keys) :]:
+        if not isinstance(value, dict) or key not in value:
+            return []
+        value = value[key]
+    return [value]
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:

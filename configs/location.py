@@ -1,11 +1,13 @@
 """The place of a run's files: a path on this machine, or a URI of a file system that pyarrow supports."""
 
+import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from configs.errors import InvalidValueError
+from configs.errors import InvalidValueError, RequestError
 
 # Object stores. Their URIs must name a bucket (Azure: a container) before any folder.
 BUCKETED = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
@@ -75,6 +77,39 @@ def location_of(text: str) -> Location:
         raise InvalidValueError("the URI names no folder", f"write {uri.scheme}:///FOLDER")
     base, mark, options = text.partition("?")
     return RemotePath(base.rstrip("/") + mark + options)
+
+
+def check_output_of_file(output: str, file: str) -> None:
+    """Check the key `output` of a configuration file, which may come from a stranger, without the user's word for it.
+
+    A folder of somebody else's could be one that a stranger reads. A URI has the prompts, the images and requests that
+    are signed with the user's credentials sent to another machine.
+
+    Raises:
+        RequestError: the output is neither in the current folder nor in a folder that belongs to the user.
+    """
+    place = location_of(output)
+    if isinstance(place, Path):
+        if os.pardir not in Path(os.path.relpath(place)).parts or _owner(place) == os.geteuid():
+            return
+        problem = "this file writes the results into a folder that is not yours"
+    else:
+        problem = "this file writes the results on another file system"
+    raise RequestError(
+        file=file, key="output", value=output, problem=problem,
+        allowed="in a file, a folder within the current one or within one of yours; on the command line, any place",
+        fix=f"add {shlex.quote(f'output={output}')} to the command if you want that",
+    )  # fmt: skip
+
+
+def _owner(place: Path) -> int:
+    """The number of the user to whom a folder belongs, or the folder that it would be made in."""
+    for there in (here := Path(os.path.abspath(place)), *here.parents):
+        try:
+            return there.stat().st_uid
+        except OSError:
+            continue
+    return -1
 
 
 def _checked_uri(text: str) -> SplitResult:

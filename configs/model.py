@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name
+from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name, check_repository_path
 
 
 class AdapterConfig(StrictModel):
@@ -20,6 +20,7 @@ class AdapterConfig(StrictModel):
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         check_hub_name("model.adapters", self.name, self.revision)
+        check_repository_path("model.adapters", self.file)
         return self
 
 

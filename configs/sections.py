@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.errors import InvalidValueError
 from configs.judge import JudgeConfig
-from configs.strict_model import Names, StrictModel
+from configs.strict_model import Names, StrictModel, check_repository_path
 
 
 class SoupConfig(StrictModel):
@@ -95,12 +95,15 @@ class PromptsConfig(StrictModel):
                 "give exactly one of prompts.file and prompts.list",
                 "prompts",
             )
-        if (self.github is None) != (self.sha256 is None) or (self.github and self.file is None):
+        if (self.github is None) != (self.sha256 is None) or (self.github is not None and self.file is None):
             raise InvalidValueError(
                 "prompts.github, sha256 and file go together, and one of them is missing",
                 "give prompts.file, prompts.github and prompts.sha256",
                 "prompts",
             )
+        if self.github is not None and self.file is not None:
+            check_repository_path("prompts.file", self.file)
+            check_repository_path("prompts.github", self.github)
         return self
 
 

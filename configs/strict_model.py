@@ -17,7 +17,8 @@ def as_tuple(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 WeightRow = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_NAME = r"[A-Za-z0-9_]([\w.-]*\w)?"
+HUB_NAME = re.compile(rf"(?!.*(--|\.\.))(?=.{{1,96}}$){_NAME}/{_NAME}(?<!\.git)", re.ASCII)
 
 
 def check_hub_name(key: str, name: str, revision: str | None) -> None:
@@ -30,6 +31,20 @@ def check_hub_name(key: str, name: str, revision: str | None) -> None:
         raise InvalidValueError(
             f"{name!r} has a revision, but is not a name on the hub",
             "write it as owner/name, or leave revision out if it is a local path",
+            key,
+        )
+
+
+def check_repository_path(key: str, path: str) -> None:
+    """Check that a text is a path within a repository, which cannot lead out of the folder that it is downloaded to.
+
+    Raises:
+        InvalidValueError: the path is absolute or empty, has a part such as `..`, or characters that no path needs.
+    """
+    if any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable() or "\\" in path:
+        raise InvalidValueError(
+            f"{path!r} is not a path within a repository",
+            "write it relative to the top of the repository, such as folder/file.txt, without . and ..",
             key,
         )
 

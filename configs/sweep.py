@@ -37,7 +37,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), over: Sequence[str] = 
     if not points or len(points) > _MANY:
         problem = "the sweep has too many points" if points else "the sweep has no points"
         raise _error(path, SWEEP_KEY, len(points), problem, f"1..{_MANY} points", "give other lists of values")
-    configs = [_config(path, overrides, point) for point in points]
+    # The blocks of a file are the file's words, and not the user's.
+    typed = [*overrides, *(text for block in blocks for text in _texts(block) if over)]
+    configs = [_config(path, overrides, point, typed) for point in points]
     names = [config.name for config in configs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -50,13 +52,18 @@ def is_sweep(path: Path) -> bool:
     return SWEEP_KEY in read_mapping(path)
 
 
-def _config(path: Path, overrides: Sequence[str], point: Mapping[str, Any]) -> RunConfig:
+def _config(path: Path, overrides: Sequence[str], point: Mapping[str, Any], typed: Sequence[str]) -> RunConfig:
     """The configuration of one point. The point is part of its name and of its folder."""
     given = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in point.items())]
-    base = load_config(path, given, swept=True)
+    base = load_config(path, given, swept=True, typed=typed)
     label = point_name(point)
-    folder = base.output_folder / label
-    return load_config(path, [*given, f"name={base.name}_{label}", f"output={json.dumps(str(folder))}"], swept=True)
+    output = f"output={json.dumps(str(base.output_folder / label))}"
+    # The output is within that of `base`, which has been checked.
+    return load_config(path, [*given, f"name={base.name}_{label}", output], swept=True, typed=[*typed, output])
+
+
+def _texts(block: Mapping[str, Sequence[Any]]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, values in block.items() for value in values]
 
 
 def point_name(point: Mapping[str, Any]) -> str:

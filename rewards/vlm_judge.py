@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from configs.judge import judge_cache
 from rewards.base import RewardInfo
 from rewards.chat_endpoint import Endpoint, EndpointSettings
 from rewards.errors import RewardError
@@ -99,7 +100,7 @@ class VlmJudge:
                 "set rewards.judge.url and rewards.judge.model in the configuration",
             )
         self._endpoint = Endpoint(self._settings)
-        self._cache = Path(self._settings.cache) if self._settings.cache else default_cache()
+        self._cache = Path(self._settings.cache) if self._settings.cache else judge_cache()
         self._cache.mkdir(parents=True, exist_ok=True)
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -160,12 +161,6 @@ class VlmJudge:
         if not low <= float(text) <= high:
             raise ValueError(f"an answer outside {low:g}..{high:g} ({text!r:.80})")
         return float(text)
-
-
-def default_cache() -> Path:
-    """Return the folder in which answers are kept if the settings name none."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "srsoup" / "judge"
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -8,7 +8,6 @@ The driver calls `prepare` before anything starts, and `session` calls `start_or
 functions, because it reads some of the variables that `prepare` sets only once, when it is imported.
 """
 
-import ipaddress
 import logging
 import os
 import secrets
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from threading import current_thread, main_thread
 from typing import Any
 
+from configs.addresses import is_loopback
 from configs.errors import RequestError
 from configs.schema import RunConfig
 
@@ -194,15 +194,6 @@ def listen_addresses(ports: set[int]) -> tuple[str, ...]:
     connections = psutil.net_connections("tcp")
     listening = (one.laddr for one in connections if one.status == psutil.CONN_LISTEN)
     return tuple(address.ip for address in listening if address and address.port in ports)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an IP address is a loopback address, as IPv4, IPv6 or IPv4 mapped to IPv6. False for a host name."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
 def _address_error(value: str, problem: str, allowed: str, fix: str) -> RequestError:

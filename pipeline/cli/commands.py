@@ -93,7 +93,7 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
         from pipeline.cli.plan_table import needs_table, plan_table, sweep_table
 
         tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
-        Console().print(*tables)
+        Console(markup=False, emoji=False).print(*tables)
 
 
 def execute_plans(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool = False) -> int:

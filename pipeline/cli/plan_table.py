@@ -6,6 +6,8 @@ from typing import Literal
 
 from rich.table import Table
 
+from configs.addresses import Server
+from configs.schema import RunConfig
 from diffusion.source import EMBEDDED
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
@@ -81,12 +83,26 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     rewards = dict.fromkeys(name for c in configs for name in (*c.rewards.guided, *c.rewards.held_out))
     models = dict.fromkeys(download for config in configs for download in model_downloads(config.model))
     rows = [("model download", _listed(tuple(models))), ("reward downloads", _listed(reward_downloads(tuple(rewards))))]
+    rows += [("hosts queried", hosts)] if (hosts := _hosts_queried(configs)) else []
     if all(config.model.name == EMBEDDED for config in configs):
         return [*rows, ("GPU", "none is needed"), ("seconds expected", _expected_seconds(plans))]
     hours = gpu_hours(plans)
     unknown = "not known for this model: run one prompt (prompts.limit=1) and read its costs"
     memory = "\n".join(dict.fromkeys(gpu_memory(config) for config in configs))
     return [*rows, ("GPU memory", memory), ("GPU hours", unknown if hours is None else str(hours))]
+
+
+def _hosts_queried(configs: Sequence[RunConfig]) -> str:
+    """Each host that the judge sends prompts and images to, in a line, and where its key comes from."""
+    lines = dict[str, None]()
+    for judge in (config.rewards.judge for config in configs):
+        if judge is not None:
+            server = Server.of(judge.url)
+            key = f"with the key in {judge.key_variable}, if it is set"
+            if not server.may_get_key:
+                key = "without a key, which goes over https or to this machine only"
+            lines[f"{server.name} over {server.scheme} ({key})"] = None
+    return "\n".join(lines)
 
 
 def _listed(downloads: Sequence[Download]) -> str:

@@ -36,7 +36,7 @@ def rewards(
         if not (check or fetch):
             from pipeline.cli.reward_table import reward_table
 
-            Console().print(reward_table())
+            Console(markup=False, emoji=False).print(reward_table())
             return
         from pipeline.cli.score_files import broken_checks, fetched
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.errors import RequestError
+from configs.file_digest import read_regular_file
 from configs.schema import PromptsConfig
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, locate
 
+MOST_BYTES = 2 * 10**9
 USUAL_COLUMNS = ("prompt", "text", "caption")
 
 
@@ -107,7 +109,7 @@ def _read_file(path: Path, column: str | None) -> list[_Row]:
         problem = f"the suffix {path.suffix!r} belongs to no known format"
         raise file_error(problem, suffixes, "save the prompts in one of these formats")
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path, MOST_BYTES)
     except OSError as error:
         problem = f"the prompt file cannot be read: {error.strerror}"
         raise file_error(problem, "a file that you can read", "check the path") from error

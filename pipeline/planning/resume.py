@@ -1,6 +1,6 @@
 """Checks the folder of a run before anything is written: can it be written, and does it hold another run?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -9,7 +9,7 @@ from configs.errors import RequestError
 from configs.location import Location, RemotePath
 from pipeline.planning.model_check import Origin
 from pipeline.records import has_file, read_file
-from pipeline.storage.disk import store_of
+from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 
 # The keys of `config.yaml`, besides the configuration, that must not change in a folder.
 _EXTRA_KEYS = ("model_revision", "plugins")
@@ -32,15 +32,33 @@ def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origi
         if problem := store_of(folder).write_problem(folder):
             raise OSError(problem)
         content = read_file(folder, "config.yaml") if has_file(folder, "config.yaml") else None
+        names = store_of(folder).names(folder) if content is None else []
     except OSError as error:
         raise folder_error(folder, str(error), origin("output")) from error
     if content is None:
+        _check_no_foreign_files(folder, names, origin)
         return None
-    record = yaml.safe_load(content)
+    try:
+        record = yaml.safe_load(content)
+    except yaml.YAMLError:
+        record = None
     record = record if isinstance(record, dict) else {}
     _check_same(folder, identity, record, origin)
     chunk: int | None = record.get("chunk")
     return chunk
+
+
+def _check_no_foreign_files(folder: Location, names: Sequence[str], origin: Origin) -> None:
+    """Refuse a folder without a run that holds other files: a run would write and remove files among them."""
+    foreign = [name for name in names if not name.startswith(BEFORE_THE_RECORD)]
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        raise RequestError(
+            file=origin("output"), key="output", value=str(folder),
+            problem=f"the folder holds {len(foreign)} files or folders ({shown}), but no config.yaml of a run",
+            allowed="a folder that is new, empty, or holds a run of this configuration",
+            fix="set output=... to a new folder; if this was a run, put its config.yaml back",
+        )  # fmt: skip
 
 
 def folder_error(folder: Location, problem: str, file: str) -> RequestError:

@@ -12,6 +12,11 @@ from configs.location import Location, RemotePath
 
 # The names of the folders in which merged parts are made begin with this.
 STAGING_PREFIX = ".compact-"
+# Names that a driver may leave in a folder before it has written the run's record there.
+BEFORE_THE_RECORD = (".lock", ".lease", ".part-", STAGING_PREFIX, "driver.log")
+# The system returns the mask of new files only when it is set.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -50,6 +55,9 @@ class Store(Protocol):
     def last_change(self, folder: Any) -> float | None:
         """Return when a part of the folder was last written, in seconds since 1970, or None if it has no parts."""
 
+    def names(self, run: Any) -> list[str]:
+        """Return the names of all files and folders directly in the folder of a run, or none if it does not exist."""
+
     def parquet_source(self, part: Any) -> Any:
         """Return a source of the part that pyarrow's Parquet readers accept."""
 
@@ -82,7 +90,8 @@ class Disk:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
+            # The mode of any new file here, so that the files of a user who keeps files private are private too.
+            os.chmod(temporary, 0o666 & ~_UMASK)
             os.replace(temporary, file)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -105,6 +114,9 @@ class Disk:
 
     def last_change(self, folder: Path) -> float | None:
         return max((part.stat().st_mtime for part in folder.glob("*.parquet")), default=None)
+
+    def names(self, run: Path) -> list[str]:
+        return sorted(entry.name for entry in run.iterdir()) if run.is_dir() else []
 
     def parquet_source(self, part: Path) -> Path:
         return part

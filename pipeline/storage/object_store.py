@@ -103,6 +103,10 @@ class ObjectStore:
     def last_change(self, folder: RemotePath) -> float | None:
         return max((info.mtime.timestamp() for info in self._files_in(folder) if info.mtime), default=None)
 
+    def names(self, run: RemotePath) -> list[str]:
+        selector = pafs.FileSelector(self._path(run), allow_not_found=True)
+        return sorted(info.base_name for info in self._filesystem.get_file_info(selector))
+
     def parquet_source(self, part: RemotePath) -> pa.NativeFile:
         stream = self._filesystem.open_input_file(self._path(part))
         return pa.BufferReader(stream.read()) if stream.size() <= SMALL_BYTES else stream

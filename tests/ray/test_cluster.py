@@ -14,7 +14,8 @@ from tests.support.runs import ROOT
 LOOK = """
 import json, os, subprocess
 import psutil, ray
-from actors.cluster.connect import inspect_cluster, is_loopback
+from actors.cluster.connect import inspect_cluster
+from configs.addresses import is_loopback
 
 me = psutil.Process()
 family = {me.pid} | {child.pid for child in me.children(recursive=True)}

@@ -13,7 +13,8 @@ from ray.core.generated import gcs_service_pb2 as messages
 from typer.testing import CliRunner
 
 from actors.cluster import connect
-from actors.cluster.connect import ClusterExposure, inspect_cluster, is_loopback, prepare, refusal_of
+from actors.cluster.connect import ClusterExposure, inspect_cluster, prepare, refusal_of
+from configs.addresses import is_loopback
 from configs.errors import RequestError
 from pipeline.cli.commands import app
 

@@ -4,13 +4,14 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.job.run_log import LOG_NAME, run_log
 from pipeline.records import read_table
-from pipeline.redaction import redacted
+from pipeline.redaction import MAX_LENGTH, _hidden, redacted
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,11 +31,53 @@ ROOT = Path(__file__).parents[3]
         ("no access for hf_abcdefghijklmnopqrstuv", "no access for ***"),
         ("Incorrect API key provided: sk-proj-abcdefghijkl123", "Incorrect API key provided: ***"),
         ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nafter", "***\nafter"),
+        ("id-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-def, ok", "id-***, ok"),
+        ("ghp_abcdefghijklmnopqrstuvwx and AKIAIOSFODNN7EXAMPLE", "*** and ***"),
+        ("my-long-api-key = 'sesame' and x_secret: open", "my-long-api-key = '***' and x_secret: ***"),
     ],
 )
 def test_text_in_the_form_of_a_secret_is_hidden(text: str, expected: str) -> None:
     assert redacted(text, {}) == expected
     assert redacted(expected, {}) == expected, "a second time changes nothing"
+
+
+# Characters that parts of the patterns begin with or run over.
+HOSTILE = [
+    "a-", "token-", "token ", "token=\n", "token:'", 'token\\"', "api-", "access_key_id", "bearer ", "password=basic ",
+    "eyJ-", "eyJ.", "eyJaaaaaaaaaa-", "eyJaaaaaaaaaaaa.b ", "sk-", "hf_", "AIza-", "xoxb-", "://", "://a",
+    "://a:b@", "a@",
+    "-----BEGIN ", "-----BEGIN A", "-----BEGIN PRIVATE KEY-----", "-----END ", " ", "x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_a_hostile_text_costs_a_time_that_grows_with_its_length_alone(part: str) -> None:
+    """A quadratic pattern would take minutes for these 300 kB, and hours for a million characters."""
+    for start in ("", "token", "eyJ", "://", "-----BEGIN PRIVATE KEY-----"):
+        began = time.process_time()
+        _hidden(start + part * (300_000 // len(part)), [])
+        assert time.process_time() - began < 1
+
+
+def test_a_long_text_is_cut_before_it_is_searched() -> None:
+    began = time.process_time()
+    for part in HOSTILE:
+        shown = redacted(part * (1_000_000 // len(part)), {})
+        assert len(shown) < 2 * MAX_LENGTH and "... (cut: the whole text has " in shown
+    assert time.process_time() - began < len(HOSTILE)
+    assert redacted("x" * MAX_LENGTH, {}) == "x" * MAX_LENGTH
+    assert redacted("ab " * 33_334, {}).startswith("ab " * (MAX_LENGTH // 3))
+
+
+@pytest.mark.parametrize("secret", ["hf_abcdefghijklmnopqrstuv", "plain-value-of-the-environment", "long" * 3_000])
+def test_no_part_of_a_secret_that_the_cut_goes_through_is_shown(secret: str) -> None:
+    """Also if secrets before it, which are hidden, make the text shorter than it was."""
+    environment = {"MY_TOKEN": "plain-value-of-the-environment", "MY_KEY": "long" * 3_000}
+    for before in ("x ", "hf_zyxwvutsrqponmlkjihgfedcba "):
+        for start in (MAX_LENGTH - 10, MAX_LENGTH + 10, MAX_LENGTH + 4_990, MAX_LENGTH + 11_990):
+            text = (before * start)[: start - start % len(before)] + secret + " after" * 5_000
+            shown = redacted(text, environment)
+            assert not any(secret[:n] in shown for n in (len(secret), 20, 8)), start
 
 
 def test_the_values_of_secret_variables_are_hidden_everywhere() -> None:

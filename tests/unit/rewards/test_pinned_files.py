@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,3 +210,12 @@ def test_every_weight_file_is_pinned(file: WeightFile) -> None:
 
 def test_the_address_of_a_file_on_github_is_escaped() -> None:
     assert HEAD.url.endswith(f"/{HEAD.revision}/sac%2Blogos%2Bava1-l14-linearMSE.pth")
+
+
+@pytest.mark.parametrize("name", ["../a.bin", "/tmp/a.bin", "a/../../b.bin", "", ".", "a//b"])
+@pytest.mark.parametrize("host", ["github", "huggingface", "pypi"])
+def test_a_name_that_leads_out_of_the_cache_is_refused(name: str, host: Any) -> None:
+    with pytest.raises(WeightsError, match="not a path within a repository"):
+        WeightFile("some/head", REVISION, name, SHA, host)
+    with pytest.raises(WeightsError, match="not a path within a repository"):
+        WeightFile(f"some/{name}", REVISION, "a.bin", SHA, host)
