@@ -102,7 +102,7 @@ def test_prompts_are_read_from_regular_files_of_a_known_suffix(here: Path) -> No
     os.mkfifo(here / "pipe.txt")
     (here / "device.txt").symlink_to("/dev/zero")
     for file, words in {
-        "/etc/passwd": "of no known format", "pipe.txt": "not a regular file", "device.txt": "not a regular file",
+        "/etc/passwd": "belongs to no known format", "pipe.txt": "not a regular file", "device.txt": "not a regular file",
         "file:///etc/hosts.txt": "cannot be read",
     }.items():  # fmt: skip
         refused("prompts.file", words, theirs(here, prompts={"file": file}))
@@ -345,7 +345,7 @@ def test_no_key_names_code_or_a_cluster(here: Path, key: str) -> None:
 def test_a_reward_that_is_not_installed_is_not_imported(here: Path) -> None:
     for name in ("os:system", "evil.rewards", "../evil.py", "__import__"):
         guided = {"guided": [name, "compressibility"]}
-        refused("rewards.guided.0", "no reward of this name", theirs(here, rewards=guided))
+        refused("rewards.guided.0", "no reward with this name", theirs(here, rewards=guided))
 
 
 def test_what_a_message_has_people_copy_is_quoted(here: Path) -> None:
