@@ -165,17 +165,24 @@ def prompt_task(
             correction=config.soup.correction,
             noise=config.guidance.noise,
             first="unguided" if method == "unguided_first" else "soup",
-            shaping=Shaping(
-                config.guidance.normalisation,
-                config.guidance.elite_fraction,
-                tuple(config.guidance.satisfied_above.get(name) for name in config.rewards.guided),
-            ),
+            shaping=_shaping(config),
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
         sampling=sampling_of(config),
         chunk=config.chunk_size,
         samples=_samples(config) if method == "best_of" else len(config.weights),
+    )
+
+
+def _shaping(config: RunConfig) -> Shaping:
+    guidance, guided = config.guidance, config.rewards.guided
+    return Shaping(
+        guidance.normalisation,
+        tuple(guidance.elite_fraction.get(name, 1.0) for name in guided),
+        tuple(guidance.satisfied_above.get(name) for name in guided),
+        guidance.elite_in,
+        guidance.satisfied_in,
     )
 
 
