@@ -132,6 +132,8 @@ class RunConfig(StrictModel):
                 f"set soup.steps to 0..{self.steps}",
                 "soup.steps",
             )
+        if guided:
+            self._check_first_soup_step(guided)
         for key in ("eta", "noise_level"):
             if guided and getattr(self.model, key) == 0:
                 raise InvalidValueError(
@@ -146,6 +148,21 @@ class RunConfig(StrictModel):
                 "queries",
             )
         return self
+
+    def _check_first_soup_step(self, methods: set[str]) -> None:
+        if "srsoup" in methods and self.soup.first + self.soup.steps > self.steps:
+            raise InvalidValueError(
+                f"soup.first is {self.soup.first} and soup.steps (K) is {self.soup.steps}, which is more than the "
+                f"{self.steps} steps (T)",
+                f"set soup.first to 0..{self.steps - self.soup.steps}",
+                "soup.first",
+            )
+        if "unguided_first" in methods and self.soup.first:
+            raise InvalidValueError(
+                "the method unguided_first begins with the K unguided steps, so they cannot come later",
+                "set soup.first=0, or leave the method unguided_first out",
+                "soup.first",
+            )
 
     @property
     def methods(self) -> tuple[str, ...]:

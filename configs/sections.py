@@ -24,14 +24,25 @@ class SoupConfig(StrictModel):
     """How the exemplars' rewards are shared (Algorithm 2)."""
 
     steps: int = Field(
-        20, ge=0, description="K, the number of first steps that share the exemplars' rewards; at most T; 0 gives the "
+        20, ge=0, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives the "
         "weighted sum",
     )  # fmt: skip
+    first: int = Field(
+        0, ge=0, description="number of weighted-sum steps before the K soup steps; 0 begins with the soup steps"
+    )
     correction: Literal["none", "mean-shift", "renormalised"] = Field(
         "renormalised",
         description="how an exemplar's gradient is carried to another weighting (Equation 11); renormalised is the "
         "released code's way",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `first` if it has no effect, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.first == 0:
+            data.pop("first", None)
+        return data
 
 
 def _by_reward(fractions: Any) -> Any:

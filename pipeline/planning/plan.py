@@ -15,7 +15,7 @@ from configs.schema import RunConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
-from pipeline.planning.cost import queries_of
+from pipeline.planning.cost import hidden_exemplars, queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompts import Prompt, read_prompts
@@ -166,6 +166,7 @@ def prompt_task(
             noise=config.guidance.noise,
             first="unguided" if method == "unguided_first" else "soup",
             shaping=_shaping(config),
+            soup_first=config.soup.first if method == "srsoup" and config.soup.steps else 0,
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
@@ -192,6 +193,7 @@ def _samples(config: RunConfig) -> int:
         return config.best_of.samples
     soup_steps = min(config.soup.steps, config.steps)
     queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
+    queries += config.queries * hidden_exemplars(config.weights) * config.soup.first
     return max(len(config.weights), queries // len(config.rewards.guided))
 
 

@@ -63,10 +63,10 @@ def _check_same(folder: Location, identity: Mapping[str, Any], record: Mapping[s
     recorded = _flat(record.get("config", {})) | {"plugins": {}}
     recorded |= {key: record[key] for key in _EXTRA_KEYS if key in record}
     requested = _flat({key: value for key, value in identity.items() if key not in _EXTRA_KEYS})
-    requested |= {key: identity[key] for key in _EXTRA_KEYS}
     # A key that only the record has is compared with None.
     left_out = sorted(key for key in recorded.keys() - requested.keys() if key.startswith(_MAY_BE_LEFT_OUT))
-    for key, value in (requested | dict.fromkeys(left_out)).items():
+    requested |= dict.fromkeys(left_out) | {key: identity[key] for key in _EXTRA_KEYS}
+    for key, value in requested.items():
         if recorded.get(key) != value:
             held = f"with {key} = {recorded[key]!r}" if key in recorded else f"without {key}"
             raise RequestError(
