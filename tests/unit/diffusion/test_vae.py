@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -36,14 +35,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {family: tiny.save_model(family, tmp_path_factory.mktemp(family)) for family in tiny.FAMILIES}
 
 
-def other_vae(model: Path, to: Path, **changes: Any) -> Path:
-    """Save a VAE like the model's with other weights and with changes to its configuration."""
-    config = AutoencoderKL.load_config(model / "vae")
-    torch.manual_seed(5)
-    AutoencoderKL.from_config(dict(config) | changes).save_pretrained(to)
-    return to
-
-
 def load(folder: Path, vae: Path | None = None, dtype: str = "float32") -> LatentDiffusion:
     source = Source(str(folder), vae=Vae(str(vae)) if vae else None)
     model = load_model(source, Loading(dtype=dtype), "cpu")
@@ -53,7 +44,7 @@ def load(folder: Path, vae: Path | None = None, dtype: str = "float32") -> Laten
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_images_are_decoded_by_the_vae(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
-    vae = other_vae(folders[family], tmp_path / "vae")
+    vae = tiny.save_vae(folders[family], tmp_path / "vae")
     swapped = shutil.copytree(folders[family], tmp_path / "swapped")
     shutil.copy(vae / VAE_WEIGHTS, swapped / "vae" / VAE_WEIGHTS)
     x0 = torch.randn(2, *load(folders[family]).latent_shape, generator=torch.Generator().manual_seed(0))
@@ -66,13 +57,13 @@ def test_a_vae_that_does_not_overflow_stays_in_float16_and_the_models_own_does_n
 ) -> None:
     """SDXL's own VAE says `force_upcast`; the fp16-fix VAE says that it need not."""
     model = tiny.save_model("sdxl", tmp_path / "model", force_upcast=True)
-    vae = other_vae(model, tmp_path / "vae", force_upcast=False)
+    vae = tiny.save_vae(model, tmp_path / "vae", force_upcast=False)
     assert load(model, dtype="float16")._pipe.vae.dtype == torch.float32
     assert load(model, vae, dtype="float16")._pipe.vae.dtype == torch.float16
 
 
 def test_the_vae_is_part_of_the_revision_and_without_one_the_revision_is_unchanged(tmp_path: Path) -> None:
-    own, other = shutil.copytree(MINI / "vae", tmp_path / "own"), other_vae(MINI, tmp_path / "other")
+    own, other = shutil.copytree(MINI / "vae", tmp_path / "own"), tiny.save_vae(MINI, tmp_path / "other")
     sources = [
         Source("mini"), Source("mini", vae=Vae(str(own))), Source("mini", vae=Vae(str(other))),
         Source("mini", vae=Vae(FIX.name, FIX.revision)), Source("mini", vae=Vae(FIX.name, "0" * 40)),
@@ -91,7 +82,7 @@ def test_without_a_vae_the_record_of_a_run_has_no_such_key(tmp_path: Path) -> No
 
 def test_a_run_has_the_vaes_images_and_its_folder_is_for_this_vae_only(tmp_path: Path) -> None:
     """The VAE's path is relative to the configuration."""
-    other_vae(MINI, tmp_path / "vae")
+    tiny.save_vae(MINI, tmp_path / "vae")
     config = yaml.safe_load(DEMO.read_text()) | {
         "steps": 2, "queries": 2, "soup": {"steps": 1}, "weights": {"grid": 2}, "prompts": {"list": ["a snail"]},
         "model": {"name": "mini", "vae": {"name": "vae"}}, "method": "unguided",
@@ -140,7 +131,7 @@ def test_a_broken_vae_is_refused(tmp_path: Path, broken: str) -> None:
 
 
 def test_tensors_that_are_missing_are_not_made_up(folders: dict[str, Path], tmp_path: Path) -> None:
-    vae = other_vae(folders["sd"], tmp_path / "vae")
+    vae = tiny.save_vae(folders["sd"], tmp_path / "vae")
     weights = load_file(vae / VAE_WEIGHTS)
     weights.pop("decoder.conv_in.weight")
     save_file(weights, vae / VAE_WEIGHTS, metadata={"format": "pt"})
