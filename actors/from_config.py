@@ -3,13 +3,14 @@
 from configs.model import ModelConfig
 from configs.schema import RunConfig
 from diffusion.base import Loading, Sampling
-from diffusion.source import Adapter, Source
+from diffusion.source import Adapter, Source, Vae
 
 
 def source_of(model: ModelConfig) -> Source:
-    """The source of a configuration's model: its name and revision, and its adapters."""
+    """The source of a configuration's model: its name and revision, its adapters, and its VAE."""
     adapters = (Adapter(one.name, one.weight, one.revision, one.file) for one in model.adapters)
-    return Source(model.name, model.revision, tuple(adapters))
+    vae = Vae(model.vae.name, model.vae.revision) if model.vae else None
+    return Source(model.name, model.revision, tuple(adapters), vae)
 
 
 def loading_of(model: ModelConfig) -> Loading:

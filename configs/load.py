@@ -142,8 +142,8 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
         for other in ("file", "list", "github", "sha256"):
             if other != keys[-1] and ("prompts", other) not in earlier:
                 place.pop(other, None)
-    if keys == ("model", "name") and ("model", "revision") not in earlier:
-        # The file's revision is a commit of the model that the file names, not of this one.
+    if keys in (("model", "name"), ("model", "vae", "name")) and (*keys[:-1], "revision") not in earlier:
+        # The file's revision is a commit of the model or VAE that the file names, not of this one.
         place.pop("revision", None)
     return keys
 
@@ -206,7 +206,8 @@ def _sections_with_paths(data: dict[str, Any]) -> list[tuple[str, dict[str, Any]
     """The sections that may hold a local path, each with the key of the path."""
     prompts, model = data.get("prompts"), data.get("model")
     adapters = model.get("adapters") if isinstance(model, dict) else None
-    sections: list[tuple[str, Any]] = [("file", prompts), ("name", model)]
+    vae = model.get("vae") if isinstance(model, dict) else None
+    sections: list[tuple[str, Any]] = [("file", prompts), ("name", model), ("name", vae)]
     if isinstance(adapters, list):
         sections += [("name", adapter) for adapter in adapters]
     return [(key, section) for key, section in sections if isinstance(section, dict)]

@@ -1,8 +1,8 @@
 """The sections `model` and `model.adapters`: the model of a run and how it is sampled."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name, check_repository_path
 
@@ -24,6 +24,20 @@ class AdapterConfig(StrictModel):
         return self
 
 
+class VaeConfig(StrictModel):
+    """A VAE in place of the model's own."""
+
+    name: str = Field(description="a folder in diffusers layout, or, with revision, owner/name on the hub")
+    revision: Commit | None = Field(
+        None, description="commit of the VAE on the hub, 40 hexadecimal digits; null for a local folder"
+    )
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        check_hub_name("model.vae", self.name, self.revision)
+        return self
+
+
 class ModelConfig(StrictModel):
     """The pretrained model and how it is sampled."""
 
@@ -37,6 +51,9 @@ class ModelConfig(StrictModel):
     )
     adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(as_tuple)] = Field(
         (), description="LoRAs on top of the model, loaded in this order"
+    )
+    vae: VaeConfig | None = Field(
+        None, description="VAE that decodes the latents in place of the model's own; null for the model's own"
     )
     guidance_scale: float = Field(5.0, ge=0, description="scale of classifier-free guidance; 1 turns the guidance off")
     negative_prompt: str | None = Field(
@@ -65,3 +82,11 @@ class ModelConfig(StrictModel):
     def _check_name(self) -> Self:
         check_hub_name("model.name", self.name, self.revision)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `vae` if it is not set, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.vae is None:
+            data.pop("vae", None)
+        return data

@@ -119,14 +119,8 @@ class RunConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _check_targets(self) -> Self:
-        unknown = sorted(set(self.guidance.satisfied_above) - set(self.rewards.guided))
-        if unknown:
-            raise InvalidValueError(
-                f"{', '.join(unknown)} is not a guided reward of this run",
-                f"name guided rewards only: {', '.join(self.rewards.guided)}",
-                "guidance.satisfied_above",
-            )
+    def _check_reward_options(self) -> Self:
+        self.guidance.check_rewards(self.rewards.guided)
         return self
 
     @model_validator(mode="after")
@@ -138,6 +132,8 @@ class RunConfig(StrictModel):
                 f"set soup.steps to 0..{self.steps}",
                 "soup.steps",
             )
+        if guided:
+            self._check_first_soup_step(guided)
         for key in ("eta", "noise_level"):
             if guided and getattr(self.model, key) == 0:
                 raise InvalidValueError(
@@ -151,13 +147,22 @@ class RunConfig(StrictModel):
                 "set queries to 2 or more",
                 "queries",
             )
-        if guided and self.guidance.noise == "antithetic" and self.queries % 2:
-            raise InvalidValueError(
-                f"queries (N) is {self.queries}, but antithetic noise comes in pairs",
-                "set queries to an even number",
-                "queries",
-            )
         return self
+
+    def _check_first_soup_step(self, methods: set[str]) -> None:
+        if "srsoup" in methods and self.soup.first + self.soup.steps > self.steps:
+            raise InvalidValueError(
+                f"soup.first is {self.soup.first} and soup.steps (K) is {self.soup.steps}, which is more than the "
+                f"{self.steps} steps (T)",
+                f"set soup.first to 0..{self.steps - self.soup.steps}",
+                "soup.first",
+            )
+        if "unguided_first" in methods and self.soup.first:
+            raise InvalidValueError(
+                "the method unguided_first begins with the K unguided steps, so they cannot come later",
+                "set soup.first=0, or leave the method unguided_first out",
+                "soup.first",
+            )
 
     @property
     def methods(self) -> tuple[str, ...]:

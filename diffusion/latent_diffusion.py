@@ -15,7 +15,8 @@ from diffusion.adapters import adapted_layers
 from diffusion.base import Conditioning, Loading, ReverseMoments, Sampling
 from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, Kernel
-from diffusion.source import Adapter, Source, adapter_file, metadata_folder
+from diffusion.source import Adapter, Source, Vae, adapter_file, metadata_folder
+from diffusion.vae import refused
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class LatentDiffusion(ABC):
         _quiet()
         import diffusers  # imported here, because the import of its pipelines logs a warning about torchvision
 
+        vae = {"vae": _load_vae(source.vae, self._dtype)} if source.vae else {}
         pipe = getattr(diffusers, self.PIPELINE).from_pretrained(
             source.path,
             revision=source.revision,
@@ -54,6 +56,7 @@ class LatentDiffusion(ABC):
             use_safetensors=True,
             local_files_only=source.revision is None,
             **self.LOADED_WITH,
+            **vae,
             **dict.fromkeys(absent_parts(metadata_folder(source))),
         )
         _load_adapters(pipe, source.adapters)
@@ -181,6 +184,18 @@ class LatentDiffusion(ABC):
             self._cut_prompts.add(prompt)
             longest = max(cuts.values(), key=len)
             log.warning("%s cut off the end of a long prompt: %.200r", ", ".join(cuts), longest)
+
+
+def _load_vae(vae: Vae, dtype: torch.dtype) -> Any:
+    from diffusers import AutoencoderKL
+
+    loaded, info = AutoencoderKL.from_pretrained(
+        vae.name, revision=vae.revision, dtype=dtype, use_safetensors=True, local_files_only=vae.revision is None,
+        output_loading_info=True,
+    )  # fmt: skip
+    if missing := info["missing_keys"]:
+        raise refused(f"{len(missing)} tensors of {vae.name} are missing, such as {missing[0]}")
+    return loaded
 
 
 def _load_adapters(pipe: Any, adapters: Sequence[Adapter]) -> None:

@@ -16,6 +16,7 @@ from diffusion.errors import ModelError, NotHereError
 EMBEDDED = "mini"
 MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
 DEFAULT_ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,19 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Vae:
+    """A VAE in place of a model's own.
+
+    Attributes:
+        name: a local folder, or, with a revision, owner/name on the hub.
+        revision: commit on the hub; None for a local folder.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A model by its name.
 
@@ -43,11 +57,13 @@ class Source:
         name: "mini", a local folder, or, with a revision, owner/name on the hub.
         revision: commit on the hub; None for a local model.
         adapters: LoRAs, in the order in which they are loaded.
+        vae: the VAE in place of the model's own; None for the model's own.
     """
 
     name: str
     revision: str | None = None
     adapters: tuple[Adapter, ...] = ()
+    vae: Vae | None = None
 
     @property
     def path(self) -> str:
@@ -112,6 +128,26 @@ def adapter_file(adapter: Adapter, fetch: bool = True) -> Path:
         return Path(hf_hub_download(adapter.name, adapter.file, revision=adapter.revision, local_files_only=not fetch))
 
 
+def vae_folder(vae: Vae, fetch: bool = True) -> Path:
+    """Return a folder with the configuration of a VAE. For a local VAE it is the VAE's folder.
+
+    Args:
+        vae: the VAE.
+        fetch: whether the file of the hub is downloaded if it is not on this machine.
+
+    Raises:
+        NotHereError: the file is not on this machine, and `fetch` is False.
+        ModelError: the hub does not give the file.
+    """
+    if vae.revision is None:
+        return Path(vae.name)
+    from huggingface_hub import hf_hub_download
+
+    with _of_hub(f"config.json of {vae.name} at {vae.revision}", "model.vae", fetch):
+        file = hf_hub_download(vae.name, "config.json", revision=vae.revision, local_files_only=not fetch)
+    return Path(file).parent
+
+
 def model_revision(source: Source) -> str:
     """Return the identity of a model's weights, which changes if any weight does.
 
@@ -122,6 +158,8 @@ def model_revision(source: Source) -> str:
         f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else sha256_of(Path(adapter.name))
         for adapter in source.adapters
     ]
+    if vae := source.vae:
+        names.append(f"vae {vae.name}@{vae.revision}" if vae.revision else f"vae {_contents(Path(vae.name))}")
     return names[0] if len(names) == 1 else hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 

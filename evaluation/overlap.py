@@ -40,8 +40,8 @@ def overlap_table(comparison: Comparison) -> pd.DataFrame:
 def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], guided: Sequence[str]) -> Figure:
     """Draws the overlap of one label: one panel for each exemplar, one line for each weighting.
 
-    The line is the median, and the band around it is between the quartiles. A dashed vertical line marks the last
-    soup step. The overlap of an exemplar with itself, which is always 1, is not drawn.
+    The line is the median, and the band around it is between the quartiles. Dashed vertical lines mark where soup
+    steps begin and end. The overlap of an exemplar with itself, which is always 1, is not drawn.
 
     Args:
         rows: the rows of one label in `overlap_table`.
@@ -87,6 +87,7 @@ def _draw_line(axis: Axes, line: pd.DataFrame, name: str, colour: np.ndarray) ->
 
 
 def _mark_soup(axis: Axes, rows: pd.DataFrame) -> None:
-    soup, later = (rows[(rows["phase"] == "soup") == shared]["step"] for shared in (True, False))
-    if len(soup) and len(later):
-        axis.axvline(soup.max() + 0.5, color="#8b929c", linestyle="--", linewidth=1)
+    soup, others = (rows[(rows["phase"] == "soup") == shared]["step"] for shared in (True, False))
+    for edge, beyond in ((soup.min() - 0.5, others < soup.min()), (soup.max() + 0.5, others > soup.max())):
+        if beyond.any():
+            axis.axvline(edge, color="#8b929c", linestyle="--", linewidth=1)

@@ -30,12 +30,13 @@ class Guidance:
 
     Attributes:
         candidates: N, the number of look-ahead candidates around each mean, >= 1.
-        soup_steps: K in 0..T. The first K steps share the exemplars' rewards; K = 0 is the weighted sum.
+        soup_steps: K in 0..T, the number of steps that share the exemplars' rewards; K = 0 is the weighted sum.
         step: the rule for the length of a move; see `search_gradient.move`.
         correction: the rule that carries an exemplar's gradient over to another row; see `soup.corrected_gradient`.
         noise: the rule that draws the N noises of a step; see `noise.step_noise`.
         first: the kind of the first K steps: `soup`, or `unguided` for the ablation of Figure 7 (right).
         shaping: the rule that turns rewards into factors of the noises; see `shaping.Shaping`.
+        soup_first: the number of weighted-sum steps before the K soup steps; 0 for unguided steps.
     """
 
     candidates: int
@@ -45,6 +46,12 @@ class Guidance:
     noise: NoiseKind = "plain"
     first: Literal["soup", "unguided"] = "soup"
     shaping: Shaping = PLAIN
+    soup_first: int = 0
+
+    @property
+    def soup_end(self) -> int:
+        """The index of the first step after the soup steps, from which on no row of a hidden exemplar is needed."""
+        return self.soup_first + self.soup_steps if self.soup_steps else 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ async def run_guided(
 ) -> Trajectory:
     """Guide L copies of one x_T, one for each weighting: K soup steps (Algorithm 2), then weighted-sum steps.
 
-    If `guidance.first` is `unguided`, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
+    `guidance.soup_first` weighted-sum steps come before the soup steps, and guide the hidden exemplars too. If
+    `guidance.first` is `unguided`, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
 
     Args:
         w_LM: weights on the simplex (`simplex.as_weights`).
@@ -99,13 +107,13 @@ async def run_guided(
         on_step: a function that is called with the index of each step when the step is done.
 
     Raises:
-        ValueError: K is not in 0..T.
+        ValueError: the soup steps are not within the T steps.
     """
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
     soup, x_RCHW = _start(w_LM, shape, seed, guidance, len(denoiser.timesteps))
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
-        if i == guidance.soup_steps:
+        if i == guidance.soup_end:
             soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, soup.visible)
         mu_RCHW, sigma = await denoiser.reverse_step(x_RCHW, i)
         z_NCHW = step_noise(seed, i, guidance.candidates, shape, guidance.noise)
@@ -117,8 +125,10 @@ async def run_guided(
 
 def _start(w_LM: Tensor, shape: Sequence[int], seed: int, guidance: Guidance, n_steps: int) -> tuple[Soup, Tensor]:
     """Return the soup of the first K steps and x_T for each of its rows (for one row, if they are unguided)."""
-    if not 0 <= guidance.soup_steps <= n_steps:
-        raise ValueError(f"soup steps K is {guidance.soup_steps}; it must be 0..{n_steps}, the denoising steps T")
+    first, k = guidance.soup_first, guidance.soup_steps
+    if k < 0 or first < 0 or first + k > n_steps:
+        after = f" after {first} other steps" if first else ""
+        raise ValueError(f"soup steps K is {k}{after}; it must be 0..{n_steps - first}, within the denoising steps T")
     soup = with_exemplars(w_LM)
     n_rows = len(soup.w_RM) if guidance.first == "soup" else 1
     return soup, initial_noise(seed, shape).expand(n_rows, *shape)
@@ -130,7 +140,7 @@ async def _next_latents(
     """Return the phase of step i, its latents x_{t-1}, and for a guided step the outcome of the visible rows."""
     if sigma == 0:
         return "mean", mu_RCHW, None
-    if i >= guidance.soup_steps:
+    if not guidance.soup_first <= i < guidance.soup_end:
         guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step, guidance.shaping)
         return "weighted_sum", guided.x_RCHW, guided.first(soup.visible)
     if guidance.first == "unguided":

@@ -55,20 +55,26 @@ async def soup_step(
     """Move all rows by Algorithm 2. Only candidates of the M exemplars are scored, each by one reward: M*N queries.
 
     The exemplar of reward m moves along its own gradient g_m. Every other row moves along
-    sum_m w_m (g_m + correction_m), which reuses the exemplars' rewards (Equation 11, Propositions 3 and 4).
+    sum_m w_m (g_m + correction_m), which reuses the exemplars' rewards (Equation 11, Propositions 3 and 4). Options of
+    `shaping` that act in `exemplars` shape the factors of one-hot rows alone.
     """
     z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
     queries = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
     scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*queries)])
-    r_MN = torch.stack([shaping(r_N, m) for m, r_N in enumerate(scores_MN)])
+    own_MN, shared_MN = (
+        torch.stack([shaping(r_N, m, exemplar=exemplar) for m, r_N in enumerate(scores_MN)])
+        for exemplar in (True, False)
+    )
 
     g_RD = torch.zeros_like(mu_RD)
     for row, w_M in enumerate(soup.w_RM):
         for m in _support(w_M):
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
             # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
-            carried: Correction = "none" if w_M[m] == 1 else correction
-            g_RD[row] += w_M[m] * corrected_gradient(r_MN[m], z_ND, delta_D, sigma, carried)
+            one_hot = bool(w_M[m] == 1)
+            carried: Correction = "none" if one_hot else correction
+            r_N = (own_MN if one_hot else shared_MN)[m]
+            g_RD[row] += w_M[m] * corrected_gradient(r_N, z_ND, delta_D, sigma, carried)
 
     used_RM = soup.w_RM > 0
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
@@ -119,7 +125,7 @@ async def weighted_sum_step(
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*queries)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m), z_ND)
+            g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m, exemplar=False), z_ND)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
 

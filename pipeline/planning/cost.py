@@ -40,11 +40,17 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
         return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
     k = task.guidance.soup_steps
     shared = k if task.guidance.first == "soup" else 0
+    hidden = n * hidden_exemplars(task.weights) * task.guidance.soup_first
     return ExpectedCost(
-        queries=queries_of(n, task.weights, shared, steps - k),
-        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + n_weights,
+        queries=queries_of(n, task.weights, shared, steps - k) + hidden,
+        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + hidden + n_weights,
         steps=steps,
     )
+
+
+def hidden_exemplars(weights: Sequence[Sequence[float]]) -> int:
+    """Return the number of rewards without a one-hot weighting. Their exemplars are guided until the soup steps end."""
+    return sum(all(row[m] != 1 for row in weights) for m in range(len(weights[0])))
 
 
 def queries_of(candidates: int, weights: Sequence[Sequence[float]], soup_steps: int, weighted_sum_steps: int) -> int:

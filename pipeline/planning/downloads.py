@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.model import ModelConfig
+from diffusion.source import VAE_WEIGHTS
 from pipeline.planning.hub_sizes import FILES, MODELS
 from rewards import registry
 from rewards.pinned_files import LOCAL_FOLDER, WeightFile, in_package
@@ -44,14 +45,20 @@ def size_text(size: int | None) -> str:
 
 
 def model_downloads(model: ModelConfig) -> tuple[Download, ...]:
-    """Return the weights of a model on the hub and of its adapters on the hub. Local files are no downloads."""
+    """Return the weights of a model on the hub, of its VAE and of its adapters. Local files are no downloads."""
     downloads = []
     if model.revision is not None:
         known, index = MODELS.get((model.name, model.revision)), _cached(model.name, model.revision, "model_index.json")
         found = _parts_on_disk(index.parent) if index else set()
         # If the model is not in the table, its parts are not known, nor whether all of them are on this machine.
-        complete = known is not None and found >= set(known.parts)
-        downloads.append(Download(f"{model.name} (weights)", known.total if known else None, complete))
+        parts = {part: size for part, size in known.parts.items() if not (model.vae and part == "vae")} if known else {}
+        size = sum(parts.values()) if known else None
+        downloads.append(Download(f"{model.name} (weights)", size, known is not None and found >= set(parts)))
+    if model.vae and model.vae.revision:
+        file = (model.vae.name, model.vae.revision, VAE_WEIGHTS)
+        path = _cached(*file)
+        size = path.stat().st_size if path else FILES.get(file)
+        downloads.append(Download(f"{model.vae.name} (VAE)", size, path is not None))
     for adapter in model.adapters:
         if adapter.revision is not None:
             path = _cached(adapter.name, adapter.revision, adapter.file)

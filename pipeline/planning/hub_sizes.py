@@ -47,12 +47,18 @@ MODELS = {
     ),
 }
 
-# (repository, revision, file) -> bytes of a weight file of a reward.
+# (repository, revision, file) -> bytes of a weight file of a reward or of a VAE.
 FILES = {
     ("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", "model.safetensors"): 1_710_540_580,
     # From an LFS pointer with the same SHA-256: huggingface.co/spaces/xswu/HPSv2/commit/1ba69c8.
     ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2_compressed.pt"): 1_972_484_501,
     ("xswu/HPSv2", "697403c78157020a1ae59d23f111aa58ced35b0a", "HPS_v2.1_compressed.pt"): 1_972_490_005,
+    # From manifests that mirrors of the file publish for this revision.
+    (
+        "madebyollin/sdxl-vae-fp16-fix",
+        "207b116dae70ace3637169f1ddd2434b91b3a8cd",
+        "diffusion_pytorch_model.safetensors",
+    ): 334_643_238,
     # From the hub's page of the file at this revision.
     ("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors"): 3_940_000_000,
     # From the hub's page of a file with the same SHA-256.

@@ -11,7 +11,8 @@ from diffusion.adapters import adapted_layers, check_adapter
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
 from diffusion.folder import attention_width, check_folder
-from diffusion.source import Source, adapter_file, metadata_folder, model_revision
+from diffusion.source import Source, adapter_file, metadata_folder, model_revision, vae_folder
+from diffusion.vae import check_vae, vae_config
 
 # Returns, for a dotted key, the file (or "command line") that set its value, for error messages.
 Origin = Callable[[str], str]
@@ -30,7 +31,7 @@ class CheckedModel(NamedTuple):
 
 
 def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedModel:
-    """Check that the model can be sampled, that its family has all keys that are set, and that the adapters fit it.
+    """Check that the model can be sampled, that its family has all keys that are set, and that VAE and adapters fit it.
 
     Args:
         config: the configuration of the run.
@@ -51,8 +52,11 @@ def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedMode
 def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> str | None:
     """Return the model's pipeline class, or None if its files are not on this machine.
 
-    The adapters are read in any case, because the revision depends on them.
+    The VAE and the adapters are read in any case, because the revision depends on them.
     """
+    if source.vae:
+        with suppress(NotHereError):
+            vae_config(source.vae, vae_folder(source.vae, fetch))
     for adapter in source.adapters:
         with suppress(NotHereError):
             adapted_layers(adapter_file(adapter, fetch))
@@ -69,6 +73,9 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
                 f"{config.model.name} is a {pipeline}, which has no key {key}",
                 f"only with {', '.join(takers(key))}", f"remove model.{key}",
             )  # fmt: skip
+    if source.vae:
+        with suppress(NotHereError):
+            check_vae(source.vae, vae_folder(source.vae, fetch), folder)
     for adapter in source.adapters:
         with suppress(NotHereError):
             check_adapter(adapter_file(adapter, fetch), family, attention_width(folder, family))
@@ -79,4 +86,6 @@ def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allo
     value = config.steps if key == "steps" else getattr(config.model, key.removeprefix("model."))
     if key == "model.adapters":
         value = [adapter.name for adapter in config.model.adapters]
+    if key == "model.vae" and config.model.vae:
+        value = config.model.vae.name
     return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, fix=fix)

@@ -15,7 +15,7 @@ from configs.schema import RunConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
-from pipeline.planning.cost import queries_of
+from pipeline.planning.cost import hidden_exemplars, queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompts import Prompt, read_prompts
@@ -165,11 +165,8 @@ def prompt_task(
             correction=config.soup.correction,
             noise=config.guidance.noise,
             first="unguided" if method == "unguided_first" else "soup",
-            shaping=Shaping(
-                config.guidance.normalisation,
-                config.guidance.elite_fraction,
-                tuple(config.guidance.satisfied_above.get(name) for name in config.rewards.guided),
-            ),
+            shaping=_shaping(config),
+            soup_first=config.soup.first if method == "srsoup" and config.soup.steps else 0,
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
@@ -179,12 +176,24 @@ def prompt_task(
     )
 
 
+def _shaping(config: RunConfig) -> Shaping:
+    guidance, guided = config.guidance, config.rewards.guided
+    return Shaping(
+        guidance.normalisation,
+        tuple(guidance.elite_fraction.get(name, 1.0) for name in guided),
+        tuple(guidance.satisfied_above.get(name) for name in guided),
+        guidance.elite_in,
+        guidance.satisfied_in,
+    )
+
+
 def _samples(config: RunConfig) -> int:
     """Return n of best-of-n. With `auto` it is the largest n that costs no more queries than SRSoup, but at least L."""
     if config.best_of.samples != "auto":
         return config.best_of.samples
     soup_steps = min(config.soup.steps, config.steps)
     queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
+    queries += config.queries * hidden_exemplars(config.weights) * config.soup.first
     return max(len(config.weights), queries // len(config.rewards.guided))
 
 

@@ -13,6 +13,8 @@ from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 
 # The keys of `config.yaml`, besides the configuration, that must not change in a folder.
 _EXTRA_KEYS = ("model_revision", "plugins")
+# The sections and keys that a configuration leaves out where they have no effect; see `configs.sections`.
+_MAY_BE_LEFT_OUT = ("guidance.", "soup.", "model.vae")
 
 
 def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origin) -> int | None:
@@ -79,14 +81,17 @@ def _check_same(folder: Location, identity: Mapping[str, Any], record: Mapping[s
     recorded = _flat(record.get("config", {})) | {"plugins": {}}
     recorded |= {key: record[key] for key in _EXTRA_KEYS if key in record}
     requested = _flat({key: value for key, value in identity.items() if key not in _EXTRA_KEYS})
-    requested |= {key: identity[key] for key in _EXTRA_KEYS}
+    # A key that only the record has is compared with None.
+    left_out = sorted(key for key in recorded.keys() - requested.keys() if key.startswith(_MAY_BE_LEFT_OUT))
+    requested |= dict.fromkeys(left_out) | {key: identity[key] for key in _EXTRA_KEYS}
     for key, value in requested.items():
         if recorded.get(key) != value:
+            held = f"with {key} = {recorded[key]!r}" if key in recorded else f"without {key}"
             raise RequestError(
                 file=origin(key),
                 key=key,
                 value=value,
-                problem=f"{folder} holds a run with {key} = {recorded.get(key)!r}",
+                problem=f"{folder} holds a run {held}",
                 allowed="the configuration with which the run in the folder was started",
                 fix="set output=... to a new folder, or remove the old folder",
             )

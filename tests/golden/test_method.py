@@ -25,7 +25,9 @@ W = np.array([[0.0, 1.0], [0.4, 0.6], [1.0, 0.0]])
 CASES = {
     "soup, renormalised": Guidance(6, 2),
     "soup, mean-shift, gradient, min-max": Guidance(6, 2, "gradient", "mean-shift", shaping=Shaping("min-max")),
-    "soup, none, antithetic, elite": Guidance(6, 4, correction="none", noise="antithetic", shaping=Shaping("std", 0.5)),
+    "soup, none, antithetic, elite": Guidance(
+        6, 4, correction="none", noise="antithetic", shaping=Shaping("std", (0.5, 0.5))
+    ),
     "weighted sum": Guidance(6, 0),
     "unguided first": Guidance(6, 2, first="unguided"),
 }

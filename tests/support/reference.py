@@ -15,6 +15,8 @@ import numpy as np
 
 Array = np.ndarray
 Reward = Callable[[Array], Array]
+# Maps the rewards r_N of reward m to r~_N, in a row of that reward alone in a soup step (True) or in any other row.
+Factors = Callable[[Array, int, bool], Array]
 
 
 def normalise(r_N: Array) -> Array:
@@ -24,6 +26,25 @@ def normalise(r_N: Array) -> Array:
         return np.zeros_like(r_N)
     std = np.sqrt(np.mean((r_N - r_N.mean()) ** 2))
     return (r_N - r_N.mean()) / (std + 1e-8)
+
+
+def factors(r_N: Array, target: float | None = None, parts: int = 1) -> Array:
+    """r~ with the released code's options: a target, and the elite of the best N // parts candidates.
+
+    Mean and std are those of the candidates that are not past the target. Of those, the elite keeps its r~, and every
+    other candidate counts 0. With one such candidate r~ is its unit vector, and with none it is (1, 0, ..., 0).
+    """
+    r_N = np.asarray(r_N, np.float64)
+    left = [n for n, r in enumerate(r_N) if target is None or r <= target]
+    r_tilde_N = np.zeros_like(r_N)
+    if target is not None and len(left) < 2:
+        r_tilde_N[left[0] if left else 0] = 1
+        return r_tilde_N
+    for n, r in zip(left, normalise(r_N[left]), strict=True):
+        better = [k for k in left if r_N[k] > r_N[n] or (r_N[k] == r_N[n] and k < n)]
+        if len(better) < max(1, len(r_N) // parts):
+            r_tilde_N[n] = r
+    return r_tilde_N
 
 
 def search_gradient(r_N: Array, z_ND: Array) -> Array:
@@ -51,20 +72,29 @@ def correction(r_N: Array, z_ND: Array, c_D: Array, mu_D: Array, sigma: float, k
     return search_gradient(r_N, np.array(scaled_ND)) - search_gradient(r_N, z_ND)
 
 
+def plain_factors(r_N: Array, reward: int, own_exemplar: bool) -> Array:
+    return normalise(r_N)
+
+
 def soup_step(
-    mu_LD: Array, sigma: float, z_ND: Array, w_LM: Array, rewards: Sequence[Reward], corrected: str, kind: str
+    mu_LD: Array,
+    sigma: float,
+    z_ND: Array,
+    w_LM: Array,
+    rewards: Sequence[Reward],
+    corrected: str,
+    kind: str,
+    shape: Factors = plain_factors,
 ) -> Array:
     """Algorithm 2 with Equation 11: x_{t-1} of all weights, of which the M one-hot ones must be listed."""
     exemplars = [next(row for row, w in enumerate(w_LM) if w[m] == 1) for m in range(len(rewards))]
-    r_MN = [
-        normalise(f(np.array([mu_LD[row] + sigma * z for z in z_ND])))
-        for f, row in zip(rewards, exemplars, strict=True)
-    ]
+    r_MN = [f(np.array([mu_LD[row] + sigma * z for z in z_ND])) for f, row in zip(rewards, exemplars, strict=True)]
     x_LD = np.empty_like(mu_LD)
     for row, w in enumerate(w_LM):
         g_D = np.zeros(mu_LD.shape[1])
-        for m, r_N in enumerate(r_MN):
+        for m in range(len(rewards)):
             one_hot = w[m] == 1
+            r_N = shape(r_MN[m], m, bool(one_hot))
             shift = 0 if one_hot else correction(r_N, z_ND, mu_LD[exemplars[m]], mu_LD[row], sigma, corrected)
             g_D = g_D + w[m] * (search_gradient(r_N, z_ND) + shift)
         x_LD[row] = mu_LD[row] + sigma * move(g_D, kind)
@@ -72,16 +102,22 @@ def soup_step(
 
 
 def weighted_sum_step(
-    mu_LD: Array, sigma: float, z_ND: Array, w_LM: Array, rewards: Sequence[Reward], kind: str
+    mu_LD: Array,
+    sigma: float,
+    z_ND: Array,
+    w_LM: Array,
+    rewards: Sequence[Reward],
+    kind: str,
+    shape: Factors = plain_factors,
 ) -> Array:
     """Equation 9 for each weight by itself: x_{t-1} of all weights."""
     x_LD = np.empty_like(mu_LD)
     for row, w in enumerate(w_LM):
         candidates_ND = np.array([mu_LD[row] + sigma * z for z in z_ND])
         g_D = np.zeros(mu_LD.shape[1])
-        for w_m, f in zip(w, rewards, strict=True):
+        for m, (w_m, f) in enumerate(zip(w, rewards, strict=True)):
             if w_m > 0:
-                g_D = g_D + w_m * search_gradient(normalise(f(candidates_ND)), z_ND)
+                g_D = g_D + w_m * search_gradient(shape(f(candidates_ND), m, False), z_ND)
         x_LD[row] = mu_LD[row] + sigma * move(g_D, kind)
     return x_LD
 

@@ -45,6 +45,14 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
     return folder
 
 
+def save_vae(model: Path, folder: Path, **changes: Any) -> Path:
+    """Save a VAE like that of a saved model, with other weights and changes to its configuration; return its folder."""
+    torch.manual_seed(5)
+    config = AutoencoderKL.load_config(model / "vae")
+    AutoencoderKL.from_config(dict(config) | changes).save_pretrained(folder)
+    return folder
+
+
 def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """Load a saved folder with diffusers. Families other than flows get a DDIM scheduler."""
     options: dict[str, dict[str, Any]] = {

@@ -12,7 +12,7 @@ from configs.errors import COMMAND_LINE, InvalidValueError, RequestError
 from configs.explain import allowed
 from configs.judge import JudgeConfig
 from configs.load import load_config
-from configs.model import AdapterConfig
+from configs.model import AdapterConfig, VaeConfig
 from configs.schema import RunConfig
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
@@ -32,7 +32,10 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
             yield from fields(field.annotation, f"{prefix}{name}.")
 
 
-FIELDS = [*fields(RunConfig), *fields(JudgeConfig, "rewards.judge."), *fields(AdapterConfig, "model.adapters.")]
+FIELDS = [
+    *fields(RunConfig), *fields(JudgeConfig, "rewards.judge."), *fields(AdapterConfig, "model.adapters."),
+    *fields(VaeConfig, "model.vae."),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("key", "field"), FIELDS, ids=[key for key, _ in FIELDS])

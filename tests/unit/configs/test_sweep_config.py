@@ -39,9 +39,11 @@ def test_each_block_of_the_file_is_a_product(tmp_path: Path) -> None:
 
 
 def test_values_may_be_lists_and_mappings(tmp_path: Path) -> None:
-    points = load_sweep(write(tmp_path), [], ["weights={grid: 3},[[1.0, 0.0]]", "guidance.elite_fraction=0.5"])
+    points = load_sweep(
+        write(tmp_path), [], ["weights={grid: 3},[[1.0, 0.0]]", "guidance.elite_fraction={colorfulness: 0.5}"]
+    )
     assert [len(point.weights) for point in points] == [3, 1]
-    assert points[0].name == "base_weights-grid-3_guidance-elite-fraction-0-5"
+    assert points[0].name == "base_weights-grid-3_guidance-elite-fraction-colorfulness-0-5"
 
 
 def test_the_file_of_a_sweep_is_not_the_file_of_a_run(tmp_path: Path) -> None:

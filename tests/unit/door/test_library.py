@@ -72,7 +72,7 @@ def test_a_front_has_the_bits_of_a_run(front: Front, tmp_path: Path) -> None:
 
 def test_options_are_those_of_a_configuration(pipe: Any, tmp_path: Path) -> None:
     options: dict[str, dict[str, Any]] = {
-        "guidance": {"noise": "antithetic", "elite_fraction": 0.5}, "soup": {"correction": "none"},
+        "guidance": {"noise": "antithetic", "elite_fraction": {"warmth": 0.5}}, "soup": {"correction": "none"},
         "model": {"guidance_scale": 2.0, "negative_prompt": "grey"}, "compute": {"chunk": 3},
     }  # fmt: skip
     weights = [[0.25, 0.75], [1, 0]]

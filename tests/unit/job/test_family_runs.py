@@ -256,9 +256,10 @@ def test_a_missing_adapter_is_refused_if_its_model_is_not_on_this_machine(tmp_pa
 
 @pytest.fixture
 def hub(folders: dict[str, Path], tmp_path: Path) -> dict[str, str]:
-    """An environment without a network, whose hub cache holds one model and two adapters."""
+    """An environment without a network, whose hub cache holds one model, another VAE and two adapters."""
     cache = tmp_path / "home" / "hub"
     shutil.copytree(folders["sdxl"], cache / "models--some--model" / "snapshots" / COMMIT)
+    tiny.save_vae(folders["sdxl"], cache / "models--some--vae" / "snapshots" / COMMIT)
     (cache / "models--some--lora" / "snapshots" / COMMIT).mkdir(parents=True)
     tiny.save_lora("sdxl", cache / "models--some--lora" / "snapshots" / COMMIT / "x.safetensors", scale=9)
     (cache / "models--some--other" / "snapshots" / COMMIT).mkdir(parents=True)
@@ -278,19 +279,27 @@ def on_hub(hub: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-def test_a_pinned_model_and_adapter_of_the_hub_give_the_bits_of_local_copies(
+def test_a_pinned_model_vae_and_adapter_of_the_hub_give_the_bits_of_local_copies(
     hub: dict[str, str], folders: dict[str, Path], tmp_path: Path
 ) -> None:
     tiny.save_lora("sdxl", tmp_path / "local.safetensors", scale=9)
-    local = write_config(tmp_path / "tiny.yaml", folders["sdxl"], model={"adapters": [{"name": "local.safetensors"}]})
+    tiny.save_vae(folders["sdxl"], tmp_path / "vae")
+    parts = {"adapters": [{"name": "local.safetensors"}], "vae": {"name": "vae"}}
+    local = write_config(tmp_path / "tiny.yaml", folders["sdxl"], model=parts)
     assert invoke(local, f"output={tmp_path / 'local'}").exit_code == 0
-    pinned = {"revision": COMMIT, "adapters": [{"name": "some/lora", "revision": COMMIT, "file": "x.safetensors"}]}
+    pinned = {
+        "revision": COMMIT, "vae": {"name": "some/vae", "revision": COMMIT},
+        "adapters": [{"name": "some/lora", "revision": COMMIT, "file": "x.safetensors"}],
+    }  # fmt: skip
     config = write_config(tmp_path / "hub.yaml", "some/model", model=pinned)
     done = on_hub(hub, "run", str(config), "--local", f"output={tmp_path / 'hub'}")
     assert done.returncode == 0, done.stderr
     one, other = (read_table(tmp_path / run, "samples").to_pandas() for run in ("local", "hub"))
     order = ["prompt", "weight_index"]
     assert list(one.sort_values(order).image) == list(other.sort_values(order).image)
+    assert invoke(local, f"output={tmp_path / 'own'}", "model.vae=null").exit_code == 0
+    own = read_table(tmp_path / "own", "samples").to_pandas()
+    assert list(one.sort_values(order).image) != list(own.sort_values(order).image)
 
 
 @pytest.mark.slow

@@ -25,7 +25,10 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     data = {
         "name": "methods", "output": str(folder / "run"), "method": METHODS, "seeds": 2,
         "steps": STEPS, "queries": 4, "soup": {"steps": 1},
-        "guidance": {"normalisation": "tanh", "elite_fraction": 0.5, "satisfied_above": {"compressibility": -1.0}},
+        "guidance": {
+            "normalisation": "tanh", "elite_fraction": {"colorfulness": 0.5}, "elite_in": "everywhere",
+            "satisfied_above": {"compressibility": -1.0},
+        },
         "best_of": {"samples": 5}, "weights": {"grid": 3}, "prompts": {"list": ["snail"]},
         "rewards": {"guided": ["colorfulness", "compressibility"]},
     }  # fmt: skip

@@ -81,8 +81,9 @@ def test_check_prints_every_experiment_and_loads_no_model(tmp_path: Path) -> Non
 def test_of_every_experiment_the_sizes_of_model_and_rewards_are_known(path: Path) -> None:
     """A pin that changes without its size fails here."""
     config = config_of(path.stem)
-    (model,) = model_downloads(config.model)
-    assert model.size is not None and not model.here
+    models = model_downloads(config.model)
+    assert len(models) == (2 if config.model.vae else 1)
+    assert all(model.size is not None and not model.here for model in models)
     for download in reward_downloads((*config.rewards.guided, *config.rewards.held_out)):
         assert download.size is not None or any(f"({name})" in download.name for name in SMALL), download
 
@@ -143,7 +144,7 @@ def test_gpu_hours_are_candidates_times_the_rate_and_name_the_methods_without_a_
 
 
 def test_memory_is_that_of_table_5_if_it_has_the_case_and_else_not_known() -> None:
-    assert "20.9 GB" in gpu_memory(config_of(SD15)) and "2.13 GB in float16" in gpu_memory(config_of(SD15))
+    assert "20.9 GB" in gpu_memory(config_of(SD15)) and "4.27 GB in float32" in gpu_memory(config_of(SD15))
     assert "24.6 GB" in gpu_memory(config_of("hpd_aesthetic_pickscore"))
     assert "18.4 GB" in gpu_memory(config_of(SD15, "queries=6"))
     for other in (config_of("hpd_three_rewards"), config_of("hpd_sdxl"), config_of(SD15, "queries=64")):
