@@ -9,7 +9,7 @@ import pytest
 
 from configs.load import load_config
 from configs.schema import PromptsConfig
-from pipeline.planning.plan import make_plan
+from pipeline.planning.plan import prompt_task
 from pipeline.planning.prompts import read_prompts
 
 
@@ -155,8 +155,8 @@ LISTED = [
     ("88783a816851ed8c-0", "config", None),
 ]
 KEYS = [
-    (628639091479595566, "123511423520c647b06caf68b839d497e352033ae5f4d1d054d28f0aaf2ea531"),
-    (4442531085443223938, "9e36a86b09f5cf1baac8a47348a93c2c0e68f0f9b6ab77ff1eb6dc8d0cf0b574"),
+    (628639091479595566, "5617e6054d42e8c533fdfc08708bc8add818881ac203ea6b5a302270a96618b5"),
+    (4442531085443223938, "6da464e96b7c8e3b1f324bac2475a527213680c4fe72acc898365a8e08ae0d8f"),
 ]
 
 
@@ -178,6 +178,6 @@ def test_a_list_keeps_its_ids() -> None:
 def test_the_keys_of_a_run_stay(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("a snail\nan owl\n")
     demo = Path(__file__).parents[3] / "configs" / "demo.yaml"
-    config = load_config(demo, [f"prompts.file={tmp_path / 'two.txt'}", f"output={tmp_path / 'run'}", "method=srsoup"])
-    tasks = make_plan(config, lambda key: "demo.yaml").tasks
+    config = load_config(demo, [f"prompts.file={tmp_path / 'two.txt'}"])
+    tasks = [prompt_task(config, prompt, 0, "srsoup", "r", {"x": 1}) for prompt in read_prompts(config.prompts)]
     assert [(task.seed, task.key) for task in tasks] == KEYS
