@@ -19,6 +19,8 @@ from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, Row, WrongFileEr
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, locate
 
+MOST_CHARACTERS = 500_000_000
+"""The largest number of characters of all prompts of a run together."""
 LONGEST_PROMPT = 100_000
 """The largest number of characters of a prompt. A longer text is a file whose lines do not end."""
 
@@ -66,11 +68,15 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
         PromptsNotHereError: the data set is not on this machine, and `fetch` is False.
     """
     kept = (found for found in _found(prompts, fetch) if not (prompts.skip_empty and is_empty(found.row.text)))
-    taken = list(islice(kept, prompts.limit or MOST_PROMPTS + 1))
     name, key, given = _origin(prompts)
-    if len(taken) > MOST_PROMPTS:
-        problem = f"there are more than {MOST_PROMPTS:,} prompts"
-        raise _error(name, key, given, problem, f"1..{MOST_PROMPTS:,} prompts", "set prompts.limit")
+    taken, characters = list[_Found](), 0
+    for found in islice(kept, prompts.limit):
+        _check_text(found)
+        taken.append(found)
+        characters += len(found.row.text)
+        if len(taken) > MOST_PROMPTS or characters > MOST_CHARACTERS:
+            allowed = f"1..{MOST_PROMPTS:,} prompts, of {MOST_CHARACTERS:,} characters in all"
+            raise _error(name, key, given, "there are too many prompts", allowed, "set prompts.limit")
     if not taken:
         raise _error(name, key, given, "there are no prompts", "at least one prompt", "add a prompt")
     try:
@@ -82,7 +88,6 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     seen = Counter[str]()
     result = []
     for found, row in zip(taken, rows, strict=True):
-        _check_text(found, row)
         digest = hashlib.sha256(json.dumps([row.text, row.style]).encode()).hexdigest()[:16]
         result.append(Prompt(f"{digest}-{seen[digest]}", row.text, found.source, row.style))
         seen[digest] += 1
@@ -151,15 +156,15 @@ def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> It
         raise _error(str(path), key, str(path), "the file has no prompt", "at least one prompt in each file", fix)
 
 
-def _check_text(found: _Found, row: Row) -> None:
+def _check_text(found: _Found) -> None:
     """Refuse a row that is no prompt."""
-    text, allowed, fix = row.text, "Unicode text", "correct the prompt"
+    (text, entry, style), allowed, fix = found.row, "Unicode text", "correct the prompt"
     if is_empty(text) or not isinstance(text, str):
         problem, allowed = "the prompt is empty or not text", "text that is not empty"
         if is_empty(text):
             problem += ": it has invisible characters only" if text and text.strip() else ""
             fix = "correct the prompt, or leave such rows out with prompts.skip_empty=true"
-    elif any("\ud800" <= character <= "\udfff" for character in text + (row.style or "")):
+    elif any("\ud800" <= character <= "\udfff" for character in text + (style or "")):
         problem = "the prompt has half of a surrogate pair, which is not a character"
     elif "\0" in text:
         problem = "the prompt has a NUL character, so it is damaged or not text"
@@ -168,7 +173,7 @@ def _check_text(found: _Found, row: Row) -> None:
         allowed, fix = f"at most {LONGEST_PROMPT:,} characters", "check the format of the file, or shorten the prompt"
     else:
         return
-    raise _error(found.file, f"{found.key}, {row.entry}", text, problem, allowed, fix)
+    raise _error(found.file, f"{found.key}, {entry}", text, problem, allowed, fix)
 
 
 def _from_github(prompts: PromptsConfig) -> Path:

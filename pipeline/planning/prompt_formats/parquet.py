@@ -23,11 +23,12 @@ def read_parquet(path: Path, column: str | None) -> Iterator[Row]:
     number = 0
     with open_regular(path) as file:
         try:
-            names = pq.read_schema(file).names
-            name = pick_column(names, column, "the table")
+            schema = pq.read_schema(file)
+            name = pick_column(schema.names, column, "the table")
+            _check_type(name, schema.field(name).type)
             # As a dictionary, a text that is in many rows is in memory once.
             table = pq.ParquetFile(file, read_dictionary=[name])
-            _check_column(table, name)
+            _check_sizes(name, table.metadata)
             for batch in table.iter_batches(batch_size=BATCH, columns=[name]):
                 for scalar in batch.column(0):
                     yield Row(scalar.as_py(), f"row {number}")
@@ -36,17 +37,19 @@ def read_parquet(path: Path, column: str | None) -> Iterator[Row]:
             raise WrongFileError(f"from row {number} on: {error}", "write or download the file again") from error
 
 
-def _check_column(table: Any, name: str) -> None:
+def _check_type(name: str, kind: Any) -> None:
     import pyarrow as pa
 
-    kind = table.schema_arrow.field(name).type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(is_text(value) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)):
         raise WrongFileError(
             f"the column {name!r} has values of the type {value} from row 0 on, which are not texts",
             "set prompts.column to a column of texts",
         )
-    metadata = table.metadata
+
+
+def _check_sizes(name: str, metadata: Any) -> None:
+    """Refuse a row group whose texts would not fit in memory. A file of some kilobytes can have one."""
     for group in range(metadata.num_row_groups):
         chunks = [metadata.row_group(group).column(index) for index in range(metadata.num_columns)]
         size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == name)
