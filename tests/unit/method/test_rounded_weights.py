@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from configs.load import load_config
-from configs.schema import WEIGHT_TOLERANCE
+from configs.weights import WEIGHT_TOLERANCE
 from evaluation.fronts import one_hot_reward
 from evaluation.savings import queries_by_formula
 from pipeline.guidance.runner import Guidance

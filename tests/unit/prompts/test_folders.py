@@ -12,7 +12,7 @@ from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import PromptsConfig
 from pipeline.planning.prompts import read_prompts
-from tests.support.prompt_files import refusal_of, texts_of
+from tests.support.planning.prompt_files import refusal_of, texts_of
 
 
 def make(folder: Path, **files: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from configs.schema import PromptsConfig
 from pipeline.planning.prompts import read_prompts
-from tests.support.prompt_files import refusal_of, texts_of
+from tests.support.planning.prompt_files import refusal_of, texts_of
 
 COCO = {
     "info": {"year": 2014},

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.planning.prompt_formats import parquet
-from tests.support.prompt_files import refusal_of, texts_of
+from tests.support.planning.prompt_files import refusal_of, texts_of
 
 ROWS, IMAGE = 4000, 10_000
 
@@ -118,7 +118,8 @@ def test_a_damaged_table_is_refused(tmp_path: Path, damage: str) -> None:
     content = bytearray(path.read_bytes())
     if damage == "page":
         content[4:2000] = b"\xff" * 1996
-    path.write_bytes({"cut": content[:-5], "page": content, "text": b"prompt\na fox\n", "empty": b""}[damage])
+    damaged = {"cut": bytes(content[:-5]), "page": bytes(content), "text": b"prompt\na fox\n", "empty": b""}
+    path.write_bytes(damaged[damage])
     assert "from row 0 on" in refusal_of(path).problem
 
 

@@ -3,10 +3,11 @@
 import csv
 import io
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from tests.support.prompt_files import refusal_of, texts_of
+from tests.support.planning.prompt_files import refusal_of, texts_of
 
 COLUMNS = "prompt\tstyle\n"
 
@@ -110,7 +111,9 @@ NASTY = [
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 @pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t")])
-def test_what_pythons_csv_writes_is_read_as_it_was(tmp_path: Path, quoting: int, name: str, delimiter: str) -> None:
+def test_what_pythons_csv_writes_is_read_as_it_was(
+    tmp_path: Path, quoting: Literal[0, 1, 2], name: str, delimiter: str
+) -> None:
     file = io.StringIO()
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting)
     writer.writerows([["id", "prompt"], *([str(i), text] for i, text in enumerate(NASTY))])

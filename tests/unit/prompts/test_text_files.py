@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prompt_files import refusal_of, texts_of
+from tests.support.planning.prompt_files import refusal_of, texts_of
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 
