@@ -137,11 +137,11 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
             place[key] = {}
         place = place[key]
     place[keys[-1]] = value
-    if keys in (("prompts", "file"), ("prompts", "list")):
+    if keys[:2] in (("prompts", "file"), ("prompts", "list"), ("prompts", "dataset")):
         # A source of prompts on the command line replaces the one in the file.
-        for other in ("file", "list", "github", "sha256"):
-            if other != keys[-1] and ("prompts", other) not in earlier:
-                place.pop(other, None)
+        for other in ("file", "list", "dataset", "github", "sha256"):
+            if other != keys[1] and not any(overlap(("prompts", other), given) for given in earlier):
+                data["prompts"].pop(other, None)
     if keys in (("model", "name"), ("model", "vae", "name")) and (*keys[:-1], "revision") not in earlier:
         # The file's revision is a commit of the model or VAE that the file names, not of this one.
         place.pop("revision", None)

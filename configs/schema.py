@@ -17,11 +17,10 @@ from configs.model import ModelConfig
 from configs.sections import BestOfConfig, GuidanceConfig, ReportConfig, RewardsConfig, SoupConfig
 from configs.sections import PromptsConfig as PromptsConfig
 from configs.strict_model import StrictModel, WeightRow, as_tuple
-from configs.weights import RULES, weights_by_rule
+from configs.weights import RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
 METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
-WEIGHT_TOLERANCE = 1e-6
 LARGEST_CHUNK = 64
 # Keys of the sections `model` and `compute` that are passed with each call, so the workers are not made from them.
 _PASSED_WITH_CALLS: dict[str, Any] = {
@@ -104,7 +103,7 @@ class RunConfig(StrictModel):
                     f"row {index} is {list(row)}, which is off the simplex",
                     "make every entry at least 0 and let each row sum to 1",
                 )
-        return weights
+        return tuple(tuple(with_exact_one_hot(row)) for row in weights)
 
     @model_validator(mode="after")
     def _check_row_lengths(self) -> Self:

@@ -1,6 +1,6 @@
 """Weights by rule: many rows of the simplex from one line of a configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,8 @@ PAPER_13 = (
 
 RULES = "{grid: points on an axis}, {das_dennis: partitions}, {riesz: points} or {paper: 13}"
 LARGEST = 10_000
+WEIGHT_TOLERANCE = 1e-6
+"""The largest rounding error of a weight and of the sum of a row."""
 
 WeightRows = list[list[float]]
 
@@ -85,4 +87,16 @@ def _riesz(n_rewards: int, n_points: int) -> WeightRows:
     from pymoo.util.ref_dirs import get_reference_directions
 
     points = get_reference_directions("energy", n_rewards, n_points, seed=1)
-    return [[0.0 if w < 1e-9 else 1.0 if w > 1 - 1e-9 else float(w) for w in row] for row in points]
+    rows = [[0.0 if w <= WEIGHT_TOLERANCE else float(w) for w in row] for row in points]
+    return [list(with_exact_one_hot(row)) for row in rows]
+
+
+def with_exact_one_hot(row: Sequence[float]) -> Sequence[float]:
+    """Return a row of weights, as an exact one-hot row if it differs from one by rounding only.
+
+    Such a row has one entry above `WEIGHT_TOLERANCE`: [0.9999999999999999, 0] is returned as (1.0, 0.0).
+    """
+    positive = [index for index, w in enumerate(row) if w > WEIGHT_TOLERANCE]
+    if len(positive) != 1:
+        return row
+    return tuple(float(index == positive[0]) for index in range(len(row)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 DDIM_KEYS = frozenset({"eta"})
 FLOW_KEYS = frozenset({"noise_level"})
 UNET_KEYS = frozenset({"attention_slicing"})
+# The number of tokens of a prompt that Stable Diffusion 3 passes to T5, whose tokenizer has no limit of its own.
+T5_TOKENS = 256
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from diffusion.base import Sampling
+from diffusion.families import T5_TOKENS
 from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
-
-T5_TOKENS = 256
 
 
 class StableDiffusion3(LatentDiffusion):

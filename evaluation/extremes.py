@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from evaluation.fronts import one_hot_reward
 from evaluation.run_data import UNGUIDED, Comparison
 
 COLUMNS = ["label", "prompt_id", "prompt", "reward", "value", "unguided", "gain"]
@@ -22,8 +23,7 @@ def extremes(comparison: Comparison) -> pd.DataFrame:
         means = comparison.points_of(base).groupby("prompt_id")[list(comparison.guided)].mean()
         own = comparison.points_of(label)
         for number, reward in enumerate(comparison.guided):
-            one_hot = [float(i == number) for i in range(len(comparison.guided))]
-            found = own[[weights == one_hot for weights in own["weights"]]]
+            found = own[[one_hot_reward(weights) == number for weights in own["weights"]]]
             for row in found.drop_duplicates("prompt_id").to_dict("records"):
                 if row["prompt_id"] in means.index:
                     value, base_value = float(row[reward]), float(means.loc[row["prompt_id"], reward])

@@ -37,6 +37,15 @@ def mean_over_prompts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFr
     return means
 
 
+def one_hot_reward(weights: Sequence[float] | None) -> int | None:
+    """Returns the number of the reward that has all the weight, or None if no reward has.
+
+    Weights up to 1e-6 are rounding, as in a configuration. The unguided model has no weights (None).
+    """
+    used = [number for number, w in enumerate(weights or ()) if w > 1e-6]
+    return used[0] if len(used) == 1 else None
+
+
 def weight_name(weights: Sequence[float] | None, index: int) -> str:
     """Returns a short name of a weighting: its first weight if it has one or two, else all its weights.
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.figures import matplotlib_settings, style_axis
-from evaluation.fronts import weight_name
+from evaluation.fronts import one_hot_reward, weight_name
 from evaluation.run_data import Comparison
 
 QUARTILES = ("overlap_q25", "overlap_q50", "overlap_q75")
@@ -61,10 +61,9 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
             layout="constrained",
         )
         for axis, exemplar in zip(axes[0], exemplars, strict=True):
-            one_hot = [float(reward == exemplar) for reward in guided]
             own = rows[rows["exemplar"] == exemplar]
             for index, w in weights.items():
-                if list(w) != one_hot:
+                if one_hot_reward(w) != guided.index(exemplar):
                     _draw_line(axis, own[own["weight_index"] == index], weight_name(w, index), shades[index])
             _mark_soup(axis, own)
             axis.set(title=f"exemplar of {exemplar}", xlabel="step", ylim=(-0.02, 1.02))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.fronts import one_hot_reward
 from evaluation.run_data import Comparison
 
 SOUP = "srsoup"
@@ -36,10 +37,9 @@ def queries_by_formula(config: Mapping[str, Any], soup_steps: int) -> int | None
     T is the number of steps, K = `soup_steps` the number of soup steps, N the number of candidates, M the number of
     guided rewards, and L the number of weightings.
     """
-    rows = [tuple(float(w) for w in row) for row in config["weights"]]
+    rows = [[float(w) for w in row] for row in config["weights"]]
     rewards, weights = len(config["rewards"]["guided"]), len(rows)
-    one_hots = {tuple(float(i == m) for i in range(rewards)) for m in range(rewards)}
-    if not one_hots <= set(rows):
+    if not set(range(rewards)) <= {one_hot_reward(row) for row in rows}:
         return None
     steps = config["steps"]
     return int(config["queries"] * rewards * (steps * (weights - rewards + 1) - soup_steps * (weights - rewards)))

@@ -79,9 +79,9 @@ def sweep(
 def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, plugin: Plugins = None) -> None:
     """Check a configuration, and print what `run` would do and need. No model is loaded.
 
-    It prints prompts, queries, decodes, downloads with their sizes, GPU memory and GPU hours. Memory and hours come
-    with the measurement that they rest on; what nobody has measured is "not known". For a sweep, every point is
-    checked.
+    It prints the first and last prompts, how many are equal or longer than the model reads, queries, decodes,
+    downloads with their sizes, GPU memory and GPU hours. Memory and hours come with the measurement that they rest on;
+    what nobody has measured is "not known". For a sweep, every point is checked.
 
     Exit status: 2 if the configuration is wrong.
     """
@@ -90,9 +90,11 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
         file, given, plugins = config_file(config), overrides or [], plugin or []
         swept = over or is_sweep(file)
         plans = plans_of_sweep(file, given, over or [], plugins) if swept else [plan_of(file, given, plugins)]
-        from pipeline.cli.plan_table import needs_table, plan_table, sweep_table
+        from pipeline.cli.plan_table import needs_table, plan_table, prompts_table, sweep_table
 
-        tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
+        tables = (
+            [make(plans) for make in (sweep_table, prompts_table, needs_table)] if swept else [plan_table(plans[0])]
+        )
         Console(markup=False, emoji=False).print(*tables)
 
 

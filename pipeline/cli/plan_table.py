@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from configs.addresses import Server
 from configs.schema import RunConfig
@@ -12,36 +13,60 @@ from diffusion.source import EMBEDDED
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
 from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
-from pipeline.planning.plan import Plan
+from pipeline.planning.plan import Plan, prompt_task
+from pipeline.planning.prompt_summary import prompt_rows
+from pipeline.planning.prompts import Prompt
+from pipeline.planning.task import PromptTask
 
 # Seconds that one CPU core takes for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
 # Measured on configs/demo.yaml with two busy cores: 198 s for 10,560 candidates.
 EMBEDDED_SECONDS_PER_CANDIDATE = 0.019
+NOT_KNOWN = "not known until the prompts are on this machine"
 
 
 def plan_table(plan: Plan) -> Table:
     """One table that describes a plan, a row for each property."""
     config = plan.config
-    table = Table(title=f"{config.name}: the plan", show_header=False, title_justify="left")
-    table.add_row("prompts", f"{plan.n_prompts}, from {plan.tasks[0].prompt.source}")
-    table.add_row("weights", f"{len(config.weights)} over {' and '.join(config.rewards.guided)}")
-    table.add_row("held-out rewards", ", ".join(config.rewards.held_out) or "none")
+    rows = prompt_rows(plan.prompts, config.model)
+    rows.append(("weights", f"{len(config.weights)} over {' and '.join(config.rewards.guided)}"))
+    rows.append(("held-out rewards", ", ".join(config.rewards.held_out) or "none"))
     family = plan.pipeline or "not on this machine yet: `run` downloads it and checks its family"
-    table.add_row("model", f"{config.model.name}, revision {plan.model_revision[:12]}, {family}")
-    table.add_row("steps T, candidates N", f"{config.steps}, {config.queries}")
+    rows.append(("model", f"{config.model.name}, revision {plan.model_revision[:12]}, {family}"))
+    rows.append(("steps T, candidates N", f"{config.steps}, {config.queries}"))
     for method in config.methods:
-        cost = expected_cost(next(task for task in plan.tasks if task.method == method), config.steps)
-        table.add_row(method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a front")
+        cost = expected_cost(_task_of(plan, method), config.steps)
+        rows.append((method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a front"))
     queries, decodes = _total(plan)
-    table.add_row("in all", f"{queries:,} queries, {decodes:,} decodes")
-    table.add_row("done already", f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts")
-    for heading, text in needs([plan]):
-        table.add_row(heading, text)
+    rows.append(("in all", f"{queries:,} queries, {decodes:,} decodes" if plan.tasks else NOT_KNOWN))
+    done = f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts"
+    rows.append(("done already", done if plan.tasks else NOT_KNOWN))
+    rows += needs([plan])
     actors = config.compute.diffusion_actors
     automatic = "one for each GPU, or for each CPU core if there is no GPU"
-    table.add_row("diffusion actors", automatic if actors == "auto" else str(actors))
-    table.add_row("output", str(plan.folder))
+    rows.append(("diffusion actors", automatic if actors == "auto" else str(actors)))
+    rows.append(("output", str(plan.folder)))
+    return _table(f"{config.name}: the plan", rows)
+
+
+def _task_of(plan: Plan, method: str) -> PromptTask:
+    """Return the first task of a method, or one of an empty prompt if the prompts are not here yet."""
+    found = next((task for task in plan.tasks if task.method == method), None)
+    return found or prompt_task(plan.config, Prompt("", "", ""), 0, method, plan.model_revision, {})
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left")
+    for heading, text in rows:
+        # As `Text`, brackets in a prompt or a path are not read as markup.
+        table.add_row(heading, Text(text))
     return table
+
+
+def prompts_table(plans: Sequence[Plan]) -> Table:
+    """A table of the prompts of a sweep: once if all points have the same, else for each source and model."""
+    points = {(plan.config.prompts, plan.config.model.name, plan.config.model.revision): plan for plan in plans}
+    rows = [row for plan in points.values() for row in prompt_rows(plan.prompts, plan.config.model)]
+    return _table("the prompts of the sweep", rows)
 
 
 def sweep_table(plans: Sequence[Plan]) -> Table:
@@ -53,9 +78,10 @@ def sweep_table(plans: Sequence[Plan]) -> Table:
     for plan in plans:
         done = len(plan.tasks) - len(plan.open_tasks)
         for method in plan.config.methods:
-            cost = expected_cost(next(task for task in plan.tasks if task.method == method), plan.config.steps)
+            cost = expected_cost(_task_of(plan, method), plan.config.steps)
             fronts = str(len(plan.tasks) // len(plan.config.methods))
-            table.add_row(plan.folder.name, method, f"{cost.queries:,}", f"{cost.decodes:,}", fronts, str(done))
+            numbers = (f"{cost.queries:,}", f"{cost.decodes:,}", fronts, str(done))
+            table.add_row(Text(plan.folder.name), method, *numbers)
     totals = [_total(plan) for plan in plans]
     queries, decodes = (f"{sum(column):,}" for column in zip(*totals, strict=True))
     table.add_section()
@@ -71,10 +97,7 @@ def _total(plan: Plan) -> tuple[int, int]:
 
 def needs_table(plans: Sequence[Plan]) -> Table:
     """A table of the downloads, memory and time that all points of a sweep need together."""
-    table = Table(title="what the sweep needs", show_header=False, title_justify="left")
-    for heading, text in needs(plans):
-        table.add_row(heading, text)
-    return table
+    return _table("what the sweep needs", needs(plans))
 
 
 def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
@@ -84,12 +107,15 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     models = dict.fromkeys(download for config in configs for download in model_downloads(config.model))
     rows = [("model download", _listed(tuple(models))), ("reward downloads", _listed(reward_downloads(tuple(rewards))))]
     rows += [("hosts queried", hosts)] if (hosts := _hosts_queried(configs)) else []
+    complete = all(plan.tasks for plan in plans)
     if all(config.model.name == EMBEDDED for config in configs):
-        return [*rows, ("GPU", "none is needed"), ("seconds expected", _expected_seconds(plans))]
+        seconds = _expected_seconds(plans) if complete else NOT_KNOWN
+        return [*rows, ("GPU", "none is needed"), ("seconds expected", seconds)]
     hours = gpu_hours(plans)
     unknown = "not known for this model: run one prompt (prompts.limit=1) and read its costs"
     memory = "\n".join(dict.fromkeys(gpu_memory(config) for config in configs))
-    return [*rows, ("GPU memory", memory), ("GPU hours", unknown if hours is None else str(hours))]
+    expected = unknown if hours is None else str(hours) if complete else NOT_KNOWN
+    return [*rows, ("GPU memory", memory), ("GPU hours", expected)]
 
 
 def _hosts_queried(configs: Sequence[RunConfig]) -> str:

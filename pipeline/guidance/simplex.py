@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 TOLERANCE = 1e-6
+"""The largest rounding error of a weight and of the sum of a row, as in the schema of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Soup:
 
 
 def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
-    """Return the weights as float64 of shape (L, M).
+    """Return the weights as float64 of shape (L, M). A row that is one-hot but for rounding becomes exactly one-hot.
 
     Raises:
         ValueError: the rows have different lengths, an entry is negative or not finite, or the sum of a row differs
@@ -42,7 +43,14 @@ def as_weights(rows: Sequence[Sequence[float]]) -> Tensor:
             raise ValueError(
                 f"weights: row {index} is {row.tolist()}; every entry must be >= 0 and the row must sum to 1"
             )
+        if len(used := support(row)) == 1:
+            w_LM[index] = torch.eye(len(row), dtype=w_LM.dtype)[used[0]]
     return w_LM
+
+
+def support(w_M: Tensor) -> tuple[int, ...]:
+    """Return the indices of the rewards whose weight is above the tolerance. A row with one of them is one-hot."""
+    return tuple(torch.nonzero(w_M > TOLERANCE).flatten().tolist())
 
 
 def with_exemplars(w_LM: Tensor) -> Soup:
@@ -50,8 +58,8 @@ def with_exemplars(w_LM: Tensor) -> Soup:
     n_weights, n_rewards = w_LM.shape
     one_hot_MM = torch.eye(n_rewards, dtype=w_LM.dtype)
     rows, exemplars = list(w_LM), []
-    for e_M in one_hot_MM:
-        found = [index for index, w_M in enumerate(rows[:n_weights]) if torch.equal(w_M, e_M)]
+    for m, e_M in enumerate(one_hot_MM):
+        found = [index for index, w_M in enumerate(rows[:n_weights]) if support(w_M) == (m,)]
         exemplars.append(found[0] if found else len(rows))
         if not found:
             rows.append(e_M)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.guidance.ports import Query
 from pipeline.guidance.search_gradient import StepKind, move, search_gradient
 from pipeline.guidance.shaping import PLAIN, Shaping
-from pipeline.guidance.simplex import Soup
+from pipeline.guidance.simplex import TOLERANCE, Soup, support
 
 Correction = Literal["none", "mean-shift", "renormalised"]
 
@@ -68,15 +68,16 @@ async def soup_step(
 
     g_RD = torch.zeros_like(mu_RD)
     for row, w_M in enumerate(soup.w_RM):
-        for m in _support(w_M):
+        used = support(w_M)
+        for m in used:
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
             # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
-            one_hot = bool(w_M[m] == 1)
+            one_hot = len(used) == 1
             carried: Correction = "none" if one_hot else correction
             r_N = (own_MN if one_hot else shared_MN)[m]
             g_RD[row] += w_M[m] * corrected_gradient(r_N, z_ND, delta_D, sigma, carried)
 
-    used_RM = soup.w_RM > 0
+    used_RM = soup.w_RM > TOLERANCE
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
@@ -119,7 +120,7 @@ async def weighted_sum_step(
     g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row.
     """
     z_ND = z_NCHW.flatten(1)
-    supports = [_support(w_M) for w_M in w_RM]
+    supports = [support(w_M) for w_M in w_RM]
     queries = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
     g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
@@ -128,11 +129,6 @@ async def weighted_sum_step(
             g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m, exemplar=False), z_ND)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
-
-
-def _support(w_M: Tensor) -> tuple[int, ...]:
-    """Return the indices of the rewards whose weight is above 0."""
-    return tuple(torch.nonzero(w_M).flatten().tolist())
 
 
 def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.guidance.simplex import TOLERANCE
 from pipeline.planning.task import PromptTask
 
 
@@ -54,10 +55,10 @@ def hidden_exemplars(weights: Sequence[Sequence[float]]) -> int:
 
 
 def queries_of(candidates: int, weights: Sequence[Sequence[float]], soup_steps: int, weighted_sum_steps: int) -> int:
-    """Return N (M `soup_steps` + A `weighted_sum_steps`), where A is the number of weights above 0 in all rows.
+    """Return N (M `soup_steps` + A `weighted_sum_steps`), where A is the number of positive weights in all rows.
 
     A soup step queries each reward for its exemplar. A weighted-sum step queries, for each row, every reward whose
-    weight is above 0.
+    weight is above 0, that is, above the tolerance of rounding.
     """
-    positive = sum(w > 0 for row in weights for w in row)
+    positive = sum(w > TOLERANCE for row in weights for w in row)
     return candidates * (len(weights[0]) * soup_steps + positive * weighted_sum_steps)

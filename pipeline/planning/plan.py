@@ -18,6 +18,7 @@ from pipeline.guidance.shaping import Shaping
 from pipeline.planning.cost import hidden_exemplars, queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
+from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
 from pipeline.planning.resume import chunk_of_folder
 from pipeline.planning.task import PromptTask
@@ -51,7 +52,8 @@ class Plan:
         config: the configuration of the run.
         model_revision: the name of the weights: the hash of a local model's files, or the commit of a model on the hub.
         pipeline: the model's pipeline class, or None if its files are not on this machine yet.
-        tasks: one task for each prompt, seed and method, in this order of nesting.
+        tasks: one task for each prompt, seed and method, in this order of nesting; none if the prompts are those of a
+            data set that is not on this machine yet.
         plugins: the plugin files that were given on the command line.
     """
 
@@ -90,11 +92,16 @@ class Plan:
     @property
     def chunk(self) -> int:
         """The largest number of candidates in one unit of work."""
-        return self.tasks[0].chunk
+        return self.tasks[0].chunk if self.tasks else self.config.chunk_size
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts of all tasks, each of them once."""
+        return list({task.prompt.prompt_id: task.prompt for task in self.tasks}.values())
 
     @property
     def n_prompts(self) -> int:
-        return len({task.prompt.prompt_id for task in self.tasks})
+        return len(self.prompts)
 
 
 def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (), *, fetch: bool = False) -> Plan:
@@ -104,7 +111,8 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
         config: the configuration of the run.
         origin: returns the file, or "command line", that set a key.
         plugins: plugin files, whose rewards the configuration may name besides the built-in ones.
-        fetch: whether to download the configuration files and adapters of a model on the hub, to check them.
+        fetch: whether to download the configuration files and adapters of a model on the hub, to check them, and the
+            prompts of a data set on the hub. Without it a plan may have no tasks.
 
     Raises:
         RequestError: there are no prompts, a reward or the model does not exist, or the folder cannot be written or
@@ -114,7 +122,10 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     _check_rewards(config, origin)
     _check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
-    prompts = read_prompts(config.prompts)
+    try:
+        prompts = read_prompts(config.prompts, fetch=fetch)
+    except PromptsNotHereError:
+        prompts = []
     shared_identity = _shared_identity(config, plugins)
     tasks = tuple(
         prompt_task(config, prompt, index, method, revision, shared_identity)

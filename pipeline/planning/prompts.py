@@ -1,23 +1,28 @@
 """Reads prompts in the usual formats. A prompt is only ever text, and is never used as a path, a key or code."""
 
-import csv
 import hashlib
-import io
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.errors import RequestError
-from configs.file_digest import read_regular_file
 from configs.schema import PromptsConfig
+from pipeline.planning.prompt_formats.folders import prompt_files
+from pipeline.planning.prompt_formats.formats import FORMATS, read_rows, suffix_of
+from pipeline.planning.prompt_formats.hub_dataset import dataset_values
+from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, Row, WrongFileError, is_empty, without_synsets
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, locate
 
-MOST_BYTES = 2 * 10**9
-USUAL_COLUMNS = ("prompt", "text", "caption")
+MOST_CHARACTERS = 500_000_000
+"""The largest number of characters of all prompts of a run together."""
+LONGEST_PROMPT = 100_000
+"""The largest number of characters of a prompt. A longer text is a file whose lines do not end."""
 
 
 @dataclass(frozen=True)
@@ -37,50 +42,138 @@ class Prompt:
     style: str | None = None
 
 
-class _Row(NamedTuple):
-    """A prompt as it was read; `entry` names its line or entry for error messages."""
+class _Found(NamedTuple):
+    """A row, the key of the configuration that it comes from, and its file as messages and as results name it."""
 
-    text: Any
-    entry: str
-    style: str | None = None
+    row: Row
+    key: str
+    file: str
+    source: str
 
 
-def read_prompts(prompts: PromptsConfig) -> list[Prompt]:
-    """Return the prompts of a configuration, in the order of the file or list.
+def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
+    """Return the prompts of a configuration, in the order of the files, the data set or the list.
 
-    The suffix gives the format. `.txt` has one prompt per line; blank lines are skipped. `.json` is a list of strings
-    or records, or `{style: [...]}`. `.jsonl` has a string or a record per line. `.csv` and `.tsv` have a header.
-    `.parquet` is a table. In a record the prompt is in the field `prompts.column` or, by default, in "prompt", "text"
+    The suffix of a file gives its format; `prompt_formats.formats.FORMATS` lists them. In a record or a table the
+    prompt is in the field or column `prompts.column` or, by default, in one with a usual name, such as "prompt", "text"
     or "caption", in upper or lower case.
+
+    Args:
+        prompts: the section of the configuration.
+        fetch: whether a data set is read from the hub if it is not on this machine.
 
     Raises:
         RequestError: the file cannot be read, is not UTF-8, does not have its format or lacks the column; a prompt is
             empty or not text; or there are no prompts. The message names the line or entry.
+        PromptsNotHereError: the data set is not on this machine, and `fetch` is False.
     """
-    if prompts.list is not None:
-        source, key = "config", "prompts.list"
-        found: Iterable[_Row] = [_Row(text, f"entry {i}") for i, text in enumerate(prompts.list)]
-    else:
-        assert prompts.file is not None  # guaranteed by the schema
-        source, key = Path(prompts.file).name, "prompts.file"
-        found = _read_file(_from_github(prompts) if prompts.github else Path(prompts.file), prompts.column)
-    rows = list(found)[: prompts.limit]
-    file = prompts.file or "config"
-    if not rows:
-        raise _error(file, key, prompts.file, "there are no prompts", "at least one prompt", "add a prompt")
+    kept = (found for found in _found(prompts, fetch) if not (prompts.skip_empty and is_empty(found.row.text)))
+    name, key, given = _origin(prompts)
+    taken, characters = list[_Found](), 0
+    for found in islice(kept, prompts.limit):
+        _check_text(found)
+        taken.append(found)
+        characters += len(found.row.text)
+        if len(taken) > MOST_PROMPTS or characters > MOST_CHARACTERS:
+            allowed = f"1..{MOST_PROMPTS:,} prompts, of {MOST_CHARACTERS:,} characters in all"
+            raise _error(name, key, given, "there are too many prompts", allowed, "set prompts.limit")
+    if not taken:
+        raise _error(name, key, given, "there are no prompts", "at least one prompt", "add a prompt")
+    try:
+        rows = without_synsets([found.row for found in taken])
+    except WrongFileError as error:
+        raise _error(
+            name, key, given, error.problem, "texts, all with WordNet ids or all without", error.fix
+        ) from error
     seen = Counter[str]()
     result = []
-    for text, entry, style in rows:
-        if not isinstance(text, str) or not text.strip():
-            problem = "the prompt is empty or not text"
-            raise _error(file, f"{key}, {entry}", text, problem, "text that is not empty", "correct the prompt")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            problem = "the prompt has half of a surrogate pair, which is not a character"
-            raise _error(file, f"{key}, {entry}", text, problem, "Unicode text", "correct the prompt")
-        digest = hashlib.sha256(json.dumps([text, style]).encode()).hexdigest()[:16]
-        result.append(Prompt(f"{digest}-{seen[digest]}", text, source, style))
+    for found, row in zip(taken, rows, strict=True):
+        digest = hashlib.sha256(json.dumps([row.text, row.style]).encode()).hexdigest()[:16]
+        result.append(Prompt(f"{digest}-{seen[digest]}", row.text, found.source, row.style))
         seen[digest] += 1
     return result
+
+
+def _origin(prompts: PromptsConfig) -> tuple[str, str, Any]:
+    """Return the file, the key and the value of the prompts, for messages."""
+    if prompts.dataset is not None:
+        return prompts.dataset.name, "prompts.dataset", prompts.dataset.name
+    return (prompts.file or "config"), ("prompts.file" if prompts.file else "prompts.list"), prompts.file
+
+
+def _found(prompts: PromptsConfig, fetch: bool) -> Iterator[_Found]:
+    """Yield the rows of all sources, one after the other."""
+    if prompts.list is not None:
+        for index, text in enumerate(prompts.list):
+            yield _Found(Row(text, f"entry {index}"), "prompts.list", "config", "config")
+    elif prompts.dataset is not None:
+        dataset, key = prompts.dataset, "prompts.dataset"
+        try:
+            values = dataset_values(dataset, prompts.limit, prompts.skip_empty, fetch)
+        except WrongFileError as error:
+            allowed = "a data set of the hub that you may read, with a column of texts"
+            raise _error(dataset.name, key, dataset.name, error.problem, allowed, error.fix) from error
+        for index, value in enumerate(values):
+            yield _Found(Row(value, f"row {index}"), key, dataset.name, dataset.name)
+    else:
+        assert prompts.file is not None  # guaranteed by the schema
+        path = Path(prompts.file)
+        files = [_from_github(prompts)] if prompts.github else _files(path)
+        for file in files:
+            source = path.name if prompts.github else file.name
+            yield from _of_file(file, source, prompts, alone=len(files) == 1)
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return prompt_files(path)
+    except (WrongFileError, OSError) as error:
+        fix = error.fix if isinstance(error, WrongFileError) else "check the path"
+        allowed = "a file, a folder of files of one format, or a pattern of such files"
+        raise _error(str(path), "prompts.file", str(path), str(error), allowed, fix) from error
+
+
+def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> Iterator[_Found]:
+    """Yield the rows of one file. A file among others may not be empty, since its prompt would be missing silently."""
+    suffix, key = suffix_of(path), "prompts.file"
+    if suffix not in FORMATS:
+        suffixes = f"{', '.join(FORMATS)}, .ndjson, or all but .parquet with .gz"
+        problem = f"the suffix {path.suffix!r} belongs to no known format"
+        raise _error(str(path), key, str(path), problem, suffixes, "save the prompts in one of these formats")
+    rows, shown = 0, os.fsencode(source).decode("utf-8", "replace")
+    try:
+        for row in read_rows(path, prompts.column):
+            rows += 1
+            yield _Found(row, key, str(path), shown)
+    except WrongFileError as error:
+        problem = f"the prompt file cannot be read as {suffix}: {error.problem}"
+        raise _error(str(path), key, str(path), problem, FORMATS[suffix], error.fix) from error
+    except OSError as error:
+        problem = f"the prompt file cannot be read: {error.strerror}"
+        raise _error(str(path), key, str(path), problem, "a file that you can read", "check the path") from error
+    if not rows and not alone and not prompts.skip_empty:
+        fix = "add its prompt, or set prompts.skip_empty=true"
+        raise _error(str(path), key, str(path), "the file has no prompt", "at least one prompt in each file", fix)
+
+
+def _check_text(found: _Found) -> None:
+    """Refuse a row that is no prompt."""
+    (text, entry, style), allowed, fix = found.row, "Unicode text", "correct the prompt"
+    if is_empty(text) or not isinstance(text, str):
+        problem, allowed = "the prompt is empty or not text", "text that is not empty"
+        if is_empty(text):
+            problem += ": it has invisible characters only" if text and text.strip() else ""
+            fix = "correct the prompt, or leave such rows out with prompts.skip_empty=true"
+    elif any("\ud800" <= character <= "\udfff" for character in text + (style or "")):
+        problem = "the prompt has half of a surrogate pair, which is not a character"
+    elif "\0" in text:
+        problem = "the prompt has a NUL character, so it is damaged or not text"
+    elif len(text) > LONGEST_PROMPT:
+        problem = f"the prompt has {len(text):,} characters, so the ends of its lines may be missing"
+        allowed, fix = f"at most {LONGEST_PROMPT:,} characters", "check the format of the file, or shorten the prompt"
+    else:
+        return
+    raise _error(found.file, f"{found.key}, {entry}", text, problem, allowed, fix)
 
 
 def _from_github(prompts: PromptsConfig) -> Path:
@@ -97,120 +190,3 @@ def _from_github(prompts: PromptsConfig) -> Path:
 
 def _error(file: str, key: str, value: Any, problem: str, allowed: str, fix: str) -> RequestError:
     return RequestError(file=file, key=key, value=value, problem=problem, allowed=allowed, fix=fix)
-
-
-def _read_file(path: Path, column: str | None) -> list[_Row]:
-    def file_error(problem: str, allowed: str, fix: str) -> RequestError:
-        return _error(str(path), "prompts.file", str(path), problem, allowed, fix)
-
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        suffixes = ", ".join(_READERS)
-        problem = f"the suffix {path.suffix!r} belongs to no known format"
-        raise file_error(problem, suffixes, "save the prompts in one of these formats")
-    try:
-        content = read_regular_file(path, MOST_BYTES)
-    except OSError as error:
-        problem = f"the prompt file cannot be read: {error.strerror}"
-        raise file_error(problem, "a file that you can read", "check the path") from error
-    try:
-        return reader(content, column)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        problem = f"the prompt file is not UTF-8: byte {error.start}, in line {line}"
-        raise file_error(problem, "UTF-8", "save the file as UTF-8") from error
-    except ValueError as error:
-        suffix = path.suffix.lower()
-        problem = f"the prompt file cannot be read as {suffix}: {error}"
-        raise file_error(problem, _FORMATS[suffix], "correct the file") from error
-
-
-def _read_txt(content: bytes, column: str | None) -> list[_Row]:
-    # Only \n and \r\n end a line. str.splitlines would also split at characters that may be inside a prompt.
-    lines = content.decode("utf-8-sig").split("\n")
-    return [_Row(line.strip(), f"line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-
-
-def _read_json(content: bytes, column: str | None) -> list[_Row]:
-    data = json.loads(content.decode("utf-8-sig"))
-    if isinstance(data, dict):
-        if not all(isinstance(entries, list) for entries in data.values()):
-            raise ValueError("the values of the object are not all lists")
-        return [
-            _Row(_text(entry, column, f"{style}, entry {i}"), f"{style}, entry {i}", style)
-            for style, entries in data.items()
-            for i, entry in enumerate(entries)
-        ]
-    if not isinstance(data, list):
-        raise ValueError(f"the file holds a {type(data).__name__}")
-    return [_Row(_text(entry, column, f"entry {i}"), f"entry {i}") for i, entry in enumerate(data)]
-
-
-def _read_jsonl(content: bytes, column: str | None) -> list[_Row]:
-    found = []
-    for i, line in enumerate(content.decode("utf-8-sig").split("\n"), 1):
-        if line.strip():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {i}: {error}") from error
-            found.append(_Row(_text(entry, column, f"line {i}"), f"line {i}"))
-    return found
-
-
-def _read_table(delimiter: str) -> Callable[[bytes, str | None], list[_Row]]:
-    def read(content: bytes, column: str | None) -> list[_Row]:
-        csv.field_size_limit(2**31 - 1)
-        text = content.decode("utf-8-sig")
-        # CSV doubles the quotes inside a field. TSV does not, so a prompt in it may have a single quote.
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=delimiter == ",")
-        try:
-            return [_Row(_text(row, column, f"row {i}"), f"row {i}") for i, row in enumerate(rows, 1)]
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-
-    return read
-
-
-def _read_parquet(content: bytes, column: str | None) -> list[_Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(pa.BufferReader(content))
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
-    name = _column(table.column_names, column, "the table")
-    return [_Row(text, f"row {i}") for i, text in enumerate(table[name].to_pylist())]
-
-
-def _text(value: Any, column: str | None, entry: str) -> Any:
-    """Return the prompt of an entry: the value itself or, if it is a record, the field with the prompt."""
-    return value[_column(list(value), column, entry)] if isinstance(value, dict) else value
-
-
-def _column(names: list[str], column: str | None, entry: str) -> str:
-    wanted = (column,) if column is not None else USUAL_COLUMNS
-    for accepted in wanted:
-        for name in names:
-            if isinstance(name, str) and (name == accepted or (column is None and name.lower() == accepted)):
-                return name
-    raise ValueError(f"{entry} has no column {' or '.join(map(repr, wanted))}, only {names}; set prompts.column")
-
-
-_READERS: dict[str, Callable[[bytes, str | None], list[_Row]]] = {
-    ".txt": _read_txt,
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-    ".csv": _read_table(","),
-    ".tsv": _read_table("\t"),
-    ".parquet": _read_parquet,
-}
-_FORMATS = {
-    ".txt": "one prompt per line",
-    ".json": "a list of strings, a list of records, or {style: [...]}",
-    ".jsonl": "a string or a record per line",
-    ".csv": "a header, then one prompt per row",
-    ".tsv": "a header, then one prompt per row",
-    ".parquet": "a table with a column of strings",
-}

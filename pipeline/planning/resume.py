@@ -77,8 +77,8 @@ def folder_error(folder: Location, problem: str, file: str) -> RequestError:
 
 def _check_same(folder: Location, identity: Mapping[str, Any], record: Mapping[str, Any], origin: Origin) -> None:
     """Refuse to mix two configurations in one folder, and name the first key that differs."""
-    # Versions without plugins wrote no key `plugins`.
-    recorded = _flat(record.get("config", {})) | {"plugins": {}}
+    # Versions without plugins wrote no key `plugins`, and those without `skip_empty` skipped no prompt.
+    recorded = {"prompts.skip_empty": False} | _flat(record.get("config", {})) | {"plugins": {}}
     recorded |= {key: record[key] for key in _EXTRA_KEYS if key in record}
     requested = _flat({key: value for key, value in identity.items() if key not in _EXTRA_KEYS})
     # A key that only the record has is compared with None.

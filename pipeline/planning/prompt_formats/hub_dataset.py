@@ -1,0 +1,141 @@
+"""Data sets of the Hugging Face hub: one column of one split at one commit, streamed once and then kept in a cache."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.sections import PromptDatasetConfig
+from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, WrongFileError, is_empty, pick_column
+
+
+class PromptsNotHereError(Exception):
+    """The data set is not on this machine, and was not to be downloaded."""
+
+
+def dataset_values(dataset: PromptDatasetConfig, limit: int | None, skip_empty: bool, fetch: bool) -> list[Any]:
+    """Return the values of the column from the first row on, until `limit` of them are found.
+
+    The values are read from the cache in HF_HOME, or else from the cache of the package `datasets`. Only if they are in
+    neither are they streamed from the hub, which for Parquet files reads one column.
+
+    Args:
+        dataset: the data set.
+        limit: the number of values; None for all.
+        skip_empty: whether missing and blank values do not count.
+        fetch: whether the data set is read from the hub if it is not on this machine.
+
+    Raises:
+        PromptsNotHereError: the data set is not on this machine, and `fetch` is False.
+        WrongFileError: the data set has no such split or column, or cannot be read.
+    """
+
+    def first(values: Iterable[Any]) -> list[Any]:
+        found, counted = [], 0
+        for value in values:
+            found.append(value)
+            counted += not (skip_empty and is_empty(value))
+            if counted == limit or counted > MOST_PROMPTS:
+                break
+        return found
+
+    cache = _cache_file(dataset, limit, skip_empty)
+    if cache.is_file():
+        kept: list[Any] = json.loads(cache.read_text(encoding="utf-8"))
+        return kept
+    local = _prepared_files(dataset)
+    if not local and not fetch:
+        raise PromptsNotHereError(f"{dataset.name} at {dataset.revision}")
+    values = first(_of_arrow_files(local, dataset) if local else _streamed(dataset))
+    _keep(cache, values)
+    return values
+
+
+def _cache_file(dataset: PromptDatasetConfig, limit: int | None, skip_empty: bool) -> Path:
+    from huggingface_hub import constants
+
+    identity = [dataset.model_dump(mode="json"), limit, skip_empty]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Path(constants.HF_HOME) / "srsoup" / "prompts" / f"{name}.json"
+
+
+def _keep(path: Path, values: list[Any]) -> None:
+    """Write a cache file at once. A machine without room for it reads the data set again."""
+    if not all(value is None or isinstance(value, str) for value in values):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
+            json.dump(values, file)
+        os.replace(file.name, path)
+    except OSError:
+        return
+
+
+def _prepared_files(dataset: PromptDatasetConfig) -> list[Path]:
+    """Return the Arrow files of the split that the package `datasets` has prepared from this commit, or none."""
+    from huggingface_hub import constants
+
+    owner, _, name = dataset.name.partition("/")
+    # The package's own rule for the names of its folders.
+    snake = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)).lower()
+    root = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets") / f"{owner}___{snake}"
+    folders = [path for path in root.glob(f"{dataset.subset or '*'}/*/{dataset.revision}") if path.is_dir()]
+    if len(folders) != 1:
+        return []
+    whole = sorted(folders[0].glob(f"*-{dataset.split}.arrow"))
+    shards = sorted(folders[0].glob(f"*-{dataset.split}-[0-9]*-of-[0-9]*.arrow"))
+    complete = bool(shards) and len(shards) == int(shards[0].stem.rpartition("-")[2])
+    return whole or (shards if complete else [])
+
+
+def _of_arrow_files(paths: list[Path], dataset: PromptDatasetConfig) -> Iterator[Any]:
+    import pyarrow as pa
+
+    for path in paths:
+        try:
+            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+                name = pick_column(reader.schema.names, dataset.column, "the data set")
+                for batch in reader:
+                    for scalar in batch.column(name):
+                        yield scalar.as_py()
+        except (pa.ArrowException, OSError) as error:
+            raise WrongFileError(f"{path} cannot be read: {error}", "remove this file, and run again") from error
+
+
+def _streamed(dataset: PromptDatasetConfig) -> Iterator[Any]:
+    try:
+        import datasets
+    except ImportError as error:
+        problem = "the package `datasets` is not installed, which reads data sets of the hub"
+        raise WrongFileError(problem, "install it with `pip install 'srsoup[datasets]'`") from error
+    if Path(dataset.name).exists():
+        # The package would read it in place of the data set on the hub.
+        raise WrongFileError(f"the current folder has a {dataset.name} of its own", "run in another folder")
+    try:
+        builder = datasets.load_dataset_builder(dataset.name, dataset.subset, revision=dataset.revision)
+        if builder.hash != dataset.revision:
+            # Without a network the package falls back to the newest commit that it has.
+            raise OSError(f"the hub was not reached, and the cache has the commit {builder.hash} only")
+        stream = builder.as_streaming_dataset(split=dataset.split)
+        names = stream.column_names or list(next(iter(stream)))
+        name = pick_column(names, dataset.column, "the data set")
+        if hasattr(builder.config, "columns"):
+            builder.config.columns = [name]
+            stream = builder.as_streaming_dataset(split=dataset.split)
+        for row in stream.select_columns([name]):
+            yield row[name]
+    except WrongFileError:
+        raise
+    # The package lets through the errors of all its file systems and formats.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise WrongFileError(
+            f"the data set cannot be read: {type(error).__name__}: {reason}",
+            "check name, revision, split and subset, log in with `hf auth login` if the data set is gated, or save the "
+            "prompts to a file",
+        ) from error
