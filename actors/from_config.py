@@ -1,7 +1,7 @@
 """Translates the model part of a configuration into the types of `diffusion`. Called by the planner and the workers."""
 
-from configs.model import ModelConfig
 from configs.schema import RunConfig
+from configs.sections.model import ModelConfig
 from diffusion.base import Loading, Sampling
 from diffusion.source import Adapter, Source, Vae
 

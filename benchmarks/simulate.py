@@ -29,7 +29,7 @@ from actors.pool.transport import Limits, StartedActor
 from actors.protocol import EncodeResult, ReverseStepResult, Workers
 from actors.telemetry.cell_monitor import CellMonitor
 from actors.workers import DecodeReport
-from configs.compute import NodesConfig
+from configs.sections.compute import NodesConfig
 from diffusion.base import Sampling
 from tests.support.cluster.virtual_time import now, run
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from configs.errors import COMMAND_LINE, RequestError
 from configs.explain import Keys, Unchecked, overlap, request_error
 from configs.file_digest import read_regular_file
-from configs.judge import check_judge_is_confirmed
 from configs.location import check_output_of_file
 from configs.schema import RunConfig
+from configs.sections.judge import check_judge_is_confirmed
 
 _EMBEDDED = "mini"
 _MOST_BYTES = 10_000_000

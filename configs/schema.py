@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from configs.compute import ComputeConfig
 from configs.errors import InvalidValueError
 from configs.location import Location, location_of
-from configs.model import ModelConfig
-from configs.sections import BestOfConfig, GuidanceConfig, ReportConfig, RewardsConfig, SoupConfig
-from configs.sections import PromptsConfig as PromptsConfig
+from configs.sections.compute import ComputeConfig
+from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
+from configs.sections.model import ModelConfig
+from configs.sections.prompts import PromptsConfig as PromptsConfig
+from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.strict_model import StrictModel, WeightRow, as_tuple
 from configs.weights import RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 

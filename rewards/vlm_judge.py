@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from configs.judge import judge_cache
+from configs.sections.judge import judge_cache
 from rewards.base import RewardInfo
 from rewards.chat_endpoint import Endpoint, EndpointSettings
 from rewards.errors import RewardError

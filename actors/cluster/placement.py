@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from actors.cluster.workforce import Node, Reservation, Sizes, Workforce
-from configs.compute import NodesConfig
 from configs.errors import RequestError
 from configs.schema import RunConfig
+from configs.sections.compute import NodesConfig
 from rewards import registry
 
 # The share of the GPUs that reward actors get until the work of both kinds has been measured.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from configs.compute import NodesConfig
+from configs.sections.compute import NodesConfig
 
 
 class Sizes(NamedTuple):

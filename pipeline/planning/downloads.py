@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.model import ModelConfig
+from configs.sections.model import ModelConfig
 from diffusion.source import VAE_WEIGHTS
 from pipeline.planning.hub_sizes import FILES, MODELS
 from rewards import registry

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from actors.from_config import sampling_of
-from configs.compute import DECIDES_BITS, ComputeConfig
 from configs.errors import RequestError
 from configs.location import Location
 from configs.schema import RunConfig
+from configs.sections.compute import DECIDES_BITS, ComputeConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping

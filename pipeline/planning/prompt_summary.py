@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from actors.from_config import source_of
-from configs.model import ModelConfig
+from configs.sections.model import ModelConfig
 from diffusion.errors import ModelError, NotHereError
 from diffusion.prompt_cuts import prompt_cuts
 from pipeline.planning.prompts import Prompt

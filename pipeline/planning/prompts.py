@@ -183,8 +183,8 @@ def _from_github(prompts: PromptsConfig) -> Path:
         return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"))
     except WeightsError as error:
         raise _error(
-            str(prompts.github), "prompts.github", prompts.file, str(error), "a file on this machine, or a network",
-            "follow this message, or set prompts.file=... to your own copy and prompts.github=null prompts.sha256=null",
+            str(prompts.github), "prompts.github", prompts.file, error.problem, "a file on this machine, or a network",
+            f"{error.fix}; or set prompts.file=... to your own copy and prompts.github=null prompts.sha256=null",
         ) from error  # fmt: skip
 
 

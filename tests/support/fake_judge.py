@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from configs.judge import JudgeConfig
+from configs.sections.judge import JudgeConfig
 
 KEY = "sk-very-secret-0123456789"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from configs.sections import PromptDatasetConfig
+from configs.sections.prompts import PromptDatasetConfig
 from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, WrongFileError, is_empty, pick_column
 
 

@@ -4,7 +4,7 @@ import random
 
 from actors.cluster.sizing import MIN_MEASURED_SECONDS, BusySeconds, cell_count, resize_by_work, split_among_cells
 from actors.cluster.workforce import Reservation, Sizes, Workforce
-from configs.compute import NodesConfig
+from configs.sections.compute import NodesConfig
 
 RESERVATION = Reservation(1, 0, NodesConfig())
 NONE, EIGHT = Sizes(0, 0, 0), Sizes(7, 1, 0)

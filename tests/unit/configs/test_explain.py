@@ -10,10 +10,10 @@ from pydantic.fields import FieldInfo
 
 from configs.errors import COMMAND_LINE, InvalidValueError, RequestError
 from configs.explain import allowed
-from configs.judge import JudgeConfig
 from configs.load import load_config
-from configs.model import AdapterConfig, VaeConfig
 from configs.schema import RunConfig
+from configs.sections.judge import JudgeConfig
+from configs.sections.model import AdapterConfig, VaeConfig
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from configs.errors import RequestError
 from configs.load import load_config
-from configs.model import ModelConfig, VaeConfig
+from configs.sections.model import ModelConfig, VaeConfig
 from diffusion.base import Loading, load_model
 from diffusion.errors import ModelError
 from diffusion.latent_diffusion import LatentDiffusion

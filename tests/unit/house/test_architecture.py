@@ -14,7 +14,7 @@ ARROWS: dict[str, set[str]] = {
     "mini": set(),
     "diffusion": {"configs.file_digest"},
     "rewards/networks": {"rewards.errors", "rewards.base", "rewards.pinned_files"},
-    "rewards": {"mini", "configs.addresses", "configs.file_digest", "configs.judge"},
+    "rewards": {"mini", "configs.addresses", "configs.file_digest", "configs.sections.judge"},
     "actors/pool": {"actors.protocol", "configs.errors"},
     "actors/telemetry": {"actors.pool"},
     "actors/cluster": {"actors", "configs", "diffusion", "rewards"},

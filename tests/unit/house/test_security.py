@@ -102,7 +102,7 @@ def test_prompts_are_read_from_regular_files_of_a_known_suffix(here: Path) -> No
     os.mkfifo(here / "pipe.txt")
     (here / "device.txt").symlink_to("/dev/zero")
     for file, words in {
-        "/etc/passwd": "belongs to no known format", "pipe.txt": "not a regular file", "device.txt": "not a regular file",
+        "/etc/passwd": "no known format", "pipe.txt": "not a regular file", "device.txt": "not a regular file",
         "file:///etc/hosts.txt": "cannot be read",
     }.items():  # fmt: skip
         refused("prompts.file", words, theirs(here, prompts={"file": file}))

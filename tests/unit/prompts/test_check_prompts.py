@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
-from configs.model import ModelConfig
+from configs.sections.model import ModelConfig
 from pipeline.cli.commands import app
 from pipeline.planning.prompt_summary import prompt_rows
 from pipeline.planning.prompts import Prompt

@@ -1,0 +1,135 @@
+"""The sections `soup`, `guidance` and `best_of`: the options of the methods.
+
+The letters in the descriptions are the paper's: T denoising steps, N candidates, K soup steps, M rewards.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+from configs.errors import InvalidValueError
+from configs.strict_model import StrictModel
+
+
+class SoupConfig(StrictModel):
+    """How the exemplars' rewards are shared (Algorithm 2)."""
+
+    steps: int = Field(
+        20, ge=0, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives the "
+        "weighted sum",
+    )  # fmt: skip
+    first: int = Field(
+        0, ge=0, description="number of weighted-sum steps before the K soup steps; 0 begins with the soup steps"
+    )
+    correction: Literal["none", "mean-shift", "renormalised"] = Field(
+        "renormalised",
+        description="how an exemplar's gradient is carried to another weighting (Equation 11); renormalised is the "
+        "released code's way",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `first` if it has no effect, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.first == 0:
+            data.pop("first", None)
+        return data
+
+
+def _by_reward(fractions: Any) -> Any:
+    """Return a mapping unchanged, and the number 1, which keeps all candidates of every reward, as the empty mapping.
+
+    Raises:
+        InvalidValueError: the value is another number. Earlier versions took one fraction for all rewards.
+    """
+    if not isinstance(fractions, int | float) or isinstance(fractions, bool):
+        return fractions
+    if fractions == 1:
+        return {}
+    raise InvalidValueError(
+        "one fraction for all rewards is not allowed",
+        f"name the reward that the fraction is for, such as {{compressibility: {fractions}}}",
+    )
+
+
+Place = Literal["exemplars", "everywhere"]
+
+
+class GuidanceConfig(StrictModel):
+    """How a search gradient moves a sample (Algorithm 1)."""
+
+    step: Literal["sphere", "gradient"] = Field(
+        "sphere",
+        description="length of a step: sphere makes it as long as a noise draw; gradient is Equation 7 with tau = beta",
+    )
+    noise: Literal["plain", "antithetic"] = Field(
+        "plain",
+        description="noise of the candidates; antithetic draws pairs z and -z, and leaves the last -z out if queries "
+        "is odd",
+    )
+    normalisation: Literal["std", "tanh", "min-max"] = Field(
+        "std",
+        description="how the candidates' rewards are normalised: std is (r - mean) / std; tanh is the tanh of that, "
+        "which caps outliers; min-max maps to 0..1",
+    )
+    elite_fraction: Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], BeforeValidator(_by_reward)] = Field(
+        {},
+        description="for each guided reward, the fraction of the candidates, the best ones, that keep their reward; "
+        "all others count 0. A reward without a fraction keeps all",
+    )
+    elite_in: Place = Field(
+        "exemplars",
+        description="where elite_fraction acts: exemplars is the weightings of that reward alone, in soup steps only, "
+        "as in the released code; everywhere is all weightings in all steps",
+    )
+    satisfied_above: dict[str, float] = Field(
+        {},
+        description="targets of guided rewards; a candidate's reward above its target counts as 0, and mean and std "
+        "are those of the other candidates",
+    )
+    satisfied_in: Place = Field(
+        "everywhere",
+        description="where satisfied_above acts: everywhere is the released code's way; exemplars as for elite_in",
+    )
+
+    def check_rewards(self, guided: Sequence[str]) -> None:
+        """Check that every option for one reward names a guided reward.
+
+        Raises:
+            InvalidValueError: an option names another reward.
+        """
+        for key in ("elite_fraction", "satisfied_above"):
+            unknown = sorted(set(getattr(self, key)) - set(guided))
+            if unknown:
+                raise InvalidValueError(
+                    f"{', '.join(unknown)} is not a guided reward of this run",
+                    f"name guided rewards only: {', '.join(guided)}",
+                    f"guidance.{key}",
+                )
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if not self.elite_fraction:
+            data["elite_fraction"] = 1.0
+            data.pop("elite_in", None)
+        if not self.satisfied_above:
+            data.pop("satisfied_in", None)
+        return data
+
+
+class BestOfConfig(StrictModel):
+    """How many unguided samples best_of chooses from."""
+
+    samples: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="number of unguided samples to choose from; auto takes as many as SRSoup's queries of the same "
+        "configuration can score",
+    )

@@ -1,0 +1,57 @@
+"""The sections `rewards` and `report`."""
+
+from typing import Self
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from configs.errors import InvalidValueError
+from configs.sections.judge import JudgeConfig
+from configs.strict_model import Names, StrictModel
+
+
+class RewardsConfig(StrictModel):
+    """The rewards by name, in the order of the weights. For every reward, higher is better."""
+
+    guided: Names = Field(description="names of the M rewards that guide the samples, in the order of the weights")
+    held_out: Names = Field((), description="names of rewards that only score the final images")
+    judge: JudgeConfig | None = Field(
+        None, description="endpoint and question of the reward vlm_judge; null if vlm_judge is not named"
+    )
+
+    @field_validator("guided")
+    @classmethod
+    def _check_guided(cls, guided: Names) -> Names:
+        if not guided:
+            raise InvalidValueError("there is no reward", "name at least one")
+        return guided
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        names = (*self.guided, *self.held_out)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            role = "guided" if len(set(self.guided)) < len(self.guided) else "held_out"
+            raise InvalidValueError(
+                f"{', '.join(twice)} is named twice", "name each reward once, guided or held out", f"rewards.{role}"
+            )
+        if ("vlm_judge" in names) != (self.judge is not None):
+            raise InvalidValueError(
+                "rewards.judge is set and vlm_judge is not named, or the other way round",
+                "give both, with rewards.judge.url and rewards.judge.model, or neither",
+                "rewards.judge",
+            )
+        return self
+
+
+class ReportConfig(StrictModel):
+    """What the report needs to know."""
+
+    reference_point: dict[str, float] | None = Field(
+        None,
+        description="reference point of the hypervolume, one value for each guided reward; null derives it from the "
+        "scores",
+    )
