@@ -31,7 +31,7 @@ class Prompt:
 
     Attributes:
         prompt_id: a hash of the text and the style, and a number that tells equal prompts apart.
-        text: the text, exactly as it was given.
+        text: the text, exactly as it was given, but without a WordNet id before it.
         source: the name of the file, or "config".
         style: the style, if the file groups its prompts by style; else None.
     """
@@ -80,7 +80,7 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     if not taken:
         raise _error(name, key, given, "there are no prompts", "at least one prompt", "add a prompt")
     try:
-        rows = without_synsets([found.row for found in taken])
+        rows = [found.row for found in taken] if prompts.list else without_synsets([found.row for found in taken])
     except WrongFileError as error:
         raise _error(
             name, key, given, error.problem, "texts, all with WordNet ids or all without", error.fix
