@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ MOST_CHARACTERS = 500_000_000
 """The largest number of characters of all prompts of a run together."""
 LONGEST_PROMPT = 100_000
 """The largest number of characters of a prompt. A longer text is a file whose lines do not end."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _check_text(found: _Found) -> None:
         if is_empty(text):
             problem += ": it has invisible characters only" if text and text.strip() else ""
             fix = "correct the prompt, or leave such rows out with prompts.skip_empty=true"
-    elif any("\ud800" <= character <= "\udfff" for character in text + (style or "")):
+    elif _SURROGATE.search(text + (style or "")):
         problem = "the prompt has half of a surrogate pair, which is not a character"
     elif "\0" in text:
         problem = "the prompt has a NUL character, so it is damaged or not text"
