@@ -34,6 +34,7 @@ class PromptsConfig(StrictModel):
 
     file: str | None = Field(
         None,
+        min_length=1,
         description="path of a prompt file: .txt, .json, .jsonl, .ndjson, .csv, .tsv, each also with .gz, or .parquet; "
         "or a folder or a pattern of such files; null if list or dataset is given",
     )

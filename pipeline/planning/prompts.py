@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ MOST_CHARACTERS = 500_000_000
 """The largest number of characters of all prompts of a run together."""
 LONGEST_PROMPT = 100_000
 """The largest number of characters of a prompt. A longer text is a file whose lines do not end."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Prompt:
 
     Attributes:
         prompt_id: a hash of the text and the style, and a number that tells equal prompts apart.
-        text: the text, exactly as it was given.
+        text: the text, exactly as it was given, but without a WordNet id before it.
         source: the name of the file, or "config".
         style: the style, if the file groups its prompts by style; else None.
     """
@@ -80,7 +82,7 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     if not taken:
         raise _error(name, key, given, "there are no prompts", "at least one prompt", "add a prompt")
     try:
-        rows = without_synsets([found.row for found in taken])
+        rows = [found.row for found in taken] if prompts.list else without_synsets([found.row for found in taken])
     except WrongFileError as error:
         raise _error(
             name, key, given, error.problem, "texts, all with WordNet ids or all without", error.fix
@@ -164,7 +166,7 @@ def _check_text(found: _Found) -> None:
         if is_empty(text):
             problem += ": it has invisible characters only" if text and text.strip() else ""
             fix = "correct the prompt, or leave such rows out with prompts.skip_empty=true"
-    elif any("\ud800" <= character <= "\udfff" for character in text + (style or "")):
+    elif _SURROGATE.search(text + (style or "")):
         problem = "the prompt has half of a surrogate pair, which is not a character"
     elif "\0" in text:
         problem = "the prompt has a NUL character, so it is damaged or not text"

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,12 @@ def _keep(path: Path, values: list[Any]) -> None:
     """Write a cache file at once. A machine without room for it reads the data set again."""
     if not all(value is None or isinstance(value, str) for value in values):
         return
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as file:
-            json.dump(values, file)
-        os.replace(file.name, path)
-    except OSError:
-        return
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            part.write_text(json.dumps(values), encoding="utf-8")
+            os.replace(part, path)
 
 
 def _prepared_files(dataset: PromptDatasetConfig) -> list[Path]:

@@ -98,12 +98,12 @@ def _prompt_column(data: dict[str, list[Any]], column: str | None) -> str | None
     Raises:
         WrongFileError: it is not certain which of both they are, or which of the columns has the prompts.
     """
-    records = any(isinstance(entry, dict) for entries in data.values() for entry in entries)
-    if len(data) < 2 or records:
+    if len(data) < 2:
         return None
-    name = find_column(data, column)
+    records = any(isinstance(entry, dict) for entries in data.values() for entry in entries)
+    name = None if records else find_column(data, column)
     others = [key for key in data if key != name]
-    known = [key for key in others if key.lower() in _NOT_PROMPTS or _has_no_text(data[key])]
+    known = [key for key in others if key.lower() in _NOT_PROMPTS or (not records and _has_no_text(data[key]))]
     if name is None and not known:
         return None
     if name is None or (column is None and not known and name.lower() not in _NEVER_STYLES):

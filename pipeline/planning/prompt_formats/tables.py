@@ -1,51 +1,24 @@
 """Tables as text: CSV, whose quotes are certain, and TSV, in which a quote may be part of a prompt."""
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from pipeline.planning.prompt_formats.quoted import Line, quoted_lines
 from pipeline.planning.prompt_formats.rows import Row, WrongFileError, pick_column
 from pipeline.planning.prompt_formats.tsv_quotes import tsv_lines
-
-LARGEST_FIELD = 2**31 - 1
-
-
-class Line(NamedTuple):
-    """The fields of a row, and the number of the line that the row begins in."""
-
-    number: int
-    fields: list[str]
 
 
 def read_csv(text: str, column: str | None) -> Iterator[Row]:
     """Yield the prompt of each row below the header."""
-    return _rows(_csv_lines(text), column, re.split("\r\n|\n|\r", text))
+    return _rows(quoted_lines(text, ","), column, re.split("\r\n|\n|\r", text))
 
 
 def read_tsv(text: str, column: str | None) -> Iterator[Row]:
     """Yield the prompt of each row below the header."""
-    return _rows((Line(*line) for line in tsv_lines(text)), column, None)
+    return _rows(iter(tsv_lines(text, column)), column, None)
 
 
-def _csv_lines(text: str) -> Iterator[Line]:
-    csv.field_size_limit(LARGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    start, count = 1, 0
-    try:
-        for fields in reader:
-            yield Line(start, fields)
-            start, count = reader.line_num + 1, count + bool(fields)
-    except csv.Error as error:
-        row = f"row {count}" if count else "the header"
-        raise WrongFileError(
-            f"{row} (line {start}) has a quote that does not fit: {error}",
-            'put quotes around each field that has a comma, a quote or a line break, and write a quote inside as ""',
-        ) from error
-
-
-def _rows(lines: Iterable[Line], column: str | None, source: list[str] | None) -> Iterator[Row]:
+def _rows(lines: Iterator[Line], column: str | None, source: list[str] | None) -> Iterator[Row]:
     """Yield the prompts of a table.
 
     Args:
@@ -53,21 +26,30 @@ def _rows(lines: Iterable[Line], column: str | None, source: list[str] | None) -
         column: the column with the prompts, or None for a usual name.
         source: the lines of a CSV file, whose commas may be part of a prompt; None if the table has tabs.
     """
-    lines = (line for line in lines if line.fields)
     header = next(lines, None)
     if header is None:
         return
     index = header.fields.index(pick_column(header.fields, column, "the header"))
-    width = len(header.fields)
-    for number, (start, fields) in enumerate(lines, 1):
+    width, rows = len(header.fields), list(lines)
+    allowed = width + _ending_separators(rows, width)
+    for number, (start, fields) in enumerate(rows, 1):
         entry = f"row {number} (line {start})"
-        if len(fields) > width and any(fields[width:]):
+        if len(fields) > allowed:
             # The line itself shows that no quotes were removed.
             if source and width == 1 and _is_prose(fields) and source[start - 1].rstrip("\r") == ",".join(fields):
                 fields = [",".join(fields)]
             else:
                 raise _too_many(entry, fields, width, source is not None)
         yield Row(fields[index] if index < len(fields) else None, entry)
+
+
+def _ending_separators(rows: list[Line], width: int) -> int:
+    """Return how many separators too many all rows end with, as some programs write them; 0 if the rows differ."""
+    extra = {len(fields) - width for _, fields in rows}
+    if len(rows) < 2 or len(extra) > 1 or any(any(fields[width:]) for _, fields in rows):
+        return 0
+    # A field that begins with a space may be the rest of a prompt with a comma.
+    return 0 if any(field.startswith(" ") for _, fields in rows for field in fields[1:]) else max(extra)
 
 
 def _is_prose(fields: list[str]) -> bool:

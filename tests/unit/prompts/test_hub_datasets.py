@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import PromptsConfig
+from pipeline.planning.plan import make_plan
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
 
@@ -192,3 +193,14 @@ def test_a_source_on_the_command_line_replaces_that_of_the_file(tmp_path: Path) 
     assert load_config(path, ["prompts.list=[x]"]).prompts.dataset is None
     dataset = load_config(path, ["prompts.dataset.split=test"]).prompts.dataset
     assert dataset and (dataset.split, dataset.revision) == ("test", COMMIT)
+
+
+def test_a_plan_has_no_tasks_until_the_prompts_are_here(tmp_path: Path, hub: list[Any]) -> None:
+    path = tmp_path / "run.yaml"
+    section = f"{{dataset: {{name: me/MyPrompts, split: test, revision: '{COMMIT}'}}, limit: 2}}"
+    path.write_text(YAML + section + f"\nmodel: {{name: mini}}\noutput: {tmp_path / 'run'}\n")
+    config = load_config(path)
+    assert make_plan(config, str).tasks == () and hub == []
+    tasks = make_plan(config, str, fetch=True).tasks
+    assert [task.prompt.text for task in tasks] == ["of the test"] * 2
+    assert make_plan(config, str).tasks == tasks and len(hub) == 1

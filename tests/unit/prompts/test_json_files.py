@@ -62,6 +62,7 @@ def test_the_prompts_of_a_document_are_read_without_its_other_texts(
         ('{"id": ["1"], "sentence": ["a fox"]}', "entry 0", "may be a column or a style"),
         ('{"text": ["a fox"], "photo": ["an owl"]}', "entry 0", "may be a column or a style"),
         ('{"words": ["a fox"], "score": [0.5]}', "entry 0", "may be a column or a style"),
+        ('{"prompts": [{"prompt": "a fox"}], "tags": ["x"]}', "entry 0", "may be a column or a style"),
         ('{"images": [], "annotations": [{"bbox": [1]}]}', "annotations, entry 0", "has no column"),
         ('{"a": {"prompt": "a fox"}, "b": {"words": "x"}}', "entry 'b'", "has no column"),
         ('{"negative": "ugly", "words": "a fox"}', "'negative'", "not all lists"),

@@ -6,10 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import PromptsConfig
-from pipeline.planning.plan import prompt_task
+from pipeline.job.driver import _locked_folder
+from pipeline.planning.plan import make_plan, prompt_task
 from pipeline.planning.prompts import read_prompts
 
 
@@ -172,6 +175,8 @@ def test_a_file_that_was_read_rightly_keeps_its_ids(
 
 def test_a_list_keeps_its_ids() -> None:
     prompts = read_prompts(PromptsConfig(list=("an owl", "an owl", " a\nfox ", "🦊")))
+    (tench,) = read_prompts(PromptsConfig(list=("n01440764 tench",)))
+    assert tench.text == "n01440764 tench"
     assert [(prompt.prompt_id, prompt.source, prompt.style) for prompt in prompts] == LISTED
 
 
@@ -181,3 +186,20 @@ def test_the_keys_of_a_run_stay(tmp_path: Path) -> None:
     config = load_config(demo, [f"prompts.file={tmp_path / 'two.txt'}"])
     tasks = [prompt_task(config, prompt, 0, "srsoup", "r", {"x": 1}) for prompt in read_prompts(config.prompts)]
     assert [(task.seed, task.key) for task in tasks] == KEYS
+
+
+def test_a_run_of_an_earlier_version_is_continued(tmp_path: Path) -> None:
+    """Its record has neither `skip_empty` nor `dataset`."""
+    demo = Path(__file__).parents[3] / "configs" / "demo.yaml"
+    config = load_config(demo, [f"output={tmp_path}", "prompts.list=[a snail]"])
+    plan = make_plan(config, lambda key: "demo.yaml")
+    with _locked_folder(plan):
+        pass
+    record = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    for key in ("skip_empty", "dataset"):
+        del record["config"]["prompts"][key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(record))
+    assert make_plan(config, lambda key: "demo.yaml").tasks == plan.tasks
+    with pytest.raises(RequestError) as caught:
+        make_plan(load_config(demo, [f"output={tmp_path}", "prompts.list=[a snail]", "prompts.skip_empty=true"]), str)
+    assert caught.value.key == "prompts.skip_empty"

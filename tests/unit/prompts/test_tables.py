@@ -19,8 +19,8 @@ COLUMNS = "prompt\tstyle\n"
         ("prompt\na red fox, oil painting\nan owl\n", ["a red fox, oil painting", "an owl"]),
         ("prompt\r\na fox, an owl, a cat\r\n", ["a fox, an owl, a cat"]),
         ("Prompts\ra fox, in snow\r", ["a fox, in snow"]),
-        # Empty fields at the end cut nothing.
-        ("prompt,style\na fox,x,\nan owl,y,,\n", ["a fox", "an owl"]),
+        # A comma at the end of every row cuts nothing.
+        ("prompt,style\na fox,x,\nan owl,y,\n", ["a fox", "an owl"]),
         ('prompt,style\n"a ""red"" fox, in snow",x\n', ['a "red" fox, in snow']),
         ('prompt_en,style\n"two\nlines",x\nlast,y\n', ["two\nlines", "last"]),
     ],
@@ -35,6 +35,8 @@ def test_csv_rows_are_read_whole(tmp_path: Path, content: str, texts: list[str])
     [
         ("prompt,style\nan owl,x\na fox, in snow,x\n", "row 2 (line 3)", "3 fields, but the header has 2"),
         ("id,prompt\n1,a fox, in snow\n", "row 1 (line 2)", "3 fields"),
+        ("prompt,style\na fox, in snow,\nan owl,x,\n", "row 1 (line 2)", "3 fields"),
+        ("prompt,style\na fox,in snow,\n", "row 1 (line 2)", "3 fields"),
         ("prompt\na fox,5\n", "row 1 (line 2)", "2 fields"),
         ('prompt\n"a fox", in snow\n', "row 1 (line 2)", "2 fields"),
         ('prompt,style\n"two\nlines",x\na, b,y\n', "row 2 (line 4)", "3 fields"),
@@ -43,6 +45,7 @@ def test_csv_rows_are_read_whole(tmp_path: Path, content: str, texts: list[str])
         ("prompt,prompt\na fox,an owl\n", "the header", "2 columns named 'prompt'"),
         ("prompt;style\na fox;x\n", "the header", "has no column"),
         ("style,prompt\nx\n", "row 1 (line 2)", "empty or not text"),
+        ("prompt,style\na fox,x\nan\rowl,y\n", "row 2 (line 3)", "carriage return"),
     ],
 )
 def test_csv_rows_that_are_not_certain_are_refused_by_row(tmp_path: Path, content: str, row: str, reason: str) -> None:
@@ -65,6 +68,9 @@ def test_csv_rows_that_are_not_certain_are_refused_by_row(tmp_path: Path, conten
         (['"a ""red"" fox"\tx', '"plain"\ty'], ['a "red" fox', "plain"]),
         (['"a fox\tand a tab"\tx', "an owl\ty"], ["a fox\tand a tab", "an owl"]),
         (['"two', 'lines"\tx', "an owl\ty"], ["two\nlines", "an owl"]),
+        (['"a\rfox"\tx', '"an ""owl"""\ty'], ["a\rfox", 'an "owl"']),
+        # Quotes in another column do not matter.
+        (['a fox\t"x"', "an owl\ty"], ["a fox", "an owl"]),
         # Excel puts quotes around each field with a comma.
         (['"a, b"\tx', '"c, d"\ty', '"e, f"\tz', "plain\tz"], ["a, b", "c, d", "e, f", "plain"]),
     ],
@@ -85,6 +91,7 @@ def test_tsv_quotes_belong_to_the_prompt_or_to_the_format(
         ('prompt\n"a fox\nan owl"\n', "row 1 (line 2)", "may enclose line breaks"),
         (COLUMNS + "a fox\tx\nan\towl\ty\n", "row 2 (line 3)", "3 fields, but the header has 2"),
         ("prompt\na fox\tx\n", "row 1 (line 2)", "2 fields"),
+        (COLUMNS + "a fox\tx\nan\rowl\ty\n", "line 3", "carriage return"),
     ],
 )
 def test_tsv_rows_that_are_not_certain_are_refused_by_row(tmp_path: Path, content: str, row: str, reason: str) -> None:
