@@ -1,5 +1,6 @@
 """A configuration from a stranger: each line of docs/security.md about what it can read, write, contact and run."""
 
+import inspect
 import json
 import os
 import re
@@ -226,7 +227,7 @@ def test_files_get_the_mode_that_the_umask_says(here: Path, umask: int, mode: in
 def test_a_path_that_leaves_its_repository_is_refused(here: Path, key: str, file: str) -> None:
     if key == "github":
         changes = {"prompts": {"file": file, "github": f"some/repo@{COMMIT}", "sha256": "0" * 64}}
-        refused("prompts.file", "not a path within a repository", theirs(here, **changes))
+        refused("prompts.file", "not a path within a repository|at least 1 character", theirs(here, **changes))
     else:
         model = {"adapters": [{"name": "some/lora", "revision": COMMIT, "file": file}]}
         refused("model.adapters", "not a path within a repository", theirs(here, model=model))
@@ -237,6 +238,10 @@ def test_a_repository_that_leads_elsewhere_is_refused(here: Path, repository: st
     prompts = {"file": "a.txt", "github": f"{repository}@{COMMIT}", "sha256": "0" * 64}
     refused("prompts.github", "not a path within a repository", theirs(here, prompts=prompts))
     refused("model.name", "not a name on the hub", theirs(here, model={"name": repository, "revision": COMMIT}))
+    vae = {"vae": {"name": repository, "revision": COMMIT}}
+    refused("model.vae.name", "not a name on the hub", theirs(here, model=vae))
+    dataset = {"name": repository, "split": "train", "revision": COMMIT}
+    refused("prompts.dataset.name", "not a name on the hub", theirs(here, prompts={"dataset": dataset}))
 
 
 def test_the_cache_of_the_judge_stays_within_the_cache(here: Path, tmp_path: Path, allow: Allow) -> None:
@@ -342,6 +347,27 @@ def test_no_key_names_code_or_a_cluster(here: Path, key: str) -> None:
     refused(key, "there is no such key", theirs(here, **{key: "evil.py"}))
 
 
+def test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    asked = []
+
+    def load(name: str, subset: str | None, **options: Any) -> None:
+        asked.append((name, subset, options))
+        raise OSError("no network here")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
+    dataset = {"name": "some/prompts", "split": "train", "revision": COMMIT}
+    path = theirs(here, prompts={"dataset": dataset})
+    assert command("check", path).exit_code == 0 and not asked
+    result = command("run", path)
+    assert result.exit_code == 2 and "no network here" in result.output
+    assert asked == [("some/prompts", None, {"revision": COMMIT})]
+    assert "trust_remote_code" not in inspect.signature(datasets.load_dataset).parameters
+
+
 def test_a_reward_that_is_not_installed_is_not_imported(here: Path) -> None:
     for name in ("os:system", "evil.rewards", "../evil.py", "__import__"):
         guided = {"guided": [name, "compressibility"]}
@@ -377,7 +403,7 @@ LINES: dict[str, list[Callable[..., None]]] = {
         test_prompts_are_read_from_regular_files_of_a_known_suffix,
         test_the_prompts_are_copied_into_the_run_folder_and_nowhere_else,
     ],
-    "`model.name`, `model.adapters.name`": [test_of_a_model_only_its_digest_is_recorded],
+    "`model.name`, `model.vae.name`, `model.adapters.name`": [test_of_a_model_only_its_digest_is_recorded],
     "`rewards.judge.key_variable`": [
         test_a_file_cannot_have_a_variable_sent,
         test_a_variable_that_the_user_names_for_the_host_is_sent,
@@ -388,13 +414,15 @@ LINES: dict[str, list[Callable[..., None]]] = {
         test_files_get_the_mode_that_the_umask_says,
     ],
     "`output` with a URI": [test_a_uri_of_a_file_is_not_contacted],
-    "`prompts.github`, `model.revision`, `model.adapters.revision`": [
+    "`prompts.github`, `prompts.dataset.name`, `model.revision`, `model.vae.revision`, `model.adapters.revision`": [
         test_a_path_that_leaves_its_repository_is_refused,
         test_a_repository_that_leads_elsewhere_is_refused,
     ],
     "`rewards.judge.cache`": [test_the_cache_of_the_judge_stays_within_the_cache],
-    "`model.name` with `model.revision`, `model.adapters.name` with `model.adapters.revision`": [
-        test_a_model_and_weights_come_from_the_hub_and_from_github_only
+    "`model.name` with `model.revision`, `model.vae.name` with `model.vae.revision`, `model.adapters.name` with "
+    "`model.adapters.revision`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
+    "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.column`": [
+        test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run
     ],
     "`prompts.github`, `prompts.sha256`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`rewards.guided`, `rewards.held_out`": [test_a_reward_that_is_not_installed_is_not_imported],
