@@ -239,7 +239,7 @@ def test_a_repository_that_leads_elsewhere_is_refused(here: Path, repository: st
     refused("prompts.github", "not a path within a repository", theirs(here, prompts=prompts))
     refused("model.name", "not a name on the hub", theirs(here, model={"name": repository, "revision": COMMIT}))
     vae = {"vae": {"name": repository, "revision": COMMIT}}
-    refused("model.vae.name", "not a name on the hub", theirs(here, model=vae))
+    refused("model.vae", "not a name on the hub", theirs(here, model=vae))
     dataset = {"name": repository, "split": "train", "revision": COMMIT}
     refused("prompts.dataset.name", "not a name on the hub", theirs(here, prompts={"dataset": dataset}))
 
