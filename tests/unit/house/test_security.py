@@ -421,9 +421,8 @@ LINES: dict[str, list[Callable[..., None]]] = {
     "`rewards.judge.cache`": [test_the_cache_of_the_judge_stays_within_the_cache],
     "`model.name` with `model.revision`, `model.vae.name` with `model.vae.revision`, `model.adapters.name` with "
     "`model.adapters.revision`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
-    "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.column`": [
-        test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run
-    ],
+    "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.subset`, "
+    "`prompts.dataset.column`": [test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run],
     "`prompts.github`, `prompts.sha256`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`rewards.guided`, `rewards.held_out`": [test_a_reward_that_is_not_installed_is_not_imported],
     "`rewards.judge.url`, `rewards.judge.model`, `rewards.judge.template`": [
