@@ -36,7 +36,7 @@ def configurations(pipeline: str) -> dict[str, dict[str, Any]]:
     for name in dir(diffusers.schedulers):
         scheduler = getattr(diffusers.schedulers, name)
         if isinstance(scheduler, type) and issubclass(scheduler, diffusers.SchedulerMixin):
-            parameters = inspect.signature(scheduler.__init__).parameters.values()
+            parameters = inspect.signature(scheduler).parameters.values()
             config = {p.name: p.default for p in parameters if p.default is not p.empty}
             if is_accepted(pipeline, config | {"_class_name": name}):
                 found[name] = config | {"_class_name": name}
