@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion.base import Sampling
+from diffusion.errors import NotFiniteError as NotFiniteError  # for `actors.pool`, which does not import `diffusion`
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

@@ -22,6 +22,7 @@ from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, Revers
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
+from diffusion.errors import NotFiniteError
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
@@ -112,7 +113,10 @@ class DiffusionWorker:
         with raising_chunk_too_large(chunk):
             x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
             middle = time.perf_counter()
-            pixels = self.model.decode(x0)[: len(x)].numpy()
+            try:
+                pixels = self.model.decode(x0)[: len(x)].numpy()
+            except NotFiniteError as error:
+                raise error.at(step) from None
         return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes)
 
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES, Family
-from diffusion.folder import check_denoiser, check_scheduler, pipeline_class
+from diffusion.folder import check_denoiser, pipeline_class
+from diffusion.schedulers import check_scheduler
 from diffusion.source import Source, metadata_folder
 
 

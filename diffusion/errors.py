@@ -21,3 +21,33 @@ class ModelError(ValueError):
 
 class NotHereError(Exception):
     """A file of the hub is not on this machine, and the caller did not allow its download."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A network computed NaN or infinity, as every retry of the call would, so the prompt fails.
+
+    Attributes:
+        part: "text encoder", "reverse step", "look-ahead" or "decoder".
+        dtype: name of the dtype in which the part computes.
+        step: 0-based index of the denoising step; None for a part outside the steps.
+    """
+
+    def __init__(self, part: str, dtype: str, step: int | None = None) -> None:
+        super().__init__(part, dtype, step)
+        self.part, self.dtype, self.step = part, dtype, step
+
+    def __str__(self) -> str:
+        where = f"the {self.part}" if self.step is None else f"the {self.part} of step {self.step} (the first is 0)"
+        return f"{where} computed NaN or infinity in {self.dtype}; fix: {_FIXES[self.dtype]}"
+
+    def at(self, step: int) -> "NotFiniteError":
+        """Return the same error with the step that the call belongs to."""
+        return NotFiniteError(self.part, self.dtype, step)
+
+
+_WEIGHTS = "check the files of the model and of its adapters for NaN, and lower model.guidance_scale"
+_FIXES = {
+    "float16": "its numbers end at 65504, so set model.dtype=bfloat16 or model.dtype=float32",
+    "bfloat16": f"set model.dtype=float32; if that does not help, {_WEIGHTS}",
+    "float32": _WEIGHTS,
+}

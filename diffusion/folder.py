@@ -7,10 +7,9 @@ from typing import Any
 
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES, Family
+from diffusion.schedulers import check_scheduler
 from diffusion.source import EMBEDDED
 
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
-SPACINGS = ("leading", "trailing", "linspace")
 _SAVE_AGAIN = "save the pipeline again with save_pretrained"
 
 
@@ -84,65 +83,6 @@ def attention_width(folder: Path, family: Family) -> int:
     if family.denoiser == "transformer":
         return int(config["num_attention_heads"] * config["attention_head_dim"])
     return int(config["cross_attention_dim"])
-
-
-def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps: int) -> None:
-    """Check that a scheduler belongs to the family's process and was trained with enough timesteps.
-
-    Args:
-        folder: folder of the model, for messages.
-        pipeline: pipeline class of the model.
-        config: configuration of the scheduler, with its class as `_class_name`.
-        steps: T, the number of denoising steps.
-
-    Raises:
-        ModelError: the scheduler cannot be used.
-    """
-    if FAMILIES[pipeline].is_flow:
-        _check_flow(folder, pipeline, config)
-    else:
-        _check_diffusion(folder, config, steps)
-
-
-def _check_flow(folder: str, pipeline: str, config: Mapping[str, Any]) -> None:
-    if not str(config.get("_class_name")).startswith("FlowMatch"):
-        raise _refused(folder, config, f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
-    for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
-        if config.get(key):
-            raise _refused(folder, config, f"has {key}", f"a FlowMatch scheduler without {key}")
-
-
-def _check_diffusion(folder: str, config: Mapping[str, Any], steps: int) -> None:
-    def refused(problem: str, allowed: str) -> ModelError:
-        return _refused(folder, config, problem, allowed)
-
-    if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
-        raise refused(
-            "has no betas of a diffusion process", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver"
-        )
-    for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
-        if config.get(key, values[0]) not in values:
-            raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
-    if config.get("thresholding"):
-        raise refused("has thresholding, which is meant for pixels and not for latents", "thresholding: false")
-    if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
-        raise refused(
-            "ends without signal, so a prediction of the noise gives no x0", "v_prediction or sample with zero SNR"
-        )
-    trained = config.get("num_train_timesteps", 1000)
-    if steps >= trained:
-        raise ModelError(
-            f"steps (T) is {steps}, but the model was trained with {trained} timesteps",
-            f"1..{trained - 1}", "set steps to fewer", "steps",
-        )  # fmt: skip
-
-
-def _refused(folder: str, config: Mapping[str, Any], problem: str, allowed: str) -> ModelError:
-    return ModelError(
-        f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
-        allowed,
-        "give the model the scheduler that it was trained with",
-    )
 
 
 def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:

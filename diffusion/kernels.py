@@ -4,12 +4,15 @@ They replace diffusers' schedulers, which keep state between calls and take one 
 needs means and look-aheads in any order.
 """
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
+
+from diffusion.schedulers import spacing_of
 
 
 class Kernel(Protocol):
@@ -41,7 +44,7 @@ class Kernel(Protocol):
 class DDIM:
     """DDIM with eta (Song et al. 2021, Equations 12 and 16) over the T timesteps of a trained noise schedule.
 
-    With a_t = alphas_cumprod[t], and a_p the value at the previous timestep (`final_alpha` after the last one):
+    With a_t = alphas_cumprod[t], and a_p the value at the next timestep of the list (`final_alpha` after the last one):
 
         x0    = (x - sqrt(1 - a_t) eps) / sqrt(a_t)
         sigma = eta sqrt((1 - a_p) / (1 - a_t)) sqrt(1 - a_t / a_p)
@@ -51,7 +54,6 @@ class DDIM:
 
     Attributes:
         timesteps: T timesteps, largest first.
-        stride: distance of neighbouring timesteps, in training steps.
         alphas_cumprod: a_t for every training step, float64.
         final_alpha: a_p after the last timestep; 1 makes the last sigma 0.
         prediction_type: quantity that the model predicts: `epsilon`, `v_prediction` or `sample`.
@@ -59,7 +61,6 @@ class DDIM:
     """
 
     timesteps: tuple[int, ...]
-    stride: int
     alphas_cumprod: tuple[float, ...]
     final_alpha: float
     prediction_type: str
@@ -69,16 +70,16 @@ class DDIM:
     def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, eta: float) -> "DDIM":
         """Read the betas, the prediction type and the spacing of the scheduler that a model comes with.
 
-        Its other settings are ignored. For example x0 is never clipped, because clipping is meant for pixels and not
-        for latents.
+        A missing setting has the default of the scheduler's own class. The other settings are ignored. For example x0
+        is never clipped, because clipping is meant for pixels and not for latents.
         """
         from diffusers import DDIMScheduler
 
-        scheduler = DDIMScheduler.from_config(scheduler_config)
+        scheduler = DDIMScheduler(**_ddim_settings(scheduler_config))
         scheduler.set_timesteps(steps)
         return cls(
-            timesteps=tuple(scheduler.timesteps.tolist()),
-            stride=scheduler.config.num_train_timesteps // steps,
+            # For some T, such as 61, diffusers rounds 1000 / T so that `trailing` has a timestep too many, -1.
+            timesteps=tuple(scheduler.timesteps.tolist()[:steps]),
             alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
             final_alpha=float(scheduler.final_alpha_cumprod),
             prediction_type=scheduler.config.prediction_type,
@@ -86,24 +87,32 @@ class DDIM:
         )
 
     def alpha_at(self, timestep: int) -> float:
-        """Return a_t of a timestep; `final_alpha` if it is negative."""
-        return self.alphas_cumprod[timestep] if timestep >= 0 else self.final_alpha
+        """Return a_t of a timestep."""
+        return self.alphas_cumprod[timestep]
+
+    def alpha_after(self, step: int) -> float:
+        """Return a_p of the `step`-th reverse step (0-based): a_t of the next timestep, `final_alpha` after the last.
+
+        The distance of neighbouring timesteps varies if T does not divide the number of training steps, so a constant
+        stride would leave another noise level than the one that the model is given next.
+        """
+        return self.alpha_at(self.timesteps[step + 1]) if step + 1 < len(self.timesteps) else self.final_alpha
 
     def sigma(self, step: int) -> float:
         """Return the standard deviation of the `step`-th reverse step (0-based)."""
-        a_t, a_p = self.alpha_at(self.timesteps[step]), self.alpha_at(self.timesteps[step] - self.stride)
+        a_t, a_p = self.alpha_at(self.timesteps[step]), self.alpha_after(step)
         return self.eta * math.sqrt((1 - a_p) / (1 - a_t)) * math.sqrt(1 - a_t / a_p)
 
     def mean(self, x: Tensor, prediction: Tensor, step: int) -> Tensor:
         """Return the mean of the `step`-th reverse step, given the model's prediction at its timestep."""
-        a_p, sigma = self.alpha_at(self.timesteps[step] - self.stride), self.sigma(step)
+        a_p, sigma = self.alpha_after(step), self.sigma(step)
         x0, eps = self.split(x, prediction, self.timesteps[step])
         # The difference of two nearly equal numbers may round to slightly less than 0.
         return math.sqrt(a_p) * x0 + math.sqrt(max(1 - a_p - sigma**2, 0)) * eps
 
     def look_ahead_timestep(self, step: int) -> int:
-        """Return the timestep of the candidates of the `step`-th reverse step: 0 after the last step."""
-        return max(self.timesteps[step] - self.stride, 0)
+        """Return the timestep of the candidates of the `step`-th reverse step: the next one, 0 after the last step."""
+        return self.timesteps[step + 1] if step + 1 < len(self.timesteps) else 0
 
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
         """Return the denoised estimate that follows from a prediction at a timestep."""
@@ -183,3 +192,21 @@ class FlowSDE:
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
         """Return the denoised estimate that follows from a velocity at a timestep."""
         return x - timestep / self.train_timesteps * prediction
+
+
+# The settings of a scheduler that decide the timesteps and the noise levels.
+_SETTINGS = (
+    "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr",
+    "prediction_type", "timestep_spacing", "steps_offset", "set_alpha_to_one",
+)  # fmt: skip
+
+
+def _ddim_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `DDIMScheduler` with a scheduler's noise levels and timesteps."""
+    import diffusers
+
+    own = getattr(diffusers, str(config.get("_class_name")), diffusers.DDIMScheduler)
+    arguments = inspect.signature(own.__init__).parameters
+    defaults = {key: arguments[key].default for key in _SETTINGS if key in arguments}
+    settings = {**defaults, **config, "timestep_spacing": spacing_of(config)}
+    return {key: value for key, value in settings.items() if key in _SETTINGS}

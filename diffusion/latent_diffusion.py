@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from diffusion.adapters import adapted_layers
 from diffusion.base import Conditioning, Loading, ReverseMoments, Sampling
+from diffusion.errors import NotFiniteError
 from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, Kernel
 from diffusion.source import Adapter, Source, Vae, adapter_file, metadata_folder
@@ -106,26 +107,33 @@ class LatentDiffusion(ABC):
         self._warn_if_cut(prompt)
         with self._encoders_on_device():
             embeds, pooled = self._encode(prompt, sampling.negative_prompt)
+        for part in (embeds, pooled):
+            if part is not None:
+                _finite(part, "text encoder", self._dtype)
         return Conditioning(sampling, embeds.cpu(), None if pooled is None else pooled.cpu())
 
     @torch.inference_mode()
     def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> ReverseMoments:
         x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
         prediction = self._predict(x, kernel.timesteps[step], conditioning)
-        return ReverseMoments(kernel.mean(x, prediction, step).cpu(), kernel.sigma(step))
+        mean = _finite(kernel.mean(x, prediction, step), "reverse step", self._dtype, step)
+        return ReverseMoments(mean.cpu(), kernel.sigma(step))
 
     @torch.inference_mode()
     def look_ahead(self, x: Tensor, step: int, conditioning: Conditioning) -> Tensor:
         x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
         timestep = kernel.look_ahead_timestep(step)
         if timestep is None:
-            return x
-        return kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+            return _finite(x, "look-ahead", torch.float32, step)
+        x0 = kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+        return _finite(x0, "look-ahead", self._dtype, step)
 
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:
         vae = self._pipe.vae
         images: Tensor = vae.decode(self._unscaled(x0.to(self._device, vae.dtype)), return_dict=False)[0].float()
+        # Before the conversion to bytes, which turns NaN into black.
+        _finite(images, "decoder", vae.dtype)
         return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
     def _unscaled(self, latents: Tensor) -> Tensor:
@@ -196,6 +204,17 @@ def _load_vae(vae: Vae, dtype: torch.dtype) -> Any:
     if missing := info["missing_keys"]:
         raise refused(f"{len(missing)} tensors of {vae.name} are missing, such as {missing[0]}")
     return loaded
+
+
+def _finite(tensor: Tensor, part: str, dtype: torch.dtype, step: int | None = None) -> Tensor:
+    """Return a tensor that a part computed.
+
+    Raises:
+        NotFiniteError: it contains NaN or infinity.
+    """
+    if not bool(tensor.isfinite().all()):
+        raise NotFiniteError(part, str(dtype).removeprefix("torch."), step)
+    return tensor
 
 
 def _load_adapters(pipe: Any, adapters: Sequence[Adapter]) -> None:

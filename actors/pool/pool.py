@@ -1,6 +1,7 @@
 """Calls interchangeable, stateless actors, and retries failed calls. `actors.cluster` has one pool per kind of actor.
 
 - A call whose actor died or hung, or that raised, is retried, on another actor if there is one.
+- A call whose network computed NaN or infinity is not retried.
 - A call that raises is split in halves if it can be, down to the row that makes it fail.
 - An actor is replaced if two consecutive calls raised on it and succeeded on another.
 - A call that failed too often raises `CallFailed`, with its last error as the cause.
@@ -17,7 +18,15 @@ from actors.pool.dispatch import CallInterrupted, Dispatcher
 from actors.pool.fleet import Call, LiveActor
 from actors.pool.observer import Observer
 from actors.pool.transport import Answer, Limits, PartialAnswer, Transport
-from actors.protocol import CallFailed, ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkersLost
+from actors.protocol import (
+    CallFailed,
+    ChunkTooLarge,
+    InputLost,
+    NotFiniteError,
+    WorkerDied,
+    WorkerOverdue,
+    WorkersLost,
+)
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -111,7 +120,8 @@ class Pool(Generic[A]):
             input_node: the node that holds most of the input.
 
         Raises:
-            CallFailed: after the number of attempts that `Limits` allows; the last error is its cause.
+            CallFailed: after the number of attempts that `Limits` allows, or at once if a network computed NaN or
+                infinity; the last error is its cause.
             InputLost: at once; the caller must compute the input again.
             ChunkTooLarge: at once; the call would run out of memory on every actor.
             WorkersLost: there are no actors left.
@@ -134,6 +144,8 @@ class Pool(Generic[A]):
                 continue
             except WorkerDied as error:
                 deaths, last = deaths + 1, error
+            except NotFiniteError as error:
+                raise _call_failed(error, request.kind, start, stop, failures + deaths + 1) from error
             except Exception as error:
                 failures, last = failures + 1, error
                 if request.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
@@ -148,4 +160,5 @@ class Pool(Generic[A]):
 def _call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
     rows = f"candidate {start}" if stop - start == 1 else f"candidates {start}..{stop - 1}"
     text = str(error) or type(error).__name__
-    return CallFailed(f"{text} ({kind}, {rows} of its chunk, tried {attempts} times)", attempts)
+    tried = "once" if attempts == 1 else f"{attempts} times"
+    return CallFailed(f"{text} ({kind}, {rows} of its chunk, tried {tried})", attempts)

@@ -9,6 +9,7 @@ Legend: L weights, N candidates, M rewards, D entries of a latent; `mu_LD` the d
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -139,6 +140,27 @@ def scaled_linear_alphas_cumprod(start: float, end: float, steps: int) -> Array:
     """Stable Diffusion's schedule: sqrt(beta) rises evenly; a_t is the running product of 1 - beta."""
     beta = np.linspace(np.sqrt(start), np.sqrt(end), steps, dtype=np.float64) ** 2
     return np.cumprod(1 - beta)
+
+
+def spaced_timesteps(spacing: str, steps: int, trained: int = 1000, offset: int = 1) -> list[Fraction]:
+    """Table 2 of Lin et al. 2024 before it is rounded, with Stable Diffusion's offset for `leading`."""
+    if spacing == "linspace":
+        # A single step is at timestep 0, as in NumPy's linspace.
+        return [Fraction((trained - 1) * i, max(steps - 1, 1)) for i in reversed(range(steps))]
+    if spacing == "trailing":
+        return [Fraction(trained * (i + 1), steps) - 1 for i in reversed(range(steps))]
+    return [Fraction(i * (trained // steps) + offset) for i in reversed(range(steps))]
+
+
+def alphas_cumprod(schedule: str, start: float, end: float, trained: int = 1000) -> Array:
+    """a_t of the schedules that diffusers names: evenly rising beta or sqrt(beta), or the cosine of Nichol 2021."""
+    if schedule == "scaled_linear":
+        return scaled_linear_alphas_cumprod(start, end, trained)
+    if schedule == "linear":
+        return np.cumprod(1 - np.linspace(start, end, trained, dtype=np.float64))
+    assert schedule == "squaredcos_cap_v2"
+    bar = np.cos((np.arange(trained + 1) / trained + 0.008) / 1.008 * np.pi / 2) ** 2
+    return np.cumprod(1 - np.minimum(1 - bar[1:] / bar[:-1], 0.999))
 
 
 def estimate(x: Array, prediction: Array, a_t: float, prediction_type: str) -> tuple[Array, Array]:

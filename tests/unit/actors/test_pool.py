@@ -10,7 +10,7 @@ import pytest
 
 from actors.pool.pool import Pool
 from actors.pool.transport import Limits
-from actors.protocol import CallFailed, InputLost, WorkerDied, WorkerOverdue, WorkersLost
+from actors.protocol import CallFailed, InputLost, NotFiniteError, WorkerDied, WorkerOverdue, WorkersLost
 from tests.support.cluster.virtual_time import now, run
 from tests.support.fake_pool import LOAD_SECONDS, FakeActor, FakeTransport, actors_used, call_once, compute_for
 
@@ -181,6 +181,22 @@ async def test_a_call_that_raises_is_retried_on_other_actors_and_an_actor_that_a
     assert {answer.partials[0].value for three in answers for answer in three} == {1, 2}
     assert [sum(answer.retries for answer in three) for three in answers] == [1, 1, 0]
     assert transport.stopped == [0]
+
+
+@on_pool(4)
+async def test_a_call_whose_network_computes_nan_is_not_retried(
+    pool: Pool[FakeActor], transport: FakeTransport
+) -> None:
+    async def work(actor: FakeActor) -> None:
+        raise NotFiniteError("decoder", "float16", 3)
+
+    with pytest.raises(
+        CallFailed, match=r"decoder of step 3 .*\(work, candidate 0 of its chunk, tried once\)"
+    ) as error:
+        await call_once(pool, work)
+    assert error.value.attempts == 1 and isinstance(error.value.__cause__, NotFiniteError)
+    assert sum(len(actor.computed) for actor in transport.started) == 1
+    assert len(await actors_used(pool, 4)) == 4 and not transport.stopped
 
 
 @on_pool(3)

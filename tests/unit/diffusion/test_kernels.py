@@ -36,7 +36,7 @@ def kernel(steps: int, eta: float = 1.0, **changes: Any) -> DDIM:
 
 
 def leading_timesteps(steps: int) -> list[int]:
-    return [i * (1000 // steps) + 1 for i in reversed(range(steps))]
+    return [int(t) for t in reference.spaced_timesteps("leading", steps)]
 
 
 def draw(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -207,15 +207,6 @@ def test_lengths_that_do_not_divide_the_schedule_step_as_diffusers_does(steps: i
         np.testing.assert_allclose(ours, stepped, rtol=1e-4, atol=1e-5 * float(stepped.abs().max()))
 
 
-def spaced_timesteps(spacing: str, steps: int) -> list[int]:
-    """Table 2 of Lin et al. 2024, with Stable Diffusion's offset of 1 for `leading`."""
-    if spacing == "linspace":
-        return [round(t) for t in np.linspace(999, 0, steps)] if steps > 1 else [0]
-    if spacing == "trailing":
-        return [round(1000 - i * 1000 / steps) - 1 for i in range(steps)]
-    return leading_timesteps(steps)
-
-
 @pytest.mark.parametrize("to_one", [False, True])
 @pytest.mark.parametrize(
     ("prediction_type", "zero_snr"),
@@ -223,10 +214,13 @@ def spaced_timesteps(spacing: str, steps: int) -> list[int]:
 )
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("steps", [1, 7, 25])
-def test_every_spacing_steps_as_the_equations_and_as_diffusers(
+def test_every_spacing_steps_to_its_next_timestep_as_the_equations(
     steps: int, spacing: str, prediction_type: str, zero_snr: bool, to_one: bool
 ) -> None:
-    """Also if the schedule ends without signal (a_t = 0), which only v and sample predictions can handle."""
+    """Also if the schedule ends without signal (a_t = 0), which only v and sample predictions can handle.
+
+    diffusers steps by 1000 // T, so its step is the same only where that reaches the next timestep.
+    """
     config = SD15 | {
         "prediction_type": prediction_type, "timestep_spacing": spacing, "set_alpha_to_one": to_one,
         "rescale_betas_zero_snr": zero_snr,
@@ -234,18 +228,21 @@ def test_every_spacing_steps_as_the_equations_and_as_diffusers(
     scheduler = DDIMScheduler.from_config(config)
     scheduler.set_timesteps(steps)
     ddim, alphas = DDIM.from_scheduler(config, steps, 1.0), scheduler.alphas_cumprod.double().numpy()
-    assert list(ddim.timesteps) == spaced_timesteps(spacing, steps)
+    assert list(ddim.timesteps) == [round(t) for t in reference.spaced_timesteps(spacing, steps)]
+    final = 1.0 if to_one else alphas[0]
     x, prediction, z = draw(steps)
     for i, t in enumerate(ddim.timesteps):
-        previous = t - 1000 // steps
-        a_p = alphas[previous] if previous >= 0 else 1.0 if to_one else alphas[0]
+        last = i == steps - 1
+        a_p = final if last else alphas[ddim.timesteps[i + 1]]
         expected = reference.ddim(x.double().numpy(), prediction.double().numpy(), alphas[t], a_p, 1.0, prediction_type)
         mean = ddim.mean(x, prediction, i)
         np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-6 * np.abs(expected.mean).max())
         assert ddim.sigma(i) == pytest.approx(expected.sigma, rel=1e-5, abs=1e-12)
         stepped = scheduler.step(prediction, t, x, eta=1.0, variance_noise=z)
+        theirs = t - 1000 // steps
+        meets = theirs < 0 if last else theirs == ddim.timesteps[i + 1]
         # Without signal, diffusers takes the root of a number that may round to less than 0.
-        if alphas[t] > 0:
+        if alphas[t] > 0 and meets:
             scale = float(stepped.prev_sample.abs().max())
             np.testing.assert_allclose(mean + ddim.sigma(i) * z, stepped.prev_sample, rtol=1e-4, atol=1e-5 * scale)
         x0 = ddim.x0(x, prediction, t)

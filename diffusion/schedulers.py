@@ -1,0 +1,101 @@
+"""Checks of the scheduler that a model comes with, from its configuration alone. Imports no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion.errors import ModelError
+from diffusion.families import FAMILIES
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+SPACINGS = ("leading", "trailing", "linspace")
+# The classes of diffusers whose spacing is `linspace` if the configuration names none; that of all others is `leading`.
+LINSPACE_CLASSES = frozenset({
+    "DEISMultistepScheduler", "DPMSolverMultistepInverseScheduler", "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler",
+    "SASolverScheduler", "UniPCMultistepScheduler",
+})  # fmt: skip
+# Sampling starts from pure noise, so it must start at one of the last trained timesteps.
+_FIRST = 0.75
+
+
+def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps: int) -> None:
+    """Check that a scheduler belongs to the family's process and was trained with enough timesteps.
+
+    Args:
+        folder: folder of the model, for messages.
+        pipeline: pipeline class of the model.
+        config: configuration of the scheduler, with its class as `_class_name`.
+        steps: T, the number of denoising steps.
+
+    Raises:
+        ModelError: the scheduler cannot be used.
+    """
+
+    def refused(problem: str, allowed: str) -> ModelError:
+        return ModelError(
+            f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
+            allowed,
+            "give the model the scheduler that it was trained with",
+        )
+
+    if FAMILIES[pipeline].is_flow:
+        if not str(config.get("_class_name")).startswith("FlowMatch"):
+            raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
+        for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
+            if config.get(key):
+                raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
+        return
+    if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
+        raise refused("has no betas", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
+    for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
+        if config.get(key, values[0]) not in values:
+            raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
+    if config.get("thresholding"):
+        raise refused("has thresholding, which is meant for pixels and not for latents", "thresholding: false")
+    if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
+        raise refused(
+            "ends without signal, so a prediction of the noise gives no x0", "v_prediction or sample with zero SNR"
+        )
+    _check_steps(config, steps)
+
+
+def spacing_of(config: Mapping[str, Any]) -> str:
+    """Return the spacing of a scheduler's timesteps."""
+    default = "linspace" if config.get("_class_name") in LINSPACE_CLASSES else "leading"
+    return str(config.get("timestep_spacing", default))
+
+
+def first_timestep(config: Mapping[str, Any], steps: int) -> int:
+    """Return the timestep that sampling with T steps starts at."""
+    trained = int(config.get("num_train_timesteps", 1000))
+    spacing = spacing_of(config)
+    if spacing == "leading":
+        return (steps - 1) * (trained // steps) + int(config.get("steps_offset", 0))
+    return 0 if spacing == "linspace" and steps == 1 else trained - 1
+
+
+def _check_steps(config: Mapping[str, Any], steps: int) -> None:
+    """Check that the timesteps of T steps exist and that the first one is noisy.
+
+    The distance of `leading` timesteps is the number of trained ones divided by T, rounded down. If T is large, the
+    first of them can therefore be far from the last trained one.
+    """
+    trained = int(config.get("num_train_timesteps", 1000))
+
+    def starts_in_noise(count: int) -> bool:
+        return _FIRST * trained <= first_timestep(config, count) < trained
+
+    if steps > trained or first_timestep(config, steps) >= trained:
+        allowed = trained if steps > trained and first_timestep(config, trained) < trained else trained - 1
+        raise ModelError(
+            f"steps (T) is {steps}, but the model was trained with {trained} timesteps",
+            f"1..{allowed}", "set steps to fewer", "steps",
+        )  # fmt: skip
+    fine = next((count for count in range(steps, 0, -1) if starts_in_noise(count)), None)
+    if fine not in (steps, None):
+        raise ModelError(
+            f"steps (T) is {steps}, and the model's scheduler (timestep_spacing: leading) then starts at timestep "
+            f"{first_timestep(config, steps)} of {trained}, where an image is still half visible in the noise",
+            f"{fine}, or fewer steps", f"set steps to {fine}", "steps",
+        )  # fmt: skip
