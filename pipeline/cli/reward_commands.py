@@ -43,7 +43,9 @@ def rewards(
 
 
 def score(
-    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, RGB.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Files of 8-bit RGB or grey: PNG, JPEG, WebP and others.", metavar="IMAGE...")
+    ],
     rewards: Annotated[str, typer.Option(help="Names, with commas between; see `srsoup rewards`.")],
     prompt: Annotated[str | None, typer.Option(help="The text; may be left out if no reward reads it.")] = None,
     plugin: Plugins = None,
@@ -55,8 +57,9 @@ def score(
 
         plug_in(read_plugins(plugin or []))
         names = [name.strip() for name in rewards.split(",")]
-        rows = score_files(images, names, prompt)
-        print("image", *names, sep="\t")
-        for path, scores in rows:
+        rows = score_files(images, names, prompt, lambda text: print(f"note: {text}", file=sys.stderr))
+        for index, (path, scores) in enumerate(rows):
+            if not index:
+                print("image", *names, sep="\t")
             print(path, *(f"{value:.6g}" for value in scores), sep="\t")
             sys.stdout.flush()
