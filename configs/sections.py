@@ -115,6 +115,11 @@ class RewardsConfig(StrictModel):
     judge: JudgeConfig | None = Field(
         None, description="endpoint and question of the reward vlm_judge; null if vlm_judge is not named"
     )
+    accept_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        {},
+        description="SHA-256 of weight files that are accepted instead of the pinned ones, by the file's name or by "
+        "owner/repository/name",
+    )
 
     @field_validator("guided")
     @classmethod

@@ -15,6 +15,7 @@ from configs.schema import RunConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
+from pipeline.planning.accepted_weights import check_accepted
 from pipeline.planning.cost import queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
@@ -111,6 +112,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     """
     plug_in(plugins)
     _check_rewards(config, origin)
+    check_accepted(config, origin)
     _check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     prompts = read_prompts(config.prompts)
@@ -133,6 +135,9 @@ def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:
     if config.rewards.judge is None:
         # As it was before there was a judge, so that older runs are gone on with.
         del decisive["rewards"]["judge"]
+    if not config.rewards.accept_sha256:
+        # The same, of runs from before a weight file could be accepted.
+        del decisive["rewards"]["accept_sha256"]
     return decisive | ({"plugins": _digests(plugins)} if plugins else {})
 
 

@@ -90,7 +90,7 @@ def _from_github(prompts: PromptsConfig) -> Path:
     """The file at its commit, fetched into the cache of HF_HOME unless it is there, and checked by its SHA-256."""
     repo, _, commit = str(prompts.github).partition("@")
     try:
-        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"))
+        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"), is_weight=False)
     except WeightsError as error:
         raise _wrong(
             str(prompts.github), "prompts.github", prompts.file, str(error), "a file on this machine, or a network",

@@ -13,6 +13,8 @@ from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 
 # What a record has beside the configuration.
 _BESIDE = ("model_revision", "plugins")
+# Mappings with keys of the user's choice.
+_MAPPINGS = ("rewards.accept_sha256.", "guidance.satisfied_above.")
 
 
 def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origin) -> int | None:
@@ -76,6 +78,8 @@ def _check_same(folder: Location, identity: Mapping[str, Any], held: Mapping[str
     there = _flat(held.get("config", {})) | {"plugins": {}} | {key: held[key] for key in _BESIDE if key in held}
     here = _flat({key: value for key, value in identity.items() if key not in _BESIDE})
     here |= {key: identity[key] for key in _BESIDE}
+    # An entry of a mapping that is not given any more is a difference too.
+    here |= {key: None for key in there if key.startswith(_MAPPINGS) and key not in here}
     for key, value in here.items():
         if there.get(key) != value:
             raise RequestError(
