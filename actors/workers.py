@@ -26,6 +26,7 @@ from diffusion.errors import NotFiniteError
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
+from rewards.pinned_files import accepting
 from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
 
@@ -146,8 +147,9 @@ class RewardWorker:
         try:
             registry.plug_in(plugins)
             rewards = {name: _create_reward(name, config) for name in names}
-            for reward in rewards.values():
-                reward.setup(device)
+            with accepting(config.rewards.accept_sha256):
+                for reward in rewards.values():
+                    reward.setup(device)
         except RewardError as error:
             raise unloadable(config, error) from error
         return cls(rewards)

@@ -18,7 +18,9 @@ WEIGHTS_2_1 = WeightFile(
 
 
 def _checkpoint(weights: WeightFile) -> Checkpoint:
-    return Checkpoint(VIT_H_14, weights, OPENAI_VOCABULARY, OPENAI_MERGES, read_open_clip, PadToSquare(224))
+    return Checkpoint(
+        VIT_H_14, weights, OPENAI_VOCABULARY, OPENAI_MERGES, read_open_clip, PadToSquare(224), tokens="open_clip"
+    )
 
 
 class HPSv2(ClipCosine):

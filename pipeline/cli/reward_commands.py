@@ -1,15 +1,28 @@
 """The commands `rewards` and `score`: declarations and contract tests of rewards, and scores of image files."""
 
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from configs.errors import COMMAND_LINE, RequestError
 from pipeline.cli.app import Command
 from pipeline.cli.errors import request_errors
 from pipeline.cli.options import Plugins
+
+Accepted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-sha256",
+        help="Accept a weight file with this SHA-256 instead of the pinned one; Can be given several times.",
+        metavar="FILE=SHA256",
+    ),
+]
 
 
 def rewards(
@@ -21,6 +34,7 @@ def rewards(
         list[str] | None,
         typer.Option(help="Download and check the weight files of this reward. Can be given several times."),
     ] = None,
+    accept_sha256: Accepted = None,
     plugin: Plugins = None,
 ) -> None:
     """List the rewards, or fetch or test some of them.
@@ -29,7 +43,7 @@ def rewards(
 
     Exit status: 1 if a tested reward breaks its contract, 2 if the request is wrong.
     """
-    with request_errors():
+    with request_errors(), _accepting(accept_sha256):
         from pipeline.planning.plugins import plug_in, read_plugins
 
         plug_in(read_plugins(plugin or []))
@@ -52,13 +66,16 @@ def rewards(
 
 
 def score(
-    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files, RGB.", metavar="IMAGE")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Files of 8-bit RGB or grey: PNG, JPEG, WebP and others.", metavar="IMAGE")
+    ],
     rewards: Annotated[
         str, typer.Option(help="Names of rewards, separated by commas. `srsoup rewards` lists them.", metavar="NAMES")
     ],
     prompt: Annotated[
         str | None, typer.Option(help="The prompt of the images. Can be left out if no reward reads it.")
     ] = None,
+    accept_sha256: Accepted = None,
     plugin: Plugins = None,
 ) -> None:
     """Score image files with some rewards.
@@ -67,17 +84,41 @@ def score(
 
     Exit status: 2 if the request is wrong.
     """
-    with request_errors():
+    with request_errors(), _accepting(accept_sha256):
         from pipeline.cli.score_files import score_files
         from pipeline.planning.plugins import plug_in, read_plugins
 
         plug_in(read_plugins(plugin or []))
         names = [name.strip() for name in rewards.split(",")]
-        rows = score_files(images, names, prompt)
-        print("image", *names, sep="\t")
-        for path, scores in rows:
+        rows = score_files(images, names, prompt, lambda text: print(f"note: {text}", file=sys.stderr))
+        for index, (path, scores) in enumerate(rows):
+            if not index:
+                print("image", *names, sep="\t")
             print(path, *(f"{value:.6g}" for value in scores), sep="\t")
             sys.stdout.flush()
+
+
+@contextmanager
+def _accepting(texts: list[str] | None) -> Iterator[None]:
+    """Accept the weight files that the texts FILE=SHA256 name.
+
+    Raises:
+        RequestError: a text is not FILE=SHA256.
+    """
+    from rewards.pinned_files import accepting
+
+    digests = {}
+    for text in texts or []:
+        name, _, digest = text.partition("=")
+        if not name or not re.fullmatch("[0-9a-f]{64}", digest):
+            raise RequestError(
+                file=COMMAND_LINE, key="--accept-sha256", value=text, problem="this is not FILE=SHA256",
+                allowed="name of a weight file, or owner/repository/name, and 64 hexadecimal digits",
+                fix="copy both from the message that shows them",
+            )  # fmt: skip
+        digests[name] = digest
+    with accepting(digests):
+        yield
 
 
 REWARD_COMMANDS = (

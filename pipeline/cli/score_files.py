@@ -1,33 +1,40 @@
 """Scores of image files, contract tests and weight files of rewards, all without a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from actors.workers import default_device
 from configs.errors import RequestError
+from pipeline.cli.image_files import read_image
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
 from rewards.pinned_files import locate
 
 
-def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None) -> Iterator[tuple[Path, list[float]]]:
-    """Yield each file with its scores, one score for each reward. Files are scored one at a time, so sizes may differ.
+def score_files(
+    images: Sequence[Path], names: Sequence[str], prompt: str | None, note: Callable[[str], None]
+) -> Iterator[tuple[Path, list[float]]]:
+    """Yield each file with its scores, one for each reward. Files are scored one at a time, so sizes may differ.
+
+    Every file is read before a reward is loaded, and read again when it is scored, so one image is in memory at a time.
+
+    Args:
+        note: called with a line about each file whose values had to be converted.
 
     Raises:
-        RequestError: a reward is unknown or cannot be loaded, a prompt is missing, or a file is not an RGB image.
+        RequestError: a reward is unknown or cannot be loaded, a prompt is missing, or a file cannot be scored.
     """
     rewards = [_created(name) for name in names]
     reading = [reward.info.name for reward in rewards if reward.info.reads_prompt]
     if reading and prompt is None:
         raise _error("--prompt", None, f"{', '.join(reading)} reads the prompt", "a text", "give --prompt TEXT")
-    pictures = [(path, read_image(path)) for path in images]
+    for path in images:
+        for text in read_image(path).notes:
+            note(f"{path}: {text}")
     with ExitStack() as stack:
         for reward in rewards:
             stack.callback(reward.close)
@@ -35,26 +42,9 @@ def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None
                 reward.setup(default_device())
             except RewardError as error:
                 raise _reward_error(reward.info.name, error) from error
-        for path, picture in pictures:
+        for path in images:
+            picture = read_image(path).pixels
             yield path, [_scored(reward, picture, prompt or "") for reward in rewards]
-
-
-def read_image(path: Path) -> Tensor:
-    """Read an image file as uint8 (1, 3, h, w).
-
-    Raises:
-        RequestError: the file cannot be read as an image, or has an alpha channel.
-    """
-    try:
-        with Image.open(path) as picture:
-            if picture.has_transparency_data:
-                fix = "put it on a background first, as `convert -background white -flatten` does"
-                raise _error("IMAGE", str(path), "this image has an alpha channel", "RGB or grey", fix)
-            pixels = np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        problem = f"the file cannot be read: {error}"
-        raise _error("IMAGE", str(path), problem, "PNG or JPEG files", "check the path") from error
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
 
 
 def broken_checks(name: str) -> list[str]:

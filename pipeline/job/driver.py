@@ -17,10 +17,11 @@ from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
-from pipeline.job.result_writer import Outcome, ResultWriter, write_record, writing
+from pipeline.job.result_writer import Outcome, ResultWriter, remove_record_of_refused_run, write_record, writing
 from pipeline.job.run_log import run_log
 from pipeline.job.run_prompt import attempt_prompt
 from pipeline.job.summary import Summary
+from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
 from pipeline.planning.task import PromptTask
@@ -89,6 +90,8 @@ def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summa
         for plan in (writer.plan for writer in writers):
             n_open, n_fronts = len(plan.open_tasks), len(plan.tasks)
             log.info("%s: %d of %d fronts are open, chunks of %d candidates", plan.folder, n_open, n_fronts, plan.chunk)
+            for line in accepted_lines(plan.config):
+                log.warning("%s", line)
         wanted = {task.key for writer in writers for task in writer.plan.tasks}
         still_open = {task.key for writer in writers for task in writer.plan.open_tasks}
         summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - still_open))
@@ -208,6 +211,7 @@ def _locked_folder(plan: Plan) -> Iterator[FolderLock]:
             remove_leftovers(folder)
             if not has_file(folder, "config.yaml"):
                 write_record(plan)
+                stack.push(partial(remove_record_of_refused_run, folder))
         except OSError as error:
             raise folder_error(folder, str(error), "command line") from error
         except FolderInUse as error:

@@ -10,17 +10,19 @@ from importlib.metadata import PackageNotFoundError, version
 import yaml
 
 from actors.protocol import ChunkTooLarge, RunStopped
+from configs.errors import RequestError
 from configs.location import Location
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.plan import Plan
 from pipeline.planning.task import PromptTask
-from pipeline.records import DamagedPart, remove_part, write_atomically, write_part
+from pipeline.records import DamagedPart, failed_keys, finished_keys, remove_part, write_atomically, write_part
 from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
+from pipeline.storage.disk import store_of
 from pipeline.storage.lock import FolderLock
-from pipeline.storage.status import write_driver_record
+from pipeline.storage.status import DRIVER_FILE, write_driver_record
 from rewards.registry import create
 
 # At the end of a driver, the parts of a table are merged if at least this many are small.
@@ -181,6 +183,16 @@ def _write_finished(folder: Location, result: PromptResult) -> None:
 def write_record(plan: Plan) -> None:
     """Write the `config.yaml` of a run."""
     write_atomically(plan.folder / "config.yaml", _record(plan).encode())
+
+
+def remove_record_of_refused_run(folder: Location, kind: type[BaseException] | None, *_: object) -> None:
+    """Remove the record of a run that was refused before it had any result, as the exit of a context.
+
+    Nothing was started, so a corrected request, such as one that accepts a weight file, finds the folder free.
+    """
+    if kind is not None and issubclass(kind, RequestError) and not finished_keys(folder) | failed_keys(folder):
+        for name in (DRIVER_FILE, "config.yaml"):
+            store_of(folder).remove(folder / name)
 
 
 def _record(plan: Plan) -> str:

@@ -15,6 +15,7 @@ from configs.sections.compute import DECIDES_BITS, ComputeConfig
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import Shaping
+from pipeline.planning.accepted_weights import check_accepted
 from pipeline.planning.cost import hidden_exemplars, queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
@@ -120,6 +121,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     """
     plug_in(plugins)
     _check_rewards(config, origin)
+    check_accepted(config, origin)
     _check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     try:
@@ -145,6 +147,9 @@ def _shared_identity(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, 
     if config.rewards.judge is None:
         # Versions without a judge had no such key, and their runs can still be continued.
         del identity["rewards"]["judge"]
+    if not config.rewards.accept_sha256:
+        # The same holds for versions in which no weight file could be accepted.
+        del identity["rewards"]["accept_sha256"]
     return identity | ({"plugins": _digests(plugins)} if plugins else {})
 
 

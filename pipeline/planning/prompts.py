@@ -182,7 +182,7 @@ def _from_github(prompts: PromptsConfig) -> Path:
     """Return the file at its commit, checked by its SHA-256. It is downloaded into HF_HOME if it is not there."""
     repo, _, commit = str(prompts.github).partition("@")
     try:
-        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"))
+        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"), is_weight=False)
     except WeightsError as error:
         raise _error(
             str(prompts.github), "prompts.github", prompts.file, error.problem, "a file on this machine, or a network",

@@ -13,8 +13,8 @@ from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 
 # The keys of `config.yaml`, besides the configuration, that must not change in a folder.
 _EXTRA_KEYS = ("model_revision", "plugins")
-# The sections and keys that a configuration leaves out where they have no effect; see `configs.sections`.
-_MAY_BE_LEFT_OUT = ("guidance.", "soup.", "model.vae")
+# The sections and keys that a configuration leaves out where they have no effect, or whose entries users choose.
+_MAY_BE_LEFT_OUT = ("guidance.", "soup.", "model.vae", "rewards.accept_sha256.")
 
 
 def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origin) -> int | None:

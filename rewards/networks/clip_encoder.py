@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
@@ -66,6 +66,7 @@ class Checkpoint:
         merges: merges of the byte-pair encoding.
         read: function that returns the tensors of the weight file under transformers' names.
         preprocess: function from uint8 images to the input of the image tower.
+        tokens: whose tokenizer the model was trained with. That of open_clip cleans the text first.
     """
 
     shape: ClipShape
@@ -74,6 +75,7 @@ class Checkpoint:
     merges: WeightFile
     read: Callable[[Path], State]
     preprocess: CropToSquare | PadToSquare
+    tokens: Literal["transformers", "open_clip"] = "transformers"
 
 
 class ClipEncoder:
@@ -89,7 +91,7 @@ class ClipEncoder:
         self._shape, self._preprocess, self.device = checkpoint.shape, checkpoint.preprocess, device
         model = _model(checkpoint.shape, checkpoint.read(locate(checkpoint.weights)), checkpoint.weights)
         if reads_prompts:
-            self._tokenizer = _tokenizer(checkpoint)
+            self._tokens = _tokenizer(checkpoint)
         else:
             del model.text_model, model.text_projection
         self._model = model.to(device)
@@ -112,10 +114,8 @@ class ClipEncoder:
     @torch.inference_mode()
     def _text(self, prompt: str) -> Tensor:
         # One text at a time, always padded to the whole context, so its bits do not depend on the other prompts.
-        tokens = self._tokenizer(
-            [prompt], padding="max_length", truncation=True, max_length=self._shape.context, return_tensors="pt"
-        )
-        pooled = self._model.text_model(input_ids=tokens.input_ids.to(self.device)).pooler_output
+        tokens = torch.tensor([self._tokens(prompt)], device=self.device)
+        pooled = self._model.text_model(input_ids=tokens).pooler_output
         return F.normalize(self._model.text_projection(pooled), dim=1)[0]
 
 
@@ -159,9 +159,9 @@ def _tower(tower: Tower) -> dict[str, int]:
     }
 
 
-def _tokenizer(checkpoint: Checkpoint) -> Any:
-    from transformers import CLIPTokenizer
-
+def _tokenizer(checkpoint: Checkpoint) -> Callable[[str], list[int]]:
+    """A function from a text to its tokens, as many as the context has places."""
+    context = checkpoint.shape.context
     vocabulary = json.loads(locate(checkpoint.vocabulary).read_text(encoding="utf-8"))
     if len(vocabulary) != checkpoint.shape.vocabulary:
         raise RewardError(
@@ -169,5 +169,18 @@ def _tokenizer(checkpoint: Checkpoint) -> Any:
             "use the vocabulary that the model was trained with",
         )
     lines = locate(checkpoint.merges).read_text(encoding="utf-8").splitlines()
-    merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=checkpoint.shape.context)
+    merges = [(line.split()[0], line.split()[1]) for line in lines if line and not line.startswith("#version")]
+    if checkpoint.tokens == "open_clip":
+        # Imported here, as transformers is, because rewards without prompts do not need it.
+        from rewards.networks.open_clip_tokens import OpenClipTokenizer
+
+        return OpenClipTokenizer(vocabulary, merges, context)
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context)
+
+    def tokens(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, padding="max_length", truncation=True, max_length=context).input_ids
+        return found
+
+    return tokens

@@ -1,13 +1,16 @@
 """Tiny random CLIP models in the real layouts, in files that `rewards.pinned_files` finds, and independent versions."""
 
+import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ftfy
 import numpy as np
+import regex
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -32,7 +35,8 @@ PIXELS = 42
 MERGES = ["a n", "o w", "ow l</w>", "f o", "fo x</w>", "b e", "a r</w>", "be ar</w>"]
 REVISION = "0" * 40
 SHAPE = ClipShape(Tower(24, 48, 2, 3), Tower(32, 64, 2, 4), 768, "quick_gelu", PIXELS, 14, 512 + len(MERGES) + 2)
-PROMPTS = ("an owl", "a fox", "", "two BEARS,  and a  Fox!", "été 🦉", "owl " * 200)
+PIECES = r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+PROMPTS = ("an owl", "a fox", "", "two BEARS,  and a  Fox!", "été 🦉", "owl " * 200, "“Owl” &amp; ﬁsh")
 
 
 def vocabulary() -> dict[str, int]:
@@ -137,6 +141,49 @@ class OpenClip(nn.Module):
         return self.ln_final(x)[torch.arange(len(ids)), ids.argmax(1)] @ self.text_projection
 
 
+def letter_of_byte() -> dict[int, str]:
+    """Each byte as a visible letter: itself if it is one in Latin-1, else the next letter from 256 on."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+
+
+class SimpleTokenizer:
+    """open_clip's tokenizer, written for these tests from its published algorithm, in Python alone."""
+
+    def __init__(self, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> None:
+        self.numbers, self.ranks = vocabulary, {pair: rank for rank, pair in enumerate(merges)}
+        self.begin, self.end = len(vocabulary) - 2, len(vocabulary) - 1
+        self.letters = letter_of_byte()
+
+    def merged(self, piece: str) -> list[str]:
+        """Byte-pair encoding: the pair of the lowest rank is merged, everywhere, until no pair has a rank."""
+        word = [self.letters[byte] for byte in piece.encode()]
+        word[-1] += "</w>"
+        while True:
+            ranked = [(self.ranks[pair], pair) for pair in pairwise(word) if pair in self.ranks]
+            if not ranked:
+                return word
+            _, (first, second) = min(ranked)
+            shorter, i = [], 0
+            while i < len(word):
+                both = word[i : i + 2] == [first, second]
+                shorter.append(first + second if both else word[i])
+                i += 2 if both else 1
+            word = shorter
+
+    def __call__(self, text: str, context: int = 77) -> list[int]:
+        """The tokens from the beginning to the end of the text, at most `context`."""
+        text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+        text = regex.sub(r"\s+", " ", text).strip().lower()
+        tokens = [self.begin]
+        for piece in regex.findall(PIECES, text, regex.IGNORECASE):
+            marks = {"<start_of_text>": self.begin, "<end_of_text>": self.end}
+            tokens += [marks[piece]] if piece in marks else [self.numbers[token] for token in self.merged(piece)]
+        tokens.append(self.end)
+        return tokens if len(tokens) <= context else [*tokens[: context - 1], self.end]
+
+
 @dataclass(frozen=True)
 class Tiny:
     """The five rewards with tiny weights, and independent versions of what they compute.
@@ -176,8 +223,10 @@ def make_tiny(folder: Path) -> Tiny:
     (folder / "tiny" / "hps").mkdir()
     halves = {key: value.half() for key, value in hps.state_dict().items()}
     torch.save({"epoch": 1, "state_dict": halves}, folder / "tiny" / "hps" / "hps.pt")
-    ranked = Checkpoint(gelu, pinned(folder, "tiny/hps", "hps.pt"), *text, read_open_clip, PadToSquare(PIXELS))
+    weights, pad = pinned(folder, "tiny/hps", "hps.pt"), PadToSquare(PIXELS)
+    ranked = Checkpoint(gelu, weights, *text, read_open_clip, pad, tokens="open_clip")
     tokenizer = CLIPTokenizer.from_pretrained(tokens, model_max_length=77)
+    cleaning = SimpleTokenizer(vocabulary(), [(pair.split()[0], pair.split()[1]) for pair in MERGES])
     aesthetic_head = _head(folder)
     return Tiny(
         folder,
@@ -191,8 +240,8 @@ def make_tiny(folder: Path) -> Tiny:
         {
             "clip_score": lambda picture, prompt: _transformers_cosine(clip, tokenizer, picture, prompt),
             "pickscore": lambda picture, prompt: _transformers_cosine(pick, tokenizer, picture, prompt),
-            "hpsv2": lambda picture, prompt: _open_clip_cosine(hps, tokenizer, picture, prompt),
-            "hpsv2.1": lambda picture, prompt: _open_clip_cosine(hps, tokenizer, picture, prompt),
+            "hpsv2": lambda picture, prompt: _open_clip_cosine(hps, cleaning, picture, prompt),
+            "hpsv2.1": lambda picture, prompt: _open_clip_cosine(hps, cleaning, picture, prompt),
         },
         lambda picture: _image_features(clip, picture),
     )
@@ -247,9 +296,9 @@ def _processed(picture: np.ndarray) -> Tensor:
     return pixels
 
 
-def _open_clip_cosine(model: Any, tokenizer: Any, picture: np.ndarray, prompt: str) -> float:
+def _open_clip_cosine(model: Any, tokenizer: SimpleTokenizer, picture: np.ndarray, prompt: str) -> float:
     ids = torch.zeros(1, 77, dtype=torch.long)
-    found = tokenizer([prompt], truncation=True, max_length=77).input_ids[0]
+    found = tokenizer(prompt)
     ids[0, : len(found)] = torch.tensor(found)
     with torch.no_grad():
         image, text = model.visual(_hps_pixels(picture)), model.encode_text(ids)

@@ -339,6 +339,20 @@ def test_a_model_and_weights_come_from_the_hub_and_from_github_only(here: Path) 
     refused("prompts.github", "pattern", theirs(here, prompts=prompts))
 
 
+def test_accepted_weights_come_from_the_same_place_and_are_shown(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    accept = {"xswu/HPSv2/HPS_v2_compressed.pt": "0" * 64}
+    rewards = {"guided": ["colorfulness", "compressibility"], "held_out": ["hpsv2"], "accept_sha256": accept}
+    path = theirs(here, rewards=rewards)
+    shown = command("check", path)
+    assert shown.exit_code == 0 and "accepted weights" in shown.output, shown.output
+    assert f"HPS_v2_compressed.pt is accepted with SHA-256 {'0' * 64}, and not with the pinned 07cb0d" in shown.output
+    assert "0" * 64 in _record(make_plan(load_config(path), str))
+    for name in ("https://evil.example/x.pt", "../x.pt", "/tmp/x.pt"):
+        wrong = {**rewards, "accept_sha256": {name: "0" * 64}}
+        refused("rewards.accept_sha256", "no weight files of this run", theirs(here, rewards=wrong))
+
+
 # What it cannot do
 
 
@@ -424,7 +438,10 @@ LINES: dict[str, list[Callable[..., None]]] = {
     "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.subset`, "
     "`prompts.dataset.column`": [test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run],
     "`prompts.github`, `prompts.sha256`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
-    "`rewards.guided`, `rewards.held_out`": [test_a_reward_that_is_not_installed_is_not_imported],
+    "`rewards.guided`, `rewards.held_out`, `rewards.accept_sha256`": [
+        test_accepted_weights_come_from_the_same_place_and_are_shown,
+        test_a_reward_that_is_not_installed_is_not_imported,
+    ],
     "`rewards.judge.url`, `rewards.judge.model`, `rewards.judge.template`": [
         test_a_host_that_the_user_has_not_confirmed_is_not_queried,
         test_a_link_local_address_is_never_contacted_whoever_confirms_it,
