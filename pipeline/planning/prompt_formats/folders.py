@@ -10,7 +10,8 @@ from pipeline.planning.prompt_formats.rows import WrongFileError
 
 # Files of these names have text, but no prompts.
 _DOCUMENTS = {"changelog", "classes", "license", "licence", "notice", "readme", "requirements"}
-_SPLIT = re.compile(r"(train|training|test|testing|val|valid|validation|dev|eval)(?![a-z])", re.IGNORECASE)
+# The names that data sets give to the files of a split.
+_SPLIT = re.compile(r"(train|test|val|valid|validation|dev|eval)(-\d+-of-\d+(-\w+)?)?\.", re.IGNORECASE)
 
 
 def prompt_files(path: Path) -> list[Path]:

@@ -45,8 +45,7 @@ def dataset_values(dataset: PromptDatasetConfig, limit: int | None, skip_empty: 
         return found
 
     cache = _cache_file(dataset, limit, skip_empty)
-    if cache.is_file():
-        kept: list[Any] = json.loads(cache.read_text(encoding="utf-8"))
+    if (kept := _kept(cache)) is not None:
         return kept
     local = _prepared_files(dataset)
     if not local and not fetch:
@@ -62,6 +61,15 @@ def _cache_file(dataset: PromptDatasetConfig, limit: int | None, skip_empty: boo
     identity = [dataset.model_dump(mode="json"), limit, skip_empty]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Path(constants.HF_HOME) / "srsoup" / "prompts" / f"{name}.json"
+
+
+def _kept(path: Path) -> list[Any] | None:
+    """Return the values that a cache file holds, or None if there is no such file or it is damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, list) else None
 
 
 def _keep(path: Path, values: list[Any]) -> None:

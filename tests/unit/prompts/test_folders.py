@@ -16,7 +16,7 @@ from tests.support.planning.prompt_files import refusal_of, texts_of
 
 
 def make(folder: Path, **files: str) -> Path:
-    """Write files; `__` stands for a dot in their names, and `--` cannot be in a keyword, so `_of_` stays."""
+    """Write files. In their names `__` stands for a dot."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name.replace("__", ".")).write_text(content)
@@ -49,6 +49,11 @@ def test_parquet_folders_and_patterns(tmp_path: Path) -> None:
     shards(tmp_path / "deep" / "style=photo", "part", "an owl")
     assert texts_of(tmp_path / "deep" / "**" / "*.parquet") == ["a fox", "an owl"]
     assert texts_of(tmp_path / "deep" / "*" / "*.parquet") == ["a fox", "an owl"]
+
+
+def test_captions_that_are_named_like_splits_are_no_splits(tmp_path: Path) -> None:
+    folder = make(tmp_path / "set", train_1__txt="a fox", test_pattern__txt="an owl", testimony__txt="a cat")
+    assert texts_of(folder) == ["an owl", "a cat", "a fox"]
 
 
 def test_a_file_whose_name_is_a_pattern_is_the_file(tmp_path: Path) -> None:

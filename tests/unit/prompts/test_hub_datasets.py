@@ -78,13 +78,16 @@ def refused(**keys: Any) -> RequestError:
     return caught.value
 
 
-def test_a_split_is_read_at_its_commit_once(hub: list[Any]) -> None:
+def test_a_split_is_read_at_its_commit_once(hub: list[Any], machine: Path) -> None:
     prompts = read()
     assert [(prompt.text, prompt.source) for prompt in prompts] == [
         ("a fox", "me/MyPrompts"), ("an owl", "me/MyPrompts"), ("a fox", "me/MyPrompts"),
     ]  # fmt: skip
     assert len({prompt.prompt_id for prompt in prompts}) == 3
     assert read(fetch=False) == read() == prompts and hub == [("me/MyPrompts", None, COMMIT)]
+    for file in (machine / "srsoup" / "prompts").iterdir():
+        file.write_text("[")
+    assert read() == prompts and len(hub) == 2
     assert {prompt.text for prompt in read(split="test")} == {"of the test"}
     assert [prompt.text for prompt in read(limit=2)] == ["a fox", "an owl"]
 
