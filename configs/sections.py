@@ -10,14 +10,15 @@ from pydantic import Field, field_validator, model_validator
 from configs.errors import InvalidValueError
 from configs.judge import JudgeConfig
 from configs.strict_model import Names, StrictModel
+from configs.weights import MOST_REWARDS
 
 
 class SoupConfig(StrictModel):
     """How the exemplars' rewards are shared (Algorithm 2)."""
 
     steps: int = Field(
-        20, ge=0, description="K, the number of first steps that share the exemplars' rewards; at most T; 0 gives the "
-        "weighted sum",
+        20, ge=0, le=1000, description="K, the number of first steps that share the exemplars' rewards; at most T; 0 "
+        "gives the weighted sum",
     )  # fmt: skip
     correction: Literal["none", "mean-shift", "renormalised"] = Field(
         "renormalised",
@@ -52,7 +53,7 @@ class GuidanceConfig(StrictModel):
 class BestOfConfig(StrictModel):
     """How many unguided samples best_of chooses from."""
 
-    samples: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    samples: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         "auto",
         description="number of unguided samples to choose from; auto takes as many as SRSoup's queries of the same "
         "configuration can score",
@@ -119,6 +120,13 @@ class RewardsConfig(StrictModel):
         if not guided:
             raise InvalidValueError("there is no reward", "name at least one")
         return guided
+
+    @field_validator("guided", "held_out")
+    @classmethod
+    def _check_number(cls, names: Names) -> Names:
+        if len(names) > MOST_REWARDS:
+            raise InvalidValueError(f"there are {len(names):,} rewards", f"name at most {MOST_REWARDS}")
+        return names
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -13,7 +13,7 @@ from actors.protocol import ChunkTooLarge, RunStopped
 from configs.location import Location
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
-from pipeline.planning.cost import expected_cost
+from pipeline.planning.cost import expected_costs
 from pipeline.planning.plan import Plan
 from pipeline.planning.task import PromptTask
 from pipeline.records import DamagedPart, remove_part, write_atomically, write_part
@@ -76,7 +76,7 @@ class ResultWriter:
     def start(self) -> None:
         """Write `driver.yaml`, and remove the rows of unfinished keys from merged parts."""
         plan = self.plan
-        decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
+        decodes = sum(cost.decodes for cost in expected_costs(plan.tasks, plan.config.steps))
         with writing(plan.folder, self.lock):
             self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
             self._merge(min_parts=FULL_KEYS)

@@ -47,6 +47,15 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     )
 
 
+def expected_costs(tasks: Sequence[PromptTask], steps: int) -> list[ExpectedCost]:
+    """Return the expected cost of each task of one run, in which the cost depends on the method only."""
+    costs = dict[str, ExpectedCost]()
+    for task in tasks:
+        if task.method not in costs:
+            costs[task.method] = expected_cost(task, steps)
+    return [costs[task.method] for task in tasks]
+
+
 def queries_of(candidates: int, weights: Sequence[Sequence[float]], soup_steps: int, weighted_sum_steps: int) -> int:
     """Return N (M `soup_steps` + A `weighted_sum_steps`), where A is the number of weights above 0 in all rows.
 

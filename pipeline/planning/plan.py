@@ -39,6 +39,8 @@ _CHANGEABLE_KEYS: dict[str, Any] = {
     "compute": set(ComputeConfig.model_fields) - DECIDES_BITS,
     "model": {"offload_text_encoders"},
 }
+# Planning this many takes half a minute.
+MOST_FRONTS = 500_000
 # The keys that name the run, or whose values enter the key of each task separately.
 _PER_TASK_KEYS: dict[str, Any] = {"name": True, "method": True, "seed": True, "seeds": True, "prompts": True}
 
@@ -115,7 +117,8 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     _check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     prompts = read_prompts(config.prompts)
-    shared_identity = _shared_identity(config, plugins)
+    _check_size(config, len(prompts), origin)
+    shared_identity = json.dumps(_shared_identity(config, plugins), sort_keys=True)
     tasks = tuple(
         prompt_task(config, prompt, index, method, revision, shared_identity)
         for prompt in prompts
@@ -147,13 +150,16 @@ def prompt_task(
     seed_index: int,
     method: str,
     model_revision: str,
-    shared_identity: dict[str, Any],
+    shared_identity: str,
 ) -> PromptTask:
-    """Return the task of one prompt, one method and one of its seeds, given by its 0-based index."""
+    """Return the task of one prompt, one method and one of its seeds, given by its 0-based index.
+
+    `shared_identity` is JSON, so that it is made once for all tasks. It may hold many rows of weights.
+    """
     seed = derive_seed(config.seed, prompt.prompt_id, *((seed_index,) if seed_index else ()))
-    identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, shared_identity]
+    identity = json.dumps([prompt.prompt_id, prompt.text, seed, method, model_revision])
     return PromptTask(
-        key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        key=hashlib.sha256(f"{identity[:-1]}, {shared_identity}]".encode()).hexdigest(),
         prompt=prompt,
         method=method,
         seed=seed,
@@ -186,6 +192,20 @@ def _samples(config: RunConfig) -> int:
     soup_steps = min(config.soup.steps, config.steps)
     queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
     return max(len(config.weights), queries // len(config.rewards.guided))
+
+
+def _check_size(config: RunConfig, n_prompts: int, origin: Origin) -> None:
+    """Refuse a run of more fronts than a driver can plan in seconds."""
+    fronts = n_prompts * config.seeds * len(config.methods)
+    if fronts > MOST_FRONTS:
+        raise RequestError(
+            file=origin("seeds"),
+            key="seeds",
+            value=config.seeds,
+            problem=f"the run has {fronts:,} fronts ({n_prompts:,} prompts, each with seeds and methods)",
+            allowed=f"at most {MOST_FRONTS:,} fronts in one run",
+            fix="set fewer seeds, or prompts.limit, or split the prompts among several runs",
+        )
 
 
 def _check_rewards(config: RunConfig, origin: Origin) -> None:
