@@ -83,4 +83,5 @@ def reporter_of(plans: "Sequence[Plan]", stream: TextIO | None, kind: "type[R]")
         sum(cost.steps for cost in costs),
         sum(cost.decodes - len(task.weights) for cost, task in zip(costs, tasks, strict=True)),
         stream,
+        sum(len(task.weights) for task in tasks),
     )

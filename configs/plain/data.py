@@ -7,7 +7,7 @@ is better than a guess.
 
 import re
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -74,12 +74,6 @@ def _unshared(value: Any) -> Any:
 class _PlainLoader(yaml.SafeLoader):
     """A safe loader that refuses what `parse_yaml` does not allow. Its base class would accept or misread it."""
 
-    # A date would be an object that no key takes, and 2024-13-45 an error.
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _CORE + "timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = self._values = 0
@@ -88,7 +82,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a value, unless it is too deep, refers to itself or stands for too many values."""
         is_alias, before = self.check_event(yaml.AliasEvent), self._values
-        mark = self.peek_event().start_mark
+        mark = self.current_event.start_mark
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise _error(mark, f"the values are nested more than {MAX_DEPTH} deep", "nest them less")
@@ -147,6 +141,10 @@ class _PlainLoader(yaml.SafeLoader):
             )  # fmt: skip
         return number
 
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        """Return a lone `=` as a text. The base class gives it a tag of its own, which it cannot read."""
+        return str(node.value)
+
     def construct_truth(self, node: yaml.ScalarNode) -> bool:
         """Return true or false; the base class would raise a KeyError for another text with the tag !!bool."""
         if str(node.value).lower() not in self.bool_values:
@@ -158,9 +156,13 @@ def _error(mark: Any, problem: str, fix: str) -> PlainYamlError:
     return PlainYamlError(f"{problem} (line {mark.line + 1})", fix)
 
 
+# A date would be an object that no key takes, and 2024-13-45 an error.
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _CORE + "timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _PlainLoader.add_implicit_resolver(_CORE + "float", _EXPONENT, list("-+.0123456789"))
 _PlainLoader.add_constructor(_CORE + "int", _PlainLoader.construct_number)
 _PlainLoader.add_constructor(_CORE + "float", _PlainLoader.construct_number)
 _PlainLoader.add_constructor(_CORE + "bool", _PlainLoader.construct_truth)
-# A lone `=` is a text; the base class knows its tag, but not how to read it.
-_PlainLoader.add_constructor(_CORE + "value", yaml.SafeLoader.construct_yaml_str)
+_PlainLoader.add_constructor(_CORE + "value", _PlainLoader.construct_text)
