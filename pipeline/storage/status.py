@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from configs.location import Location
@@ -143,7 +143,10 @@ def _write(run: Location, record: DriverRecord) -> None:
 
 def _read(run: Location) -> DriverRecord:
     try:
-        return TypeAdapter(DriverRecord).validate_python(parse_yaml(read_file(run, DRIVER_FILE).decode()))
+        fields = parse_yaml(read_file(run, DRIVER_FILE).decode())
+        if not isinstance(fields, dict):
+            raise ValueError("it holds no keys")
+        return DriverRecord(**fields)
     except ValueError as error:
         # A check of pydantic, or a text that is no YAML or no UTF-8; all are of this class.
         reason = " ".join(str(error).split())
