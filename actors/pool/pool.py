@@ -18,6 +18,7 @@ from actors.pool.fleet import Call, LiveActor
 from actors.pool.observer import Observer
 from actors.pool.transport import Answer, Limits, PartialAnswer, Transport
 from actors.protocol import CallFailed, ChunkTooLarge, InputLost, WorkerDied, WorkerOverdue, WorkersLost
+from configs.plain.texts import message_of
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -141,11 +142,12 @@ class Pool(Generic[A]):
                     middle = (start + stop) // 2
                     return [*await self._attempt(request, start, middle), *await self._attempt(request, middle, stop)]
             if failures >= self._limits.call_failures or deaths >= self._limits.call_deaths:
-                raise _call_failed(last, request.kind, start, stop, failures + deaths) from last
+                raise call_failed(last, request.kind, start, stop, failures + deaths) from last
             request.retries += 1
 
 
-def _call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
+def call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
+    """Return the error of a call whose last attempt raised `error`. It names the kind of call and its rows."""
     rows = f"candidate {start}" if stop - start == 1 else f"candidates {start}..{stop - 1}"
-    text = str(error) or type(error).__name__
+    text = message_of(error) or type(error).__name__
     return CallFailed(f"{text} ({kind}, {rows} of its chunk, tried {attempts} times)", attempts)

@@ -1,5 +1,6 @@
 """Scores of image files, contract tests and weight files of rewards, all without a run."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,13 +31,21 @@ def score_files(images: Sequence[Path], names: Sequence[str], prompt: str | None
     pictures = [(path, read_image(path)) for path in images]
     with ExitStack() as stack:
         for reward in rewards:
-            stack.callback(reward.close)
+            stack.callback(_close, reward)
             try:
                 reward.setup(default_device())
             except RewardError as error:
                 raise _reward_error(reward.info.name, error) from error
         for path, picture in pictures:
             yield path, [_scored(reward, picture, prompt or "") for reward in rewards]
+
+
+def _close(reward: Reward) -> None:
+    """Close a reward whose scores are all printed. An error of it is told, and changes no score."""
+    try:
+        reward.close()
+    except RewardError as error:
+        print(f"warning: {error}", file=sys.stderr)
 
 
 def read_image(path: Path) -> Tensor:
