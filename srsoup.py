@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
     elif name == "RequestError":
         from configs import errors as module
     elif name == "__version__":
-        from pipeline.cli.app import srsoup_version
+        from pipeline.cli.version import srsoup_version
 
         return srsoup_version()
     else:

@@ -5,6 +5,7 @@ directly.
 """
 
 import io
+import logging
 import os
 import resource
 import time
@@ -29,6 +30,8 @@ from rewards.errors import RewardError
 from rewards.pinned_files import accepting
 from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
+
+log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 # The environment variable for tests of placement: if it is set, GPUs are only numbers that Ray counts.
@@ -168,9 +171,12 @@ class RewardWorker:
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 
     def close(self) -> None:
-        """Free what the rewards hold, such as connections."""
+        """Free what the rewards hold, such as connections. An error of it is logged, and changes no result."""
         for reward in self.rewards.values():
-            reward.close()
+            try:
+                reward.close()
+            except RewardError as error:
+                log.warning("%s", error)
 
 
 def _create_reward(name: str, config: RunConfig) -> Reward:

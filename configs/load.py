@@ -1,21 +1,24 @@
 """Reads a configuration: one YAML file, with `a.b=value` overrides on top. It is read as data, never run as code."""
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from configs.errors import COMMAND_LINE, RequestError
 from configs.explain import Keys, Unchecked, overlap, request_error
 from configs.file_digest import read_regular_file
 from configs.location import check_output_of_file
+from configs.plain.data import PlainYamlError, parse_yaml
 from configs.schema import RunConfig
 from configs.sections.judge import check_judge_is_confirmed
 
 _EMBEDDED = "mini"
-_MOST_BYTES = 10_000_000
+# A file of this size takes seconds to read.
+_MOST_BYTES = 4_000_000
+_MOST_EXTENDED = 20
 
 
 def load_config(
@@ -73,19 +76,6 @@ def origin(key: str, path: Path, overrides: Sequence[str]) -> str:
     return COMMAND_LINE if any(overlap(keys, key.split(".")) for keys in given) else str(path)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key given twice. The base class would silently keep the second value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the mapping that a YAML file holds, unchecked, on top of the file that its key `extends` names.
 
@@ -106,23 +96,26 @@ def read_mapping(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
         )  # fmt: skip
 
     try:
-        data = yaml.load(read_regular_file(path, _MOST_BYTES).decode(), Loader=_UniqueKeys)
+        data = parse_yaml(read_regular_file(path, _MOST_BYTES).decode())
     except OSError as error:
         raise wrong(f"the file cannot be read: {error.strerror}", "check the path; configs/ holds examples") from error
     except UnicodeDecodeError as error:
         raise wrong(f"the file is not UTF-8: byte {error.start}", "save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        raise wrong(f"the file is not YAML: {error}", "fix that line") from error
+    except PlainYamlError as error:
+        raise wrong(error.problem, error.fix) from error
+    except ValueError as error:
+        raise wrong("the path holds a NUL character", "write a path without it") from error
     if not isinstance(data, dict):
-        raise wrong(f"the file holds a {type(data).__name__}, not keys with values", "begin with `name: ...`")
+        found = "is empty" if data is None else f"holds a {type(data).__name__}, not keys with values"
+        raise wrong(f"the file {found}", "begin with `name: ...`")
     _resolve_paths(data, path.absolute().parent)
     other = data.pop("extends", None)
     if other is None:
         return data
     base = path.parent / str(other)
-    if not isinstance(other, str) or path.resolve() in extended:
+    if not isinstance(other, str) or path.resolve() in extended or len(extended) >= _MOST_EXTENDED:
         raise wrong(
-            "the file extends itself, or its `extends` is not a path",
+            f"the file extends itself, or more than {_MOST_EXTENDED} files in a row, or its `extends` is not a path",
             "let `extends` name another file, relative to this one",
         )
     return read_mapping(base, (*extended, path.resolve())) | data
@@ -148,24 +141,6 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
     return keys
 
 
-def _parsed(override: str) -> tuple[Keys, Any]:
-    """The keys and the value of one `a.b=value`."""
-    name, equals, text = override.partition("=")
-    keys = tuple(name.split("."))
-    try:
-        value = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        equals, problem = "", f"the value is not YAML: {error}"
-    else:
-        problem = "this override is not KEY=VALUE"
-    if not equals or not all(keys):
-        raise RequestError(
-            file=COMMAND_LINE, key=name, value=override, problem=problem,
-            allowed="KEY=VALUE with a dotted key, such as soup.steps=10", fix="write it as KEY=VALUE",
-        )  # fmt: skip
-    return keys, value
-
-
 def _check_user_allows(config: RunConfig, typed: Sequence[str], file: str) -> None:
     """Check that the user confirms what a configuration may not decide alone: see docs/security.md.
 
@@ -178,7 +153,8 @@ def _check_user_allows(config: RunConfig, typed: Sequence[str], file: str) -> No
 
     if config.rewards.judge is not None:
         check_judge_is_confirmed(config.rewards.judge, typed_values, file)
-    if config.output and config.output not in typed_values("output"):
+    outputs = [os.path.expanduser(value) for value in typed_values("output") if isinstance(value, str)]
+    if config.output and config.output not in outputs:
         check_output_of_file(config.output, file)
 
 
@@ -193,13 +169,34 @@ def _values_below(value: Any, keys: Keys, wanted: Keys) -> list[Any]:
     return [value]
 
 
+def _parsed(override: str) -> tuple[Keys, Any]:
+    """The keys and the value of one `a.b=value`."""
+    name, equals, text = override.partition("=")
+    keys = tuple(name.split("."))
+    problem, fix = "this override is not KEY=VALUE", "write it as KEY=VALUE"
+    if equals and all(keys):
+        try:
+            return keys, parse_yaml(text)
+        except PlainYamlError as error:
+            problem, fix = f"the value cannot be read: {error.problem}", error.fix
+    raise RequestError(
+        file=COMMAND_LINE, key=name, value=override, problem=problem,
+        allowed="KEY=VALUE with a dotted key, such as soup.steps=10", fix=fix,
+    )  # fmt: skip
+
+
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    """Make relative paths absolute, from this folder. A name with a revision or a repository is not a local path."""
+    """Make relative paths absolute, from this folder, and replace a leading `~`.
+
+    A name with a revision or a repository is not a local path. `output` stays relative to the current folder.
+    """
     for key, section in _sections_with_paths(data):
         value = section.get(key)
         elsewhere = section.get("revision") or section.get("github")
         if isinstance(value, str) and value and value != _EMBEDDED and not elsewhere:
-            section[key] = str(folder / value)
+            section[key] = str(folder / os.path.expanduser(value))
+    if isinstance(output := data.get("output"), str):
+        data["output"] = os.path.expanduser(output)
 
 
 def _sections_with_paths(data: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

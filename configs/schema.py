@@ -17,12 +17,14 @@ from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
 from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
-from configs.strict_model import StrictModel, WeightRow, as_tuple
-from configs.weights import RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
+from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
+from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
 METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
 LARGEST_CHUNK = 64
+# A folder's name has at most 255 bytes on most file systems.
+LONGEST_NAME = 200
 # Keys of the sections `model` and `compute` that are passed with each call, so the workers are not made from them.
 _PASSED_WITH_CALLS: dict[str, Any] = {
     "model": {"guidance_scale", "negative_prompt", "eta", "noise_level"},
@@ -41,9 +43,9 @@ class RunConfig(StrictModel):
         "srsoup", description="the sampling method, or a list of methods that are all run on every prompt"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the run, from which each prompt's seed is derived")
-    seeds: int = Field(1, ge=1, description="number of fronts for each prompt, each from its own seed")
+    seeds: int = Field(1, ge=1, le=10_000, description="number of fronts for each prompt, each from its own seed")
     steps: int = Field(50, ge=1, le=1000, description="T, the number of denoising steps")
-    queries: int = Field(30, ge=1, description="N, the number of candidates around each mean in each step")
+    queries: int = Field(30, ge=1, le=10_000, description="N, the number of candidates around each mean in each step")
     soup: SoupConfig = Field(SoupConfig(), description="the steps that share the exemplars' rewards")
     guidance: GuidanceConfig = Field(GuidanceConfig(), description="how a search gradient moves a sample")
     best_of: BestOfConfig = Field(BestOfConfig(), description="how many samples the method best_of chooses from")
@@ -58,8 +60,9 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _rule_to_rows(cls, data: Any) -> Any:
-        """Replace a rule for the weights by its rows, which are also what the run's record keeps."""
+    def _prepare(cls, data: Any) -> Any:
+        """Check all texts, and replace a rule for the weights by its rows, which the run's record keeps too."""
+        check_texts(data)
         if isinstance(data, dict) and isinstance(data.get("weights"), dict):
             rewards = data.get("rewards")
             guided = rewards.get("guided") if isinstance(rewards, dict) else None
@@ -75,11 +78,15 @@ class RunConfig(StrictModel):
                 "this is not a plain name",
                 "use lower-case letters, digits, _ and - only, and begin with a letter or digit",
             )
+        if len(name) > LONGEST_NAME:
+            raise InvalidValueError(f"the name has {len(name):,} characters", f"use at most {LONGEST_NAME}")
         return name
 
     @field_validator("output")
     @classmethod
     def _check_output(cls, output: str | None) -> str | None:
+        if output and output.startswith("~"):
+            raise InvalidValueError("~ does not lead to a home folder here", "write the whole path of the folder")
         if output:
             location_of(output)
         return output
@@ -96,8 +103,8 @@ class RunConfig(StrictModel):
     @field_validator("weights")
     @classmethod
     def _check_simplex(cls, weights: tuple[WeightRow, ...]) -> tuple[WeightRow, ...]:
-        if not weights:
-            raise InvalidValueError("there are no weights", "give at least one row")
+        if not 1 <= len(weights) <= LARGEST:
+            raise InvalidValueError(f"there are {len(weights):,} rows of weights", f"give 1 to {LARGEST:,} rows")
         for index, row in enumerate(weights):
             if any(w < 0 for w in row) or abs(math.fsum(row) - 1) > WEIGHT_TOLERANCE:
                 raise InvalidValueError(

@@ -17,6 +17,7 @@ def as_tuple(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 WeightRow = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+_UNWRITABLE = re.compile(r"[\0\ud800-\udfff]")
 _NAME = r"[A-Za-z0-9_]([\w.-]*\w)?"
 HUB_NAME = re.compile(rf"(?!.*(--|\.\.))(?=.{{1,96}}$){_NAME}/{_NAME}(?<!\.git)", re.ASCII)
 
@@ -53,3 +54,21 @@ class StrictModel(BaseModel):
     """A frozen section without coercion ("3" is not 3) and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+
+def check_texts(value: Any, keys: tuple[str, ...] = ()) -> None:
+    """Check that all texts in plain data can be written to a file and, as paths, be passed to the system.
+
+    Raises:
+        InvalidValueError: a text holds a NUL character, or half of a surrogate pair, which no encoding has.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_texts(key, keys)
+            check_texts(inner, (*keys, str(key)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_texts(inner, keys)
+    elif isinstance(value, str) and (found := _UNWRITABLE.search(value)):
+        what = "a NUL character" if found[0] == "\0" else "half of a surrogate pair, which is not a character"
+        raise InvalidValueError(f"the text holds {what}", "remove it", ".".join(keys))

@@ -1,16 +1,16 @@
 """Sweeps: many configurations from one, by products of values. Each configuration has its own run folder."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from configs.errors import COMMAND_LINE, RequestError
 from configs.load import load_config, read_mapping
+from configs.plain.data import PlainYamlError, parse_yaml
 from configs.schema import RunConfig
 
 SWEEP_KEY = "sweep"
@@ -33,10 +33,11 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), over: Sequence[str] = 
             or the configuration of a point is wrong.
     """
     blocks = [_over(over)] if over else _blocks(path, read_mapping(path).get(SWEEP_KEY))
+    n_points = sum(math.prod(map(len, block.values())) for block in blocks)
+    if not 1 <= n_points <= _MANY:
+        problem = "the sweep has too many points" if n_points else "the sweep has no points"
+        raise _error(path, SWEEP_KEY, n_points, problem, f"1..{_MANY} points", "give other lists of values")
     points = [dict(zip(block, values, strict=True)) for block in blocks for values in product(*block.values())]
-    if not points or len(points) > _MANY:
-        problem = "the sweep has too many points" if points else "the sweep has no points"
-        raise _error(path, SWEEP_KEY, len(points), problem, f"1..{_MANY} points", "give other lists of values")
     # The blocks of a file are the file's words, and not the user's.
     typed = [*overrides, *(text for block in blocks for text in _texts(block) if over)]
     configs = [_config(path, overrides, point, typed) for point in points]
@@ -77,18 +78,19 @@ def _over(over: Sequence[str]) -> dict[str, list[Any]]:
     for text in over:
         key, equals, values = text.partition("=")
         try:
-            listed = yaml.safe_load(f"[{values}]")
-        except yaml.YAMLError:
-            listed = None
+            listed = parse_yaml(f"[{values}]")
+        except PlainYamlError as error:
+            raise _over_error(text, f"the values cannot be read: {error.problem}", error.fix) from error
         if not equals or not key or not listed or key in block:
-            raise RequestError(
-                file=COMMAND_LINE, key="--over", value=text,
-                problem="this is not KEY=VALUE,VALUE,..., or its key was given before",
-                allowed="a dotted key and one value or more, such as soup.steps=0,10,20",
-                fix="write each key once, as KEY=VALUE,VALUE,...",
-            )  # fmt: skip
+            problem = "this is not KEY=VALUE,VALUE,..., or its key was given before"
+            raise _over_error(text, problem, "write each key once, as KEY=VALUE,VALUE,...")
         block[key] = listed
     return block
+
+
+def _over_error(text: str, problem: str, fix: str) -> RequestError:
+    allowed = "a dotted key and one value or more, such as soup.steps=0,10,20"
+    return RequestError(file=COMMAND_LINE, key="--over", value=text, problem=problem, allowed=allowed, fix=fix)
 
 
 def _blocks(path: Path, data: Any) -> list[dict[str, list[Any]]]:

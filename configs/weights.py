@@ -1,7 +1,9 @@
 """Weights by rule: many rows of the simplex from one line of a configuration."""
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from configs.errors import InvalidValueError
@@ -19,6 +21,9 @@ RULES = "{grid: points on an axis}, {das_dennis: partitions}, {riesz: points} or
 LARGEST = 10_000
 WEIGHT_TOLERANCE = 1e-6
 """The largest rounding error of a weight and of the sum of a row."""
+# The time of its computation grows with the square of the number.
+LARGEST_RIESZ = 200
+MOST_REWARDS = 100
 
 WeightRows = list[list[float]]
 
@@ -30,12 +35,14 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
       w_1 = 0 to w_1 = 1.
     - `{das_dennis: p}`: the same with p = n - 1 partitions, as Das and Dennis count them (SIAM J. Optim. 8, 1998).
     - `{riesz: n}`: n rows of least Riesz s-energy (Blank and others, IEEE Trans. Evol. Comput. 25, 2021), computed by
-      pymoo from seed 1. The one-hot rows are among them. Use it for numbers of rows that no grid has.
+      pymoo from seed 1; at most 200. The one-hot rows are among them. Use it for numbers of rows that no grid has.
     - `{paper: 13}`: the paper's 13 rows for three rewards (Appendix D).
 
     Raises:
         InvalidValueError: there is no such rule, or the rule does not take the value.
     """
+    if n_rewards > MOST_REWARDS:
+        raise InvalidValueError(f"there are {n_rewards:,} rewards", f"name at most {MOST_REWARDS}", "rewards.guided")
     if len(rule) != 1:
         raise InvalidValueError(f"a rule is one key and its value, not {dict(rule)}", f"give one of {RULES}", "weights")
     ((name, value),) = rule.items()
@@ -65,24 +72,32 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
 
 def _lattice(n_rewards: int, partitions: int) -> WeightRows:
     """All rows of multiples of 1/p that sum to 1, ascending. Each entry is the float nearest to its fraction."""
+    rows = math.comb(partitions + n_rewards - 1, n_rewards - 1)
+    if rows > LARGEST:
+        raise InvalidValueError(
+            f"the rule gives more than {LARGEST:,} rows for {n_rewards} rewards", "use fewer partitions", "weights"
+        )
     counts: list[tuple[int, ...]] = [()]
     for _ in range(n_rewards - 1):
         counts = [(*head, k) for head in counts for k in range(partitions - sum(head) + 1)]
-        if len(counts) > LARGEST:
-            raise InvalidValueError(f"the rule gives more than {LARGEST} rows", "use fewer partitions", "weights")
     return [[k / partitions for k in (*head, partitions - sum(head))] for head in counts]
 
 
 def _riesz(n_rewards: int, n_points: int) -> WeightRows:
     key = "weights.riesz"
-    if not n_rewards <= n_points <= LARGEST:
+    if not n_rewards <= n_points <= LARGEST_RIESZ:
         raise InvalidValueError(
-            f"{key} is {n_points}, not within {n_rewards}..{LARGEST}",
-            f"set it to {n_rewards} or more, one row for each guided reward",
+            f"{key} is {n_points}, not within {n_rewards}..{LARGEST_RIESZ}",
+            f"set it to {n_rewards} or more, one row for each guided reward, or use a grid",
             key,
         )
     if n_rewards == 1:
         raise InvalidValueError("one reward has one weight only", "set weights to [[1.0]]", key)
+    return [list(row) for row in _riesz_rows(n_rewards, n_points)]
+
+
+@cache
+def _riesz_rows(n_rewards: int, n_points: int) -> WeightRows:
     # Imported here, because the import takes half a second and only this rule needs it.
     from pymoo.util.ref_dirs import get_reference_directions
 

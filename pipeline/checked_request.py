@@ -74,13 +74,14 @@ def reporter_of(plans: "Sequence[Plan]", stream: TextIO | None, kind: "type[R]")
         stream: is written to; None is the standard error stream.
         kind: `Reporter`, or a class derived from it.
     """
-    from pipeline.planning.cost import expected_cost
+    from pipeline.planning.cost import expected_costs
 
-    tasks = [(task, plan.config.steps) for plan in plans for task in plan.open_tasks]
-    costs = [expected_cost(task, steps) for task, steps in tasks]
+    tasks = [task for plan in plans for task in plan.open_tasks]
+    costs = [cost for plan in plans for cost in expected_costs(plan.open_tasks, plan.config.steps)]
     return kind(
         sum(len({task.prompt.prompt_id for task in plan.open_tasks}) for plan in plans),
         sum(cost.steps for cost in costs),
-        sum(cost.decodes - len(task.weights) for cost, (task, _) in zip(costs, tasks, strict=True)),
+        sum(cost.decodes - len(task.weights) for cost, task in zip(costs, tasks, strict=True)),
         stream,
+        sum(len(task.weights) for task in tasks),
     )

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from configs.plain.texts import writable
 from rewards.errors import RewardError
 from rewards.pinned_files import WeightFile
 
@@ -120,6 +121,10 @@ def _check_prompts(name: str, prompts: Sequence[str], n: int) -> None:
     # A text is also a sequence of texts: without this check "owl" would pass as three prompts.
     if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
         raise RewardError(f"{name}: the prompts are {prompts!r:.80}", "give a list of texts, one for each image")
+    if any(writable(prompt) != prompt for prompt in prompts):
+        raise RewardError(
+            f"{name}: a prompt has half of a surrogate pair, which is not a character", "give Unicode text"
+        )
     if len(prompts) != n:
         raise RewardError(f"{name}: there are {len(prompts)} prompts for {n} images", "give one prompt for each image")
 

@@ -15,10 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from configs.file_digest import read_regular_file
+from configs.plain.texts import described, shown
 from rewards.base import Reward, RewardInfo
 from rewards.errors import RewardError
 
 TABLE = "REWARDS"
+MOST_BYTES = 4_000_000
+# Errors of `setup` that may not come again, so that a cluster starts the worker once more.
+_PASSING = (ConnectionError, TimeoutError, MemoryError, torch.OutOfMemoryError)
 
 
 class PluginError(RewardError):
@@ -45,8 +50,8 @@ class Plugin:
             PluginError: the file cannot be read, or is not UTF-8.
         """
         try:
-            return cls(path.name, path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+            return cls(path.name, read_regular_file(path, MOST_BYTES).decode())
+        except (OSError, ValueError) as error:
             raise PluginError(f"plugin {path} cannot be read ({error})", "check the path") from error
 
     @property
@@ -65,16 +70,19 @@ class Plugin:
         sys.modules[module.__name__] = module
         try:
             exec(compile(self.source, self.name, "exec"), module.__dict__)
-        except Exception as error:
-            del sys.modules[module.__name__]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # A plugin that calls sys.exit() would end the command as if all were done.
+            sys.modules.pop(module.__name__, None)
             raise PluginError(
-                f"plugin {self.name} does not run: {type(error).__name__}: {error}",
+                f"plugin {self.name} does not run: {described(error)}",
                 "correct the file, or install what it imports on every machine that queries its rewards",
             ) from error
         table: Any = getattr(module, TABLE, None)
         if not _is_table(table):
             raise PluginError(
-                f"plugin {self.name}: {TABLE} is {table!r:.80}",
+                f"plugin {self.name}: {TABLE} is {shown(table)}",
                 f'set {TABLE} = {{"name": function or class}}, see docs/own_reward.md',
             )
         declared: Mapping[str, Callable[..., Any]] = table
@@ -99,9 +107,9 @@ class FunctionReward:
         scores = self._function(images, prompts)
         try:
             return torch.as_tensor(scores).detach().to("cpu", torch.float32)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:
             raise RewardError(
-                f"{self.info.name} returned {scores!r:.80}", "return one number for each image"
+                f"{self.info.name} returned {shown(scores)}", "return one number for each image"
             ) from error
 
     def close(self) -> None: ...
@@ -116,8 +124,18 @@ def as_reward(name: str, definition: Callable[..., Any], source: str) -> Reward:
         source: file or package of the definition, for the `info.source` of a reward without a declaration.
 
     Raises:
-        PluginError: the class lacks a method, or the declaration has another name.
+        PluginError: the class cannot be called or lacks a method, or the declaration is wrong or has another name.
     """
+    try:
+        return _Guarded(_created(name, definition, source))
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        fix = "correct its `__init__` and its `info`; load models in `setup`"
+        raise PluginError(f"{name} of {source} cannot be created: {described(error)}", fix) from error
+
+
+def _created(name: str, definition: Callable[..., Any], source: str) -> Reward:
     if not isinstance(definition, type):
         reward: Any = FunctionReward(name, definition, source)
     else:
@@ -130,10 +148,55 @@ def as_reward(name: str, definition: Callable[..., Any], source: str) -> Reward:
             )
         if getattr(reward, "info", None) is None:
             reward.info = default_info(name, definition, source)
+    if not isinstance(reward.info, RewardInfo):
+        problem = f"{name}: its info is {shown(reward.info)} in {source}, and not a RewardInfo"
+        raise PluginError(problem, "write info = RewardInfo(...), see docs/own_reward.md")
     if reward.info.name != name:
-        raise PluginError(f"{name}: its info has the name {reward.info.name!r} in {source}", "give both the same name")
+        raise PluginError(
+            f"{name}: its info has the name {shown(reward.info.name)} in {source}", "give both the same name"
+        )
     declared: Reward = reward
     return declared
+
+
+class _Guarded:
+    """A user's reward whose methods end neither the process nor a run, whatever they raise.
+
+    An error of `setup` or `close` becomes a RewardError that names the reward. An error of `score` stays what it is,
+    so that it is recorded under its own class, except for those that would end the process.
+    """
+
+    def __init__(self, reward: Reward) -> None:
+        self._reward, self.info = reward, reward.info
+
+    def setup(self, device: str) -> None:
+        try:
+            self._reward.setup(device)
+        except (RewardError, KeyboardInterrupt, *_PASSING):
+            raise
+        except BaseException as error:
+            raise RewardError(
+                f"{self.info.name} cannot be set up: {described(error)}", "correct its `setup`, or what it loads"
+            ) from error
+
+    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        try:
+            return self._reward.score(images, prompts)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            fix = "raise an error that is an Exception, such as ValueError"
+            raise RewardError(f"{self.info.name} ended with {described(error)}", fix) from error
+
+    def close(self) -> None:
+        try:
+            self._reward.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise RewardError(
+                f"{self.info.name} cannot be closed: {described(error)}", "correct its `close`"
+            ) from error
 
 
 def default_info(name: str, definition: Callable[..., Any], source: str) -> RewardInfo:
@@ -153,4 +216,6 @@ def default_info(name: str, definition: Callable[..., Any], source: str) -> Rewa
 
 def _is_table(table: object) -> bool:
     """Whether this is a mapping, not empty, of names to functions or classes."""
-    return isinstance(table, dict) and bool(table) and all(isinstance(k, str) and callable(v) for k, v in table.items())
+    if not isinstance(table, dict) or not table:
+        return False
+    return all(isinstance(k, str) and k.isprintable() and k.strip() and callable(v) for k, v in table.items())

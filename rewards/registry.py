@@ -11,6 +11,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from configs.plain.texts import described
+
 if TYPE_CHECKING:
     from rewards.base import Reward
     from rewards.plugin import Plugin
@@ -66,10 +68,24 @@ def create(name: str) -> "Reward":
             plugin, definition = _plugged[name]
             return as_reward(name, definition, plugin.name)
         point = _announced()[name]
-        return as_reward(name, point.load(), point.value)
+        return as_reward(name, _loaded(point), point.value)
     raise UnknownRewardError(
         f"there is no reward {name!r}; did you mean {nearest(name)!r}? The rewards are {', '.join(names())}"
     )
+
+
+def _loaded(point: EntryPoint) -> Callable[..., Any]:
+    """The function or class that an installed package announces."""
+    from rewards.plugin import PluginError
+
+    try:
+        definition: Callable[..., Any] = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        problem = f"reward {point.name} of {point.value} cannot be imported: {described(error)}"
+        raise PluginError(problem, "repair or uninstall the package that announces it") from error
+    return definition
 
 
 def nearest(name: str) -> str:

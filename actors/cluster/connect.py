@@ -10,19 +10,21 @@ functions, because it reads some of the variables that `prepare` sets only once,
 
 import logging
 import os
-import secrets
 import signal
+import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
+from actors.cluster.own_cluster import close_own_cluster, start_own_cluster
 from configs.addresses import is_loopback
 from configs.errors import RequestError
 from configs.schema import RunConfig
 
 # A head that has just been started takes some seconds to answer.
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 8.0
 OVERRIDE_FLAG = "--allow-open-cluster"
 ALLOWED_ADDRESSES = "HOST:PORT of `ray start --head` (port 6379 by default), or auto for the head on this machine"
 
@@ -68,11 +70,13 @@ def prepare(allow_open: bool = False) -> None:
         RequestError: no cluster answers, or the cluster requires no token and other machines can reach it.
     """
     if not joins_a_cluster():
-        _close_own_cluster()
-    elif not allow_open and not _uses_tls():
-        address = _address()
-        if refusal := refusal_of(address, inspect_cluster(address)):
-            raise refusal
+        close_own_cluster()
+        return
+    address = _address()
+    if not answers(address):
+        raise _no_head(address, "nothing listens there")
+    if not allow_open and not _uses_tls() and (refusal := refusal_of(address, inspect_cluster(address))):
+        raise refusal
 
 
 def refusal_of(address: str, exposure: ClusterExposure) -> RequestError | None:
@@ -120,22 +124,7 @@ def _init_ray(config: RunConfig) -> None:
                 "set RAY_AUTH_MODE=token and the RAY_AUTH_TOKEN that the head was started with",
             ) from error
         return
-    requested = config.compute.diffusion_actors
-    cpus = max(os.cpu_count() or 1, 1 if requested == "auto" else requested)
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
-
-
-def _close_own_cluster() -> None:
-    """Make the cluster that we start listen on loopback only, and require a token that nobody else knows.
-
-    By default Ray listens on every interface, and writes the token to a file that every user of the machine can read.
-    """
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        # Ray turns authentication on if the variable is unset, even if Ray has already been imported.
-        os.environ.pop("RAY_AUTH_MODE", None)
-    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    start_own_cluster(config.compute.diffusion_actors, options)
 
 
 def _uses_tls() -> bool:
@@ -155,6 +144,35 @@ def _address() -> str:
     raise _address_error(named, problem, ALLOWED_ADDRESSES, "set RAY_ADDRESS to the head's address, or unset it")
 
 
+def answers(address: str) -> bool:
+    """Whether something listens at an address, within `ANSWER_SECONDS`."""
+    host, _, port = address.rpartition(":")
+    deadline, found = time.monotonic() + ANSWER_SECONDS, Event()
+
+    def knock() -> None:
+        while not found.is_set() and time.monotonic() < deadline:
+            with suppress(OSError, ValueError), socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
+                found.set()
+                return
+            time.sleep(0.2)
+
+    # In a thread, because looking up the address of a name has no time limit.
+    Thread(target=knock, daemon=True).start()
+    return found.wait(ANSWER_SECONDS)
+
+
+def _no_head(address: str, reason: str) -> RequestError:
+    """The error that no head answers. It names the address that was given, and the one that it leads to."""
+    named = os.environ.get("RAY_ADDRESS") or address
+    leads = "" if named == address else f", which leads to {address}"
+    return _address_error(
+        named,
+        f"no head answers at this address{leads} ({reason})",
+        ALLOWED_ADDRESSES,
+        "check that the head runs and that this machine reaches it, or unset RAY_ADDRESS to start Ray here",
+    )
+
+
 def inspect_cluster(address: str) -> ClusterExposure:
     """Ask the head at this address for its nodes, without a token, and see where it listens.
 
@@ -165,7 +183,7 @@ def inspect_cluster(address: str) -> ClusterExposure:
     from ray.core.generated import gcs_service_pb2 as messages
     from ray.core.generated import gcs_service_pb2_grpc as services
 
-    options: dict[str, Any] = {"timeout": ANSWER_SECONDS, "wait_for_ready": True}
+    options: dict[str, Any] = {"timeout": ANSWER_SECONDS / 2, "wait_for_ready": True}
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             nodes = services.NodeInfoGcsServiceStub(channel).GetAllNodeInfo(messages.GetAllNodeInfoRequest(), **options)
@@ -175,12 +193,7 @@ def inspect_cluster(address: str) -> ClusterExposure:
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 return ClusterExposure(needs_no_token=False)
-            raise _address_error(
-                address,
-                f"no head answers at this address ({error.code().name.lower()})",
-                ALLOWED_ADDRESSES,
-                "check that the head runs and that this machine reaches it, or unset RAY_ADDRESS to start Ray here",
-            ) from error
+            raise _no_head(address, error.code().name.lower()) from error
     addresses = [address, dashboard.value.decode()]
     ports = {int(one.rpartition(":")[2]) for one in addresses if one}
     node_addresses = tuple(node.node_manager_address for node in nodes.node_info_list)

@@ -16,6 +16,7 @@ from actors.pool.observer import Observer
 from actors.pool.transport import Limits, PartialAnswer, StartedActor, Transport
 from actors.protocol import StartFailed, WorkerDied, WorkerOverdue, WorkersLost
 from configs.errors import RequestError
+from configs.plain.texts import message_of
 
 # The pause before a start is retried. It doubles with each start of the same actor that raised or timed out.
 RETRY_PAUSE_SECONDS = 1.0
@@ -198,7 +199,7 @@ class Fleet(Generic[A]):
                 self._starts.remove(_this_task())
                 self._add(started)
                 return
-            self._observer.start_failed(str(self._start_error))
+            self._observer.start_failed(message_of(self._start_error))
             await asyncio.sleep(RETRY_PAUSE_SECONDS * 2**failures if failures < self._limits.start_failures else 0)
         self._starts.remove(_this_task())
         self._abandoned_starts += 1

@@ -27,6 +27,7 @@ from actors.protocol import (
     WorkerOverdue,
     WorkersLost,
 )
+from configs.plain.texts import message_of
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -145,7 +146,7 @@ class Pool(Generic[A]):
             except WorkerDied as error:
                 deaths, last = deaths + 1, error
             except NotFiniteError as error:
-                raise _call_failed(error, request.kind, start, stop, failures + deaths + 1) from error
+                raise call_failed(error, request.kind, start, stop, failures + deaths + 1) from error
             except Exception as error:
                 failures, last = failures + 1, error
                 if request.divisible and stop - start > 1 and not isinstance(error, WorkerOverdue):
@@ -153,12 +154,13 @@ class Pool(Generic[A]):
                     middle = (start + stop) // 2
                     return [*await self._attempt(request, start, middle), *await self._attempt(request, middle, stop)]
             if failures >= self._limits.call_failures or deaths >= self._limits.call_deaths:
-                raise _call_failed(last, request.kind, start, stop, failures + deaths) from last
+                raise call_failed(last, request.kind, start, stop, failures + deaths) from last
             request.retries += 1
 
 
-def _call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
+def call_failed(error: Exception, kind: str, start: int, stop: int, attempts: int) -> CallFailed:
+    """Return the error of a call whose last attempt raised `error`. It names the kind of call and its rows."""
     rows = f"candidate {start}" if stop - start == 1 else f"candidates {start}..{stop - 1}"
-    text = str(error) or type(error).__name__
+    text = message_of(error) or type(error).__name__
     tried = "once" if attempts == 1 else f"{attempts} times"
     return CallFailed(f"{text} ({kind}, {rows} of its chunk, tried {tried})", attempts)

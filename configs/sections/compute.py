@@ -35,10 +35,10 @@ class NodesConfig(StrictModel):
 class ComputeConfig(StrictModel):
     """Where the work is done. Of these keys only `chunk` and `threads` change the bits of the results."""
 
-    chunk: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    chunk: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)] = Field(
         "auto", description="candidates in one unit of work; auto splits N evenly into units of at most 64"
     )
-    threads: int = Field(1, ge=1, description="CPU threads of each actor")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of each actor")
     device: Literal["auto", "gpu", "cpu"] = Field(
         "auto",
         description="where the diffusion model and those rewards that are networks compute; auto uses GPUs if there "
@@ -52,21 +52,21 @@ class ComputeConfig(StrictModel):
     gpu_share: float = Field(
         0.25, gt=0, lt=1, description="share of a GPU that its reward actor takes if placement is colocated"
     )
-    cells: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    cells: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         1, description="number of cells; auto starts one for every 32 diffusion and reward actors that hold a model"
     )
-    diffusion_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    diffusion_actors: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto",
         description="number of diffusion actors; auto starts one for each GPU, or for each CPU core without GPUs",
     )
-    reward_actors: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    reward_actors: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto", description="number of reward actors on GPUs, and again on CPUs; auto follows the measured work"
     )
     diffusion_nodes: NodesConfig = Field(NodesConfig(), description="nodes that diffusion actors may run on")
     reward_nodes: NodesConfig = Field(NodesConfig(), description="nodes that reward actors may run on")
-    prompts_in_flight: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    prompts_in_flight: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto", description="prompts that are worked on at once; auto is two for each diffusion actor"
     )
     call_seconds: float = Field(
-        600.0, gt=0, description="seconds after which a call counts as hung and its worker is replaced"
+        600.0, gt=0, le=1e6, description="seconds after which a call counts as hung and its worker is replaced"
     )

@@ -21,11 +21,14 @@ class SoupConfig(StrictModel):
     """How the exemplars' rewards are shared (Algorithm 2)."""
 
     steps: int = Field(
-        20, ge=0, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives the "
-        "weighted sum",
+        20, ge=0, le=1000, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives "
+        "the weighted sum",
     )  # fmt: skip
     first: int = Field(
-        0, ge=0, description="number of weighted-sum steps before the K soup steps; 0 begins with the soup steps"
+        0,
+        ge=0,
+        le=1000,
+        description="number of weighted-sum steps before the K soup steps; 0 begins with the soup steps",
     )
     correction: Literal["none", "mean-shift", "renormalised"] = Field(
         "renormalised",
@@ -128,7 +131,7 @@ class GuidanceConfig(StrictModel):
 class BestOfConfig(StrictModel):
     """How many unguided samples best_of chooses from."""
 
-    samples: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    samples: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         "auto",
         description="number of unguided samples to choose from; auto takes as many as SRSoup's queries of the same "
         "configuration can score",

@@ -11,6 +11,7 @@ from pydantic import (
 from configs.errors import InvalidValueError
 from configs.sections.judge import JudgeConfig
 from configs.strict_model import Names, StrictModel
+from configs.weights import MOST_REWARDS
 
 
 class RewardsConfig(StrictModel):
@@ -33,6 +34,13 @@ class RewardsConfig(StrictModel):
         if not guided:
             raise InvalidValueError("there is no reward", "name at least one")
         return guided
+
+    @field_validator("guided", "held_out")
+    @classmethod
+    def _check_number(cls, names: Names) -> Names:
+        if len(names) > MOST_REWARDS:
+            raise InvalidValueError(f"there are {len(names):,} rewards", f"name at most {MOST_REWARDS}")
+        return names
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -1,10 +1,12 @@
 """How a command line is put together from commands."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, NamedTuple
 
 import typer
+
+from pipeline.cli.guard import guarded
+from pipeline.cli.version import srsoup_version
 
 
 class Command(NamedTuple):
@@ -13,14 +15,6 @@ class Command(NamedTuple):
     function: Callable[..., Any]
     example: str
     name: str | None = None
-
-
-def srsoup_version() -> str:
-    """The version of the installed package; `unknown` for a checkout that is not installed."""
-    try:
-        return version("srsoup")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def new_app(*commands: Command, completion: bool = False) -> typer.Typer:
@@ -40,7 +34,7 @@ def new_app(*commands: Command, completion: bool = False) -> typer.Typer:
     )
     app.callback()(_whole)
     for function, example, name in commands:
-        app.command(name=name, epilog=f"Example: {example}")(function)
+        app.command(name=name, epilog=f"Example: {example}")(guarded(function))
     return app
 
 

@@ -17,6 +17,7 @@ from pipeline.checked_request import check_workers_import_srsoup, plan_of, plans
 from pipeline.cli.app import Command, new_app
 from pipeline.cli.errors import request_errors
 from pipeline.cli.folder_commands import compact_run, status
+from pipeline.cli.guard import INTERRUPTED
 from pipeline.cli.options import AllowOpen, ConfigFile, Local, Over, Overrides, Plugins
 from pipeline.redaction import redacted
 
@@ -98,6 +99,9 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
         Console(markup=False, emoji=False).print(*tables)
 
 
+_CONTINUE = "finished fronts are kept; the same command continues the run"
+
+
 def execute_plans(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool = False) -> int:
     """Execute plans, print how they ended, and return the exit status."""
     from actors.protocol import RunStopped
@@ -120,8 +124,11 @@ def execute_plans(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool
     except RunStopped as stop:
         _print_summary(summary)
         print(redacted(f"stopped: {stop}"), file=sys.stderr)
-        print("what is finished is kept; the same command continues the run", file=sys.stderr)
+        print(_CONTINUE, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"interrupted: {_CONTINUE}", file=sys.stderr)
+        return INTERRUPTED
     for plan, outcome in zip(plans, outcomes, strict=True):
         for failure in outcome.failures:
             print(f"failed: {failure.row['prompt']!r:.80}: {failure.row['error_class']}: {failure.row['message']:.300}")

@@ -11,7 +11,7 @@ from configs.addresses import Server
 from configs.schema import RunConfig
 from diffusion.source import EMBEDDED
 from pipeline.planning.accepted_weights import accepted_lines
-from pipeline.planning.cost import expected_cost
+from pipeline.planning.cost import expected_cost, expected_costs
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
 from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
 from pipeline.planning.plan import Plan, prompt_task
@@ -52,7 +52,7 @@ def plan_table(plan: Plan) -> Table:
 def _task_of(plan: Plan, method: str) -> PromptTask:
     """Return the first task of a method, or one of an empty prompt if the prompts are not here yet."""
     found = next((task for task in plan.tasks if task.method == method), None)
-    return found or prompt_task(plan.config, Prompt("", "", ""), 0, method, plan.model_revision, {})
+    return found or prompt_task(plan.config, Prompt("", "", ""), 0, method, plan.model_revision, "{}")
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
@@ -92,7 +92,7 @@ def sweep_table(plans: Sequence[Plan]) -> Table:
 
 def _total(plan: Plan) -> tuple[int, int]:
     """The queries and the decodes of all tasks."""
-    costs = [expected_cost(task, plan.config.steps) for task in plan.tasks]
+    costs = expected_costs(plan.tasks, plan.config.steps)
     return sum(cost.queries for cost in costs), sum(cost.decodes for cost in costs)
 
 
@@ -147,7 +147,7 @@ def _listed(downloads: Sequence[Download]) -> str:
 
 
 def _expected_seconds(plans: Sequence[Plan]) -> str:
-    candidates = sum(expected_cost(task, plan.config.steps).decodes for plan in plans for task in plan.open_tasks)
+    candidates = sum(cost.decodes for plan in plans for cost in expected_costs(plan.open_tasks, plan.config.steps))
     actors = plans[0].config.compute.diffusion_actors
     cores = min(os.cpu_count() or 1, actors if actors != "auto" else os.cpu_count() or 1)
     return f"about {candidates * EMBEDDED_SECONDS_PER_CANDIDATE / cores:,.0f} on {cores} CPU cores"

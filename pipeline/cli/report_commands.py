@@ -12,6 +12,7 @@ from pipeline.checked_request import check_workers_import_srsoup, plan_of
 from pipeline.cli.app import Command
 from pipeline.cli.commands import execute_plans
 from pipeline.cli.errors import fail, request_errors
+from pipeline.cli.guard import INTERRUPTED
 from pipeline.cli.options import Local, Overrides
 from pipeline.records import finished_keys
 
@@ -63,7 +64,7 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
                 check_workers_import_srsoup()
             plan = plan_of(config_file("demo"), overrides or [], [], fetch=True)
             exit_status = execute_plans([plan], local)
-        if finished_keys(plan.folder):
+        if exit_status != INTERRUPTED and finished_keys(plan.folder):
             try:
                 print(f"report: {write_report([plan.folder], None).absolute()}\nOpen this page in a browser.")
             except ValueError as error:

@@ -6,13 +6,18 @@ from rich.table import Table
 
 from rewards import registry
 from rewards.base import RewardInfo
+from rewards.errors import RewardError
 
 
 def reward_table() -> Table:
     """One row for each reward, in the words of its declaration. No reward is set up for it."""
     table = Table("reward", "higher means", "scale", "how", title="rewards", title_justify="left", show_lines=True)
     for name in registry.names():
-        info = registry.create(name).info
+        try:
+            info = registry.create(name).info
+        except RewardError as error:
+            table.add_row(name, f"cannot be used: {error}")
+            continue
         table.add_row(name, f"{info.description}\n{info.source}", _scale(info), _how(info))
     return table
 

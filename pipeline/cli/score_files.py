@@ -1,5 +1,6 @@
 """Scores of image files, contract tests and weight files of rewards, all without a run."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,7 @@ def score_files(
             note(f"{path}: {text}")
     with ExitStack() as stack:
         for reward in rewards:
-            stack.callback(reward.close)
+            stack.callback(_close, reward)
             try:
                 reward.setup(default_device())
             except RewardError as error:
@@ -45,6 +46,14 @@ def score_files(
         for path in images:
             picture = read_image(path).pixels
             yield path, [_scored(reward, picture, prompt or "") for reward in rewards]
+
+
+def _close(reward: Reward) -> None:
+    """Close a reward whose scores are all printed. Its error is printed as a warning and changes no score."""
+    try:
+        reward.close()
+    except RewardError as error:
+        print(f"warning: {error}", file=sys.stderr)
 
 
 def broken_checks(name: str) -> list[str]:

@@ -15,6 +15,7 @@ from actors.cluster.connect import prepare as prepare_cluster
 from actors.protocol import ChunkTooLarge, RunStopped
 from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
+from configs.plain.texts import described
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.result_writer import Outcome, ResultWriter, remove_record_of_refused_run, write_record, writing
@@ -68,6 +69,7 @@ def execute(
             for writer in active:
                 writer.start()
             stack.enter_context(reporter)
+            stack.enter_context(_pace_noted(active, reporter))
             stop_requested = stack.enter_context(_stop_on_sigterm(reporter))
             for _, group in groupby(sorted(active, key=_workers_key), key=_workers_key):
                 _run_on_shared_workers(list(group), local, reporter, summary, stop_requested)
@@ -101,6 +103,21 @@ def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summa
             summary.loaded_at, summary.candidates = reporter.loaded_at, reporter.counts[1]
             for line in (*summary.details(), *summary.lines()):
                 log.info("%s", line)
+
+
+@contextmanager
+def _pace_noted(writers: Sequence[ResultWriter], reporter: Reporter) -> Iterator[None]:
+    """Write the pace of the driver into the folders of its runs meanwhile."""
+
+    def note() -> None:
+        for writer in writers:
+            writer.note_pace(reporter.pace)
+
+    before, reporter.on_update = reporter.on_update, note
+    try:
+        yield
+    finally:
+        reporter.on_update = before
 
 
 def _workers_key(writer: ResultWriter) -> str:
@@ -191,7 +208,12 @@ def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, 
 def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     from pipeline.job.local_workers import LocalWorkers
 
-    workers = LocalWorkers.from_config(plan.config, plan.plugins)
+    try:
+        workers = LocalWorkers.from_config(plan.config, plan.plugins)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RunStopped(f"the models cannot be loaded: {described(error)}") from error
     reporter.started()
     try:
         for task in tasks:

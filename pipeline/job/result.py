@@ -53,7 +53,8 @@ class PromptResult:
 
 @dataclass(frozen=True)
 class PromptFailure:
-    """The result of a task that raised an error: its row in `failures`."""
+    """The result of a task that raised an error: its row in `failures`, and the candidates that it had scored."""
 
     key: str
     row: Row
+    candidates: int = 0

@@ -1,11 +1,13 @@
 """Writes the results of one plan as they arrive, merges their parts from time to time, and counts them."""
 
 import platform
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import yaml
 
@@ -14,15 +16,16 @@ from configs.errors import RequestError
 from configs.location import Location
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
-from pipeline.planning.cost import expected_cost
+from pipeline.planning.cost import expected_costs
 from pipeline.planning.plan import Plan
 from pipeline.planning.task import PromptTask
 from pipeline.records import DamagedPart, failed_keys, finished_keys, remove_part, write_atomically, write_part
+from pipeline.storage.clock import Pace
 from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.disk import store_of
 from pipeline.storage.lock import FolderLock
-from pipeline.storage.status import DRIVER_FILE, write_driver_record
+from pipeline.storage.status import DRIVER_FILE, write_driver_record, write_pace
 from rewards.registry import create
 
 # At the end of a driver, the parts of a table are merged if at least this many are small.
@@ -30,6 +33,8 @@ MIN_PARTS_AT_END = 64
 # On stores where parts cannot be merged, the index is rewritten after this many fronts, so that `status` opens at most
 # this many parts.
 FRONTS_PER_INDEX = 128
+# How often the pace is written into the run's folder. On an object store each time is a request that costs money.
+NOTE_SECONDS, REMOTE_NOTE_SECONDS = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,11 @@ class ResultWriter:
     failures: list[PromptFailure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._prompt_by_open_key = {task.key: task.prompt.prompt_id for task in self.plan.open_tasks}
+        open_tasks = self.plan.open_tasks
+        self._prompt_by_open_key = {task.key: task.prompt.prompt_id for task in open_tasks}
+        costs = expected_costs(open_tasks, self.plan.config.steps)
+        self._expected = {task.key: cost.decodes for task, cost in zip(open_tasks, costs, strict=True)}
+        self._noted_at = time.monotonic()
         self._found = len(self.plan.tasks) - len(self._prompt_by_open_key)
         self._open_fronts = Counter(self._prompt_by_open_key.values())
         self._unmerged = 0
@@ -78,15 +87,27 @@ class ResultWriter:
     def start(self) -> None:
         """Write `driver.yaml`, and remove the rows of unfinished keys from merged parts."""
         plan = self.plan
-        decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
+        decodes = sum(cost.decodes for cost in expected_costs(plan.tasks, plan.config.steps))
         with writing(plan.folder, self.lock):
-            self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
+            self._record, self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
             self._merge(min_parts=FULL_KEYS)
 
     def finish(self) -> None:
         """Merge the parts that are left."""
         with writing(self.plan.folder, self.lock):
             self._merge(min_parts=MIN_PARTS_AT_END)
+
+    def note_pace(self, pace: Pace) -> None:
+        """Write the pace of the driver into the folder, from time to time. `srsoup status` reads it there."""
+        seconds = NOTE_SECONDS if isinstance(self.plan.folder, Path) else REMOTE_NOTE_SECONDS
+        if time.monotonic() - self._noted_at < seconds:
+            return
+        self._noted_at = time.monotonic()
+        # A run does not stop because nobody can be told how long it takes.
+        with suppress(OSError):
+            if self.lock:
+                self.lock.check()
+            write_pace(self.plan.folder, self._record, pace, sum(self._expected.values()))
 
     def _merge(self, min_parts: int) -> None:
         """Merge the parts or, if they cannot be merged here, write their index."""
@@ -117,10 +138,14 @@ class ResultWriter:
             self._unmerged += 1
             if self._unmerged >= (FULL_KEYS if self._can_merge else FRONTS_PER_INDEX):
                 self._merge(min_parts=FULL_KEYS)
+        expected = self._expected.pop(result.key)
         if isinstance(result, PromptFailure):
             self.failures.append(result)
+            self.reporter.front_closed(expected, result.candidates, 0)
         else:
             self.done += 1
+            images = len(result.tables["samples"])
+            self.reporter.front_closed(expected, self._costs[result.key].decodes - images, images)
         prompt = self._prompt_by_open_key.pop(result.key)
         self._open_fronts[prompt] -= 1
         return not self._open_fronts[prompt]

@@ -24,7 +24,7 @@ class _LogFile(logging.FileHandler):
     """Writes lines with their UTC time. If it cannot write, it reports that once and the run continues."""
 
     def __init__(self, path: Path, on_error: Callable[[str], None]) -> None:
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self._path, self._on_error, self._failed = path, on_error, False
         form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
         form.converter = time.gmtime

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from actors.protocol import CallFailed, ChunkTooLarge, EncodeResult, Workers, WorkersLost
+from configs.plain.texts import message_of, writable
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
@@ -88,8 +89,15 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
         WorkersLost: no worker is left; this is not the task's fault.
         ChunkTooLarge: a chunk does not fit into memory; this is not the task's fault.
     """
+    scored = 0
+
+    def count(steps: int, candidates: int) -> None:
+        nonlocal scored
+        scored += candidates
+        on_progress(steps, candidates)
+
     try:
-        return await run_prompt(task, workers, on_progress)
+        return await run_prompt(task, workers, count)
     except (WorkersLost, ChunkTooLarge):
         raise
     except Exception as error:
@@ -98,13 +106,13 @@ async def attempt_prompt(task: PromptTask, workers: Workers, on_progress: OnProg
             "key": task.key,
             "prompt_id": task.prompt.prompt_id,
             "prompt": task.prompt.text,
-            "error_class": type(cause).__name__,
-            # The errors of other code may quote a header or a URL with a password.
-            "message": redacted(str(error)),
-            "traceback": redacted("".join(traceback.format_exception(error))),
+            "error_class": writable(type(cause).__name__),
+            # The errors of other code may quote a header or a URL with a password, and hold what no file takes.
+            "message": redacted(message_of(error)),
+            "traceback": redacted(writable("".join(traceback.format_exception(error)))),
             "attempts": error.attempts if isinstance(error, CallFailed) else 1,
         }
-        return PromptFailure(task.key, row)
+        return PromptFailure(task.key, row, scored)
 
 
 async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress) -> PromptResult:

@@ -45,7 +45,7 @@ class Summary:
         self._warned = set[tuple[str, str]]()
 
     def add(self, task: PromptTask, result: PromptResult | PromptFailure) -> None:
-        """Add the result of a task, and log its failure or its warnings."""
+        """Add the result of a task, and log it with its error or its warnings."""
         if isinstance(result, PromptFailure):
             self._failed += 1
             self._retries += result.row["attempts"] - 1
@@ -62,6 +62,11 @@ class Summary:
             self._seconds[name] += costs[column]
         for name, seconds in result.seconds_by_reward.items():
             self._seconds[f"reward {name}"] += seconds
+        fronts = self.run_monitor.fronts
+        log.info(
+            "%s done: %d decodes in %.1f s; %d of %d fronts",
+            _name(task), costs["decodes"], costs["seconds_total"], fronts["done"], fronts["wanted"],
+        )  # fmt: skip
         for warning in result.warnings:
             self._warn(task, warning)
 

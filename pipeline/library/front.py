@@ -140,7 +140,7 @@ def sample_front(
     model = dict(options.get("model", {})) | {"dtype": dtype}
     config = checked_config({**given, **options, "soup": soup, "model": model}, CALL)
     (read,) = read_prompts(config.prompts)
-    task = prompt_task(config, read, 0, method, "", {})
+    task = prompt_task(config, read, 0, method, "", "{}")
 
     def work(report: Report) -> PromptResult:
         with _workers(pipe, config, guiding | scoring) as workers:
@@ -184,7 +184,7 @@ def _workers(pipe: Any, config: RunConfig, rewards: Mapping[str, Reward]) -> Ite
         model = take_pipeline(pipe, loading_of(config.model), config.steps)
         for reward in rewards.values():
             reward.setup(device)
-        yield LocalWorkers(DiffusionWorker(model), RewardWorker(dict(rewards)))
+        yield LocalWorkers(DiffusionWorker(model), RewardWorker(dict(rewards)), retry=False)
     finally:
         for reward in rewards.values():
             reward.close()

@@ -49,6 +49,15 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     )
 
 
+def expected_costs(tasks: Sequence[PromptTask], steps: int) -> list[ExpectedCost]:
+    """Return the expected cost of each task of one run, in which the cost depends on the method only."""
+    costs = dict[str, ExpectedCost]()
+    for task in tasks:
+        if task.method not in costs:
+            costs[task.method] = expected_cost(task, steps)
+    return [costs[task.method] for task in tasks]
+
+
 def hidden_exemplars(weights: Sequence[Sequence[float]]) -> int:
     """Return the number of rewards without a one-hot weighting. Their exemplars are guided until the soup steps end."""
     return sum(all(row[m] != 1 for row in weights) for m in range(len(weights[0])))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from configs.schema import RunConfig
-from pipeline.planning.cost import expected_cost
+from pipeline.planning.cost import expected_costs
 from pipeline.planning.downloads import size_text
 from pipeline.planning.hub_sizes import MODELS
 from pipeline.planning.plan import Plan
@@ -67,10 +67,11 @@ def gpu_hours(plans: Sequence[Plan]) -> GpuHours | None:
     least = most = 0.0
     methods: dict[str, None] = {}
     for plan in plans:
-        for task in plan.open_tasks:
+        costs = expected_costs(plan.open_tasks, plan.config.steps)
+        for task, cost in zip(plan.open_tasks, costs, strict=True):
             methods[task.method] = None
             low, high = SECONDS_PER_CANDIDATE.get(task.method, (0.0, 0.0))
-            candidates = expected_cost(task, plan.config.steps).decodes - len(task.weights)
+            candidates = cost.decodes - len(task.weights)
             least, most = least + candidates * low / 3600, most + candidates * high / 3600
     rated = tuple(method for method in methods if method in SECONDS_PER_CANDIDATE)
     return GpuHours(least, most, rated, tuple(method for method in methods if method not in rated))

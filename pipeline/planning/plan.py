@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from actors.from_config import sampling_of
-from configs.errors import RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from configs.sections.compute import DECIDES_BITS, ComputeConfig
@@ -21,11 +20,10 @@ from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
+from pipeline.planning.request_checks import check_reference_point, check_rewards, check_size
 from pipeline.planning.resume import chunk_of_folder
 from pipeline.planning.task import PromptTask
 from pipeline.records import finished_keys
-from rewards import registry
-from rewards.errors import RewardError
 from rewards.plugin import Plugin
 
 # The keys of the judge that say how requests are sent, but not what they ask.
@@ -120,15 +118,16 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
             holds another configuration. Names file, key, value, the allowed values and the fix.
     """
     plug_in(plugins)
-    _check_rewards(config, origin)
+    check_rewards(config, origin)
     check_accepted(config, origin)
-    _check_reference_point(config, origin)
+    check_reference_point(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     try:
         prompts = read_prompts(config.prompts, fetch=fetch)
     except PromptsNotHereError:
         prompts = []
-    shared_identity = _shared_identity(config, plugins)
+    check_size(config, len(prompts), origin)
+    shared_identity = json.dumps(_shared_identity(config, plugins), sort_keys=True)
     tasks = tuple(
         prompt_task(config, prompt, index, method, revision, shared_identity)
         for prompt in prompts
@@ -163,13 +162,16 @@ def prompt_task(
     seed_index: int,
     method: str,
     model_revision: str,
-    shared_identity: dict[str, Any],
+    shared_identity: str,
 ) -> PromptTask:
-    """Return the task of one prompt, one method and one of its seeds, given by its 0-based index."""
+    """Return the task of one prompt, one method and one of its seeds, given by its 0-based index.
+
+    `shared_identity` is JSON, so that it is made once for all tasks. It may hold many rows of weights.
+    """
     seed = derive_seed(config.seed, prompt.prompt_id, *((seed_index,) if seed_index else ()))
-    identity = [prompt.prompt_id, prompt.text, seed, method, model_revision, shared_identity]
+    identity = json.dumps([prompt.prompt_id, prompt.text, seed, method, model_revision])
     return PromptTask(
-        key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+        key=hashlib.sha256(f"{identity[:-1]}, {shared_identity}]".encode()).hexdigest(),
         prompt=prompt,
         method=method,
         seed=seed,
@@ -211,45 +213,6 @@ def _samples(config: RunConfig) -> int:
     queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
     queries += config.queries * hidden_exemplars(config.weights) * config.soup.first
     return max(len(config.weights), queries // len(config.rewards.guided))
-
-
-def _check_rewards(config: RunConfig, origin: Origin) -> None:
-    known = registry.names()
-    for role in ("guided", "held_out"):
-        for index, name in enumerate(getattr(config.rewards, role)):
-            if name not in known:
-                raise RequestError(
-                    file=origin(f"rewards.{role}"),
-                    key=f"rewards.{role}.{index}",
-                    value=name,
-                    problem="there is no reward with this name",
-                    allowed=", ".join(known),
-                    fix=f"did you mean {registry.nearest(name)}? If it is in a file of your own, pass --plugin FILE",
-                )
-            try:
-                registry.create(name)
-            except (ImportError, AttributeError, RewardError) as error:
-                raise RequestError(
-                    file=origin(f"rewards.{role}"),
-                    key=f"rewards.{role}.{index}",
-                    value=name,
-                    problem=f"the reward cannot be created: {error}",
-                    allowed="a reward that its package or plugin declares correctly",
-                    fix="correct its definition; `srsoup rewards --check` shows more",
-                ) from error
-
-
-def _check_reference_point(config: RunConfig, origin: Origin) -> None:
-    point = config.report.reference_point
-    if point is not None and set(point) != set(config.rewards.guided):
-        raise RequestError(
-            file=origin("report.reference_point"),
-            key="report.reference_point",
-            value=point,
-            problem="the reference point does not have exactly one value for each guiding reward",
-            allowed="one value for each of " + ", ".join(config.rewards.guided),
-            fix="set these values, or set report.reference_point=null to derive them",
-        )
 
 
 def unchangeable(config: RunConfig) -> dict[str, Any]:

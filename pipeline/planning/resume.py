@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from configs.errors import RequestError
 from configs.location import Location, RemotePath
+from configs.plain.data import parse_yaml
+from configs.schema import LARGEST_CHUNK
 from pipeline.planning.model_check import Origin
 from pipeline.records import has_file, read_file
 from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
@@ -40,14 +40,9 @@ def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origi
     if content is None:
         _check_no_foreign_files(folder, names, origin)
         return None
-    try:
-        record = yaml.safe_load(content)
-    except yaml.YAMLError:
-        record = None
-    record = record if isinstance(record, dict) else {}
+    record = _record_of(folder, content)
     _check_same(folder, identity, record, origin)
-    chunk: int | None = record.get("chunk")
-    return chunk
+    return _checked_chunk(folder, record, identity["compute"]["chunk"])
 
 
 def _check_no_foreign_files(folder: Location, names: Sequence[str], origin: Origin) -> None:
@@ -73,6 +68,34 @@ def folder_error(folder: Location, problem: str, file: str) -> RequestError:
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
     return RequestError(file=file, key="output", value=str(folder), problem=problem, allowed=allowed, fix=fix)
+
+
+def _record_of(folder: Location, content: bytes) -> Mapping[str, Any]:
+    """The content of a run's `config.yaml`."""
+    try:
+        record = parse_yaml(content.decode())
+    except ValueError as error:
+        raise _record_error(folder, f"the record of the run cannot be read: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        raise _record_error(folder, "the record of the run has no configuration")
+    return record
+
+
+def _checked_chunk(folder: Location, record: Mapping[str, Any], requested: Any) -> int | None:
+    """The chunk of a run's record. A driver writes the requested size or, with `auto`, a half of it or less."""
+    chunk = record.get("chunk")
+    allowed = range(1, LARGEST_CHUNK + 1) if requested == "auto" else (requested,)
+    if chunk is not None and (type(chunk) is not int or chunk not in allowed):
+        raise _record_error(folder, f"the record of the run has the chunk {chunk!r:.80}")
+    return chunk
+
+
+def _record_error(folder: Location, problem: str) -> RequestError:
+    return RequestError(
+        file=str(folder / "config.yaml"), key="(the file)", value=str(folder), problem=problem,
+        allowed="the file as a run has written it",
+        fix="put its content back, or set output=... to a new folder",
+    )  # fmt: skip
 
 
 def _check_same(folder: Location, identity: Mapping[str, Any], record: Mapping[str, Any], origin: Origin) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from configs.file_digest import read_regular_file
 from configs.location import Location, RemotePath
 
 # The names of the folders in which merged parts are made begin with this.
@@ -17,6 +18,8 @@ BEFORE_THE_RECORD = (".lock", ".lease", ".part-", STAGING_PREFIX, "driver.log")
 # The system returns the mask of new files only when it is set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
+# The record, the log and the index of a run; a larger file is none of them.
+MOST_BYTES = 2**30
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -77,6 +80,8 @@ class Disk:
         existing = run
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
+        if existing.resolve().parts[1:2] in (("proc",), ("sys",)):
+            return f"{existing} is a folder of the system, which takes no files"
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
             return None
         return f"{existing} " + ("cannot be written" if existing.is_dir() else "is not a folder")
@@ -99,7 +104,7 @@ class Disk:
         flush(file.parent)
 
     def read(self, file: Path) -> bytes:
-        return file.read_bytes()
+        return read_regular_file(file, MOST_BYTES)
 
     def is_file(self, file: Path) -> bool:
         return file.is_file()

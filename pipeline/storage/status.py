@@ -5,22 +5,29 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from dataclasses import dataclass as plain_dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
 import yaml
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from configs.location import Location
+from configs.plain.data import parse_yaml
 from pipeline.records import failed_keys, finished_keys, has_file, read_file, write_atomically
-from pipeline.storage.clock import clock
+from pipeline.storage.clock import Pace, clock
 from pipeline.storage.costs_index import FrontCost, costs_of
 from pipeline.storage.disk import store_of
 from pipeline.storage.lock import is_locked
 
 DRIVER_FILE = "driver.yaml"
+# The end of the year 2999, in seconds since 1970.
+LAST_TIME = 32_503_680_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class DriverRecord:
     """What the last driver of a run set out to do. The driver writes it into the run's folder.
 
@@ -29,19 +36,25 @@ class DriverRecord:
         prompts, fronts, decodes: the totals of the whole run, including the work of earlier drivers. There is one front
             for each prompt, seed and method. The decodes, of candidates and of final images, are the expected ones.
         found_fronts, found_decodes: the fronts that were finished when the driver began, and their decodes.
+        noted: when the driver last wrote its pace into this record, in seconds since 1970; None if it has not yet.
+        rate: the driver's decodes a second at that time.
+        seconds_left: the time that was left then for the open fronts of this run.
     """
 
-    began: float
+    began: Annotated[float, Field(ge=0, le=LAST_TIME)]
     host: str
     pid: int
-    prompts: int
-    fronts: int
-    decodes: int
-    found_fronts: int
-    found_decodes: int
+    prompts: Annotated[int, Field(ge=1)]
+    fronts: Annotated[int, Field(ge=1)]
+    decodes: Annotated[int, Field(ge=0)]
+    found_fronts: Annotated[int, Field(ge=0)]
+    found_decodes: Annotated[int, Field(ge=0)]
+    noted: Annotated[float, Field(ge=0, le=LAST_TIME)] | None = None
+    rate: Annotated[float, Field(gt=0)] | None = None
+    seconds_left: Annotated[float, Field(ge=0)] | None = None
 
 
-@dataclass(frozen=True)
+@plain_dataclass(frozen=True)
 class Status:
     """The progress of a run.
 
@@ -52,6 +65,7 @@ class Status:
         decodes: the decodes of the fronts that are done.
         seconds: the time from the start of the last driver until now or, if it has ended, until it last finished a
             front. Never below 0, even if a clock was set back.
+        now: when this was read, in seconds since 1970.
     """
 
     record: DriverRecord
@@ -61,6 +75,7 @@ class Status:
     failed: int
     decodes: int
     seconds: float
+    now: float
 
     @property
     def left(self) -> int:
@@ -69,15 +84,21 @@ class Status:
 
     @property
     def rate(self) -> float | None:
-        """The decodes per second of the last driver, or None until it has finished a front."""
+        """The decodes per second of the last driver, or None until it has made some."""
+        if self.record.rate is not None:
+            return self.record.rate
+        # The driver has not noted its pace: it has just begun, or is of an older version.
         new = self.decodes - self.record.found_decodes
         return new / self.seconds if new > 0 and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """The time for the fronts that are left, at the pace of the last driver, or None if it has no pace yet."""
-        new = self.done - self.record.found_fronts
-        return self.left * self.seconds / new if new > 0 and self.seconds > 0 else None
+        """The time left as the driver notes it or, if none is running, the time that a driver of its pace will take."""
+        record = self.record
+        if self.alive and record.seconds_left is not None and record.noted is not None:
+            return max(record.seconds_left - max(self.now - record.noted, 0.0), 0.0)
+        mean = record.decodes / record.fronts
+        return Pace(self.rate, 0).seconds_left(max(record.decodes - self.decodes - round(self.failed * mean), 0))
 
     def lines(self) -> list[str]:
         """Return the progress as lines of text."""
@@ -96,14 +117,42 @@ class Status:
         ]
 
 
-def write_driver_record(run: Location, prompts: int, fronts: int, decodes: int) -> dict[str, FrontCost]:
-    """Write what this driver sets out to do into the run's folder, and return the costs of the finished fronts."""
+def write_driver_record(
+    run: Location, prompts: int, fronts: int, decodes: int
+) -> tuple[DriverRecord, dict[str, FrontCost]]:
+    """Write what this driver sets out to do into the run's folder. Returns it, and the costs of the finished fronts."""
     done = costs_of(run, finished_keys(run))
     record = DriverRecord(
         time.time(), socket.gethostname(), os.getpid(), prompts, fronts, decodes, len(done), _decodes(done)
     )
-    write_atomically(run / DRIVER_FILE, yaml.safe_dump(asdict(record), sort_keys=False).encode())
-    return done
+    _write(run, record)
+    return record, done
+
+
+def write_pace(run: Location, record: DriverRecord, pace: Pace, decodes: int) -> None:
+    """Add the driver's pace to its record. `decodes` are those expected of the fronts that are open."""
+    if pace.rate is not None:
+        left = pace.seconds_left(decodes)
+        _write(run, replace(record, noted=time.time(), rate=pace.rate, seconds_left=left))
+
+
+def _write(run: Location, record: DriverRecord) -> None:
+    fields = {name: value for name, value in asdict(record).items() if value is not None}
+    write_atomically(run / DRIVER_FILE, yaml.safe_dump(fields, sort_keys=False).encode())
+
+
+def _read(run: Location) -> DriverRecord:
+    try:
+        fields = parse_yaml(read_file(run, DRIVER_FILE).decode())
+        if not isinstance(fields, dict):
+            raise ValueError("it holds no keys")
+        return DriverRecord(**fields)
+    except ValueError as error:
+        # A check of pydantic, or a text that is no YAML or no UTF-8; all are of this class.
+        reason = " ".join(str(error).split())
+        raise OSError(
+            f"{run / DRIVER_FILE} is damaged ({reason:.200}); give the command of the run again, which writes it anew"
+        ) from error
 
 
 def read_status(run: Location) -> Status:
@@ -114,12 +163,16 @@ def read_status(run: Location) -> Status:
         OSError: the folder cannot be read.
     """
     if not has_file(run, DRIVER_FILE):
+        if has_file(run, "config.yaml"):
+            raise FileNotFoundError(
+                f"the run in {run} has lost its {DRIVER_FILE}; give the command of the run again, which writes it anew"
+            )
         raise FileNotFoundError(
             f"there is no run in {run}: it has no {DRIVER_FILE}, which every driver writes when it starts"
         )
-    record, alive = DriverRecord(**yaml.safe_load(read_file(run, DRIVER_FILE))), is_locked(run)
+    record, alive = _read(run), is_locked(run)
     done = costs_of(run, finished_keys(run))
-    fronts_per_prompt = record.fronts // record.prompts
+    fronts_per_prompt = max(record.fronts // record.prompts, 1)
     return Status(
         record,
         alive,
@@ -128,6 +181,7 @@ def read_status(run: Location) -> Status:
         failed=len(failed_keys(run) - done.keys()),
         decodes=_decodes(done),
         seconds=_seconds(run, record, alive),
+        now=time.time(),
     )
 
 

@@ -1,6 +1,8 @@
 """Which clusters a run accepts, and how the cluster that we start is closed. Tested without starting Ray."""
 
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import pytest
 from ray.core.generated import gcs_service_pb2 as messages
 from typer.testing import CliRunner
 
-from actors.cluster import connect
+from actors.cluster import connect, own_cluster
 from actors.cluster.connect import ClusterExposure, inspect_cluster, prepare, refusal_of
 from configs.addresses import is_loopback
 from configs.errors import RequestError
@@ -75,6 +77,7 @@ def test_prepare_inspects_the_cluster_of_the_environment(
         return ClusterExposure(True, ("192.0.2.2",), ("::",))
 
     monkeypatch.setattr(connect, "inspect_cluster", inspect)
+    monkeypatch.setattr(connect, "answers", lambda address: True)
     environment["RAY_ADDRESS"] = "192.0.2.2:6379"
     with pytest.raises(RequestError, match="requires no token"):
         prepare()
@@ -195,3 +198,38 @@ def test_a_server_that_is_no_head_or_does_not_answer_is_refused(monkeypatch: pyt
     with pytest.raises(RequestError, match="no head answers at this address") as caught:
         inspect_cluster(address)
     assert caught.value.value == address
+
+
+@pytest.mark.parametrize("allow_open", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
+def test_an_address_where_nothing_listens_is_refused_in_seconds_by_the_name_that_was_given(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, host: str, allow_open: bool
+) -> None:
+    """A head that has gone, whose address is still in the environment."""
+    monkeypatch.setattr(connect, "ANSWER_SECONDS", 1.0)
+    environment["RAY_ADDRESS"] = f"{host}:{free_port()}"
+    began = time.monotonic()
+    with pytest.raises(RequestError, match=r"no (head answers at|cluster has) this address") as caught:
+        prepare(allow_open)
+    assert caught.value.value == environment["RAY_ADDRESS"] and time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_long_for_a_socket_is_replaced_by_a_short_one_of_the_user(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    environment.pop("RAY_TMPDIR", None)
+    environment[name] = "/tmp"
+    assert own_cluster.short_folder() is None
+    environment[name] = "/scratch/slurm/" + "job-1234567" * 4
+    monkeypatch.setattr(own_cluster, "SHORT_FOLDERS", ("/proc/none", str(tmp_path)))
+    assert own_cluster.short_folder() == str(tmp_path / f"ray-{os.getuid()}")
+    monkeypatch.setattr(own_cluster, "SHORT_FOLDERS", ("/proc/none",))
+    with pytest.raises(RequestError, match="too long for Ray's sockets"):
+        own_cluster.short_folder()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

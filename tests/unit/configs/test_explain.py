@@ -48,9 +48,9 @@ def test_every_key_has_a_description_and_a_kind(key: str, field: FieldInfo) -> N
     ("override", "words"),
     [
         ("seed=-1", "a whole number >= 0 and < 9223372036854775808; seed of the run"),
-        ("seeds=many", "a whole number >= 1; number of fronts"),
+        ("seeds=many", "a whole number >= 1 and <= 10000; number of fronts"),
         ("output=3", "text or null; folder of the results"),
-        ("compute.chunk=0", "auto or a whole number >= 1; candidates in one unit of work"),
+        ("compute.chunk=0", "auto or a whole number >= 1 and <= 10000; candidates in one unit of work"),
         ("compute.gpu_share=1.5", "a number > 0 and < 1; share of a GPU"),
         ("compute.diffusion_nodes=3", "a mapping with the keys labels, resources; nodes that diffusion actors"),
         ("prompts.limit=0", "a whole number >= 1 or null; number of prompts"),

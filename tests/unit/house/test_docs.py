@@ -118,7 +118,7 @@ def test_the_reference_lists_every_key_of_a_configuration() -> None:
         ("model", "eta", "number ≥ 0 and ≤ 1 or `null`", "`null`"),
         ("model", "dtype", "`float32`, `float16`, `bfloat16`", "`float32`"),
         ("model", "adapters", "list of mappings", "`[]`"),
-        ("compute", "cells", "`auto` or whole number ≥ 1", "`1`"),
+        ("compute", "cells", "`auto` or whole number ≥ 1 and ≤ 100000", "`1`"),
         ("compute.reward_nodes", "resources", "mapping of names to numbers > 0", "`{}`"),
     ],
 )

@@ -121,7 +121,14 @@ def a_task() -> PromptTask:
 
 
 def a_result(seconds: float, attempts: int = 1, warnings: tuple[str, ...] = ()) -> PromptResult:
-    costs = {"seconds_denoise": seconds, "seconds_lookahead": 3 * seconds, "seconds_decode": 0.0, "attempts": attempts}
+    costs = {
+        "decodes": 6,
+        "seconds_total": 9.0,
+        "seconds_denoise": seconds,
+        "seconds_lookahead": 3 * seconds,
+        "seconds_decode": 0.0,
+        "attempts": attempts,
+    }
     return PromptResult("key", {"costs": [costs]}, {"slow": 5 * seconds, "fast": seconds / 2}, warnings)
 
 

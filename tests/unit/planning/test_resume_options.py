@@ -1,5 +1,6 @@
 """Runs of earlier versions: they are continued where nothing has changed, and refused where an option has."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def test_the_key_of_a_task_without_options_is_that_of_earlier_versions() -> None
         "here",
     )  # fmt: skip
     prompt = Prompt("0", "a snail", "config")
-    task = prompt_task(config, prompt, 0, "srsoup", "revision", _shared_identity(config, []))
+    task = prompt_task(
+        config, prompt, 0, "srsoup", "revision", json.dumps(_shared_identity(config, []), sort_keys=True)
+    )
     assert task.key == "7ff5856392324cf69408def5557c08d6346db55876bf067efc21ce3398c239bb"
 
 

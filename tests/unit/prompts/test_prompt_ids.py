@@ -184,7 +184,7 @@ def test_the_keys_of_a_run_stay(tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("a snail\nan owl\n")
     demo = Path(__file__).parents[3] / "configs" / "demo.yaml"
     config = load_config(demo, [f"prompts.file={tmp_path / 'two.txt'}"])
-    tasks = [prompt_task(config, prompt, 0, "srsoup", "r", {"x": 1}) for prompt in read_prompts(config.prompts)]
+    tasks = [prompt_task(config, prompt, 0, "srsoup", "r", '{"x": 1}') for prompt in read_prompts(config.prompts)]
     assert [(task.seed, task.key) for task in tasks] == KEYS
 
 

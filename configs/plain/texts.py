@@ -1,0 +1,27 @@
+"""Texts of other code, such as the message of an error, as texts that any file and terminal takes."""
+
+
+def writable(text: str) -> str:
+    """Return a text that UTF-8 can encode: half of a surrogate pair becomes its escape, such as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, even if its class cannot give one."""
+    try:
+        return writable(str(error))
+    except Exception:
+        return "(its message cannot be read)"
+
+
+def described(error: BaseException) -> str:
+    """Return the class of an error and its message, such as `ValueError: no such word`."""
+    return writable(f"{type(error).__name__}: {message_of(error)}".removesuffix(": "))
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return how a value of other code looks, cut to a number of characters."""
+    try:
+        return writable(repr(value)[:most])
+    except Exception:
+        return f"(a {type(value).__name__} that cannot be shown)"

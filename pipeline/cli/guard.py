@@ -1,0 +1,83 @@
+"""How a command ends if something happens that no part of SRSoup expects: with one message, and no traceback."""
+
+import functools
+import io
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from configs.plain.texts import described, writable
+from pipeline.cli.version import srsoup_version
+from pipeline.redaction import redacted
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, which shells use for it too."""
+REPORTS = "https://github.com/srsoup/srsoup/issues"
+# Redaction takes time, and the end of a long text tells nothing new.
+MOST_CHARACTERS = 50_000
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that ends with an exit status and one message, whatever it raises.
+
+    An unexpected error ends it with exit status 1, and Ctrl-C with 130.
+    """
+
+    @functools.wraps(command)
+    def guard(*arguments: Any, **options: Any) -> None:
+        _accept_any_text()
+        try:
+            command(*arguments, **options)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BaseException as error:
+            if isinstance(error, SystemExit) and error.code not in (None, 0):
+                raise
+            print(unexpected(error), file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return guard
+
+
+def unexpected(error: BaseException) -> str:
+    """Return the message about an error that nobody has foreseen, and write its stack to a file."""
+    stack = "".join(traceback.format_exception(error))[-MOST_CHARACTERS:]
+    text = redacted(writable(f"{_circumstances()}\n\n{stack}"))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="srsoup-error-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text)
+        place = file.name
+    except OSError:
+        place = f"no file could be written, so it is here:\n{text}"
+    return (
+        f"error: SRSoup met an error that it does not expect: {redacted(described(error)[:500])}\n"
+        f"  stack:  {place}\n"
+        f"  report: {REPORTS}, with the stack; read it first, because it may quote prompts and paths"
+    )
+
+
+def _circumstances() -> str:
+    """The versions and the command, which a report of an error needs."""
+    return (
+        f"srsoup {srsoup_version()}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"command: {shlex.join(sys.argv)}\nfolder: {os.getcwd()}"
+    )
+
+
+def _accept_any_text() -> None:
+    """Have the output streams write escapes for what their encoding lacks, where they would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
