@@ -139,6 +139,8 @@ def _address() -> str:
     named = os.environ["RAY_ADDRESS"]
     with suppress(ConnectionError, ValueError):
         if "://" not in named and (address := canonicalize_bootstrap_address(named)):
+            if not 0 < int(str(address).rpartition(":")[2]) < 65_536:
+                raise ValueError("no port has this number")
             return str(address)
     problem = "no cluster has this address"
     raise _address_error(named, problem, ALLOWED_ADDRESSES, "set RAY_ADDRESS to the head's address, or unset it")

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.records import finished_keys
-from tests.support.hostile.case import TINY, Case, process_of
+from tests.support.hostile.case import MOST_SECONDS, TINY, Case, process_of
 
 KIND = "surroundings"
 RUN = ("run", "demo", *TINY, "output=run")
 LOCAL = (*RUN, "--local")
 NAMES = "snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox, koala, lion, mouse, panda, pig, tiger"
-LONG = ("run", "demo", "steps=20", "queries=8", "soup.steps=1", "method=srsoup", f"prompts.list=[{NAMES}]",
-        "rewards.held_out=[]", "output=run")  # fmt: skip
-# How long a signal is waited for before it is sent all the same, and how long a command may take to end after it.
-WAIT_SECONDS, END_SECONDS = 120.0, 120.0
+LONG = ("run", "demo", "steps=4", "queries=4", "soup.steps=1", "method=srsoup", f"prompts.list=[{NAMES}]",
+        "rewards.held_out=[]", "compute.prompts_in_flight=2", "output=run")  # fmt: skip
+# A signal is sent after this time at the latest. A run on Ray takes some seconds to start, and many on a busy machine.
+WAIT_SECONDS, RAY_SECONDS = 120.0, 120.0
 
 
 def _signalled(
@@ -33,7 +33,7 @@ def _signalled(
             time.sleep(0.1)
         (os.killpg if group else os.kill)(process.pid, number)
         try:
-            output, _ = process.communicate(timeout=END_SECONDS)
+            output, _ = process.communicate(timeout=case.seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -100,7 +100,7 @@ def cases() -> Iterator[Case]:
     yield Case(KIND, "right: a log on a full disk", LOCAL, "1 of 1 fronts", (0,), prepare=_no_space)
     yield Case(KIND, "a file for the folder", LOCAL, "output", prepare=_read_only)
     long = {"TMPDIR": f"/tmp/{'a-job-of-slurm-' * 6}"}
-    yield Case(KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), environment=long,
+    yield Case(KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), environment=long, seconds=RAY_SECONDS,
                prepare=lambda folder: os.makedirs(long["TMPDIR"], exist_ok=True), in_process=False)  # fmt: skip
     signals = {
         "Ctrl-C, local": (signal.SIGINT, False, (*LONG, "--local"), (130,), "interrupted: finished fronts are kept"),
@@ -109,6 +109,15 @@ def cases() -> Iterator[Case]:
         "SIGTERM to the group, Ray": (signal.SIGTERM, True, LONG, (1,), r"stopped: a SIGTERM arrived.*[2-9] fronts"),
     }
     for name, (number, group, arguments, statuses, says) in signals.items():
-        yield Case(KIND, name, arguments, says, statuses, watch=_signalled(number, group=group))
+        watch = _signalled(number, group=group)
+        yield Case(KIND, name, arguments, says, statuses, watch=watch, seconds=RAY_SECONDS + WAIT_SECONDS)
     early = _signalled(signal.SIGINT, after=_loads)
-    yield Case(KIND, "Ctrl-C while models load", (*LONG, "--local"), "interrupted", (130,), watch=early)
+    yield Case(
+        KIND,
+        "Ctrl-C while models load",
+        (*LONG, "--local"),
+        "interrupted",
+        (130,),
+        watch=early,
+        seconds=2 * MOST_SECONDS,
+    )
