@@ -187,9 +187,10 @@ def test_a_folder_with_foreign_files_is_refused_and_stays_as_it_is(here: Path, c
     for name in (".part-of-mine", content):
         (folder / name).write_text("mine: 1")
     before = sorted(path.name for path in folder.rglob("*"))
-    key = "name" if content == "config.yaml" else "output"
-    refused(key, "holds", theirs(here, output="mine"))
-    refused(key, "holds", theirs(here), f"output={folder}")
+    # A config.yaml that no run has written is refused as the damaged record of a run.
+    key, words = ("(the file)", "no configuration") if content == "config.yaml" else ("output", "holds")
+    refused(key, words, theirs(here, output="mine"))
+    refused(key, words, theirs(here), f"output={folder}")
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 

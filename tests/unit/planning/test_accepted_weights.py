@@ -16,7 +16,7 @@ from rewards.brightness import Brightness
 from rewards.colorfulness import Colorfulness
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, accepting, locate
-from srsoup import app as whole_app
+from srsoup import _app
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
 PINNED, FOUND = (hashlib.sha256(content).hexdigest() for content in (b"pinned", b"found"))
@@ -124,12 +124,12 @@ def test_a_run_from_before_there_was_this_key_is_continued(tmp_path: Path, weigh
 
 def test_score_and_fetch_take_it_on_the_command_line(tmp_path: Path, weights: Path) -> None:
     fetch = ["rewards", "--fetch", "colorfulness"]
-    failed = CliRunner().invoke(whole_app, fetch)
+    failed = CliRunner().invoke(_app(), fetch)
     assert failed.exit_code == 2 and f"--accept-sha256 some/model/model.pt={FOUND}" in failed.output
-    done = CliRunner().invoke(whole_app, [*fetch, "--accept-sha256", f"some/model/model.pt={FOUND}"])
+    done = CliRunner().invoke(_app(), [*fetch, "--accept-sha256", f"some/model/model.pt={FOUND}"])
     assert done.exit_code == 0 and str(weights) in done.output
     score = ["score", str(DEMO.parents[1] / "docs" / "front.png"), "--rewards", "colorfulness"]
-    assert CliRunner().invoke(whole_app, score).exit_code == 2
-    assert CliRunner().invoke(whole_app, [*score, "--accept-sha256", f"model.pt={FOUND}"]).exit_code == 0
-    wrong = CliRunner().invoke(whole_app, [*fetch, "--accept-sha256", "model.pt"])
+    assert CliRunner().invoke(_app(), score).exit_code == 2
+    assert CliRunner().invoke(_app(), [*score, "--accept-sha256", f"model.pt={FOUND}"]).exit_code == 0
+    wrong = CliRunner().invoke(_app(), [*fetch, "--accept-sha256", "model.pt"])
     assert wrong.exit_code == 2 and "this is not FILE=SHA256" in wrong.output

@@ -17,7 +17,9 @@ from rewards import registry
 from rewards.chat_endpoint import EndpointError
 from rewards.errors import RewardError, WeightsError
 from rewards.plugin import Plugin, PluginError
-from srsoup import app
+from srsoup import _app
+
+app = _app()
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
 SEMICOLONS = "the size is 3; the model takes 4; see its card"

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from configs.errors import RequestError
 from pipeline.cli import image_files
 from pipeline.cli.image_files import read_image
-from srsoup import app
+from srsoup import _app
+
+app = _app()
 
 ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(2)
