@@ -99,10 +99,12 @@ def start_or_join(config: RunConfig) -> None:
         RequestError: the cluster rejects the connection, or is gone.
     """
     handler = signal.getsignal(signal.SIGTERM)
-    _init_ray(config)
-    if current_thread() is main_thread():
-        # Ray has installed a handler of its own, which ends the process.
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        _init_ray(config)
+    finally:
+        if current_thread() is main_thread():
+            # Ray has installed a handler of its own, which ends the process.
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _init_ray(config: RunConfig) -> None:
