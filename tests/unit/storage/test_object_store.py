@@ -139,6 +139,7 @@ run(location_of(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_whose_driver_is_killed_within_a_put_continues_and_no_row_is_lost_or_written_twice(
     tmp_path: Path, s3: S3Server, run: RemotePath, on_the_server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
