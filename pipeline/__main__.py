@@ -1,4 +1,4 @@
-"""`python -m pipeline run | sweep | check | status | compact`: the doors of `srsoup` that a cluster needs."""
+"""`python -m pipeline run | sweep | check | status | compact | verify`: the doors of `srsoup` that a cluster needs."""
 
 from pipeline.cli.commands import app
 

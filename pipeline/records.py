@@ -7,9 +7,7 @@ names, so no row can come twice. A prompt that failed leaves its part in `failur
 
 The folder is on a disk or on an object store (`pipeline.storage.disk`). There every part that is listed is whole, so
 its footer is not asked for, and parts stay single.
-
 `pipeline.storage.compact` merges the parts of many keys into one, whose footer names them.
-
 Readers see rows of finished keys only, so a run can be read while it goes on.
 """
 
@@ -17,6 +15,8 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -25,7 +25,11 @@ import pyarrow.parquet as pq
 from configs.location import Location as Location  # for readers, who know of no room but this one
 from configs.location import location_of as location_of
 from pipeline.storage.disk import store_of
-from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.storage.no_failures import NO_FAILURES
+from pipeline.storage.old_format import has_maps
+from pipeline.storage.part_rows import BadRows, checked_rows, for_file
+from pipeline.storage.part_rows import DamagedPart as DamagedPart
+from pipeline.storage.schemas import SCHEMAS, file_metadata, file_options
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Location)
@@ -33,15 +37,10 @@ P = TypeVar("P", bound=Location)
 MERGED, KEYS = "merged-", b"srsoup.keys"
 # How often a reader looks for parts that are merged away under it; one merge takes longer than many looks.
 LOOKS = 10
-
 # A finished key has rows in all of these.
 FINISHED = ("samples", "scores", "steps", "costs")
 
 Row = dict[str, Any]
-
-
-class DamagedPart(OSError):
-    """A part whose rows cannot be read, though its footer can."""
 
 
 def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None:
@@ -54,10 +53,11 @@ def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None
         OSError: the folder cannot be written, or the disk is full; no part is left behind.
     """
     data = pa.Table.from_pylist(list(rows), schema=SCHEMAS[table])
-    if table == "samples":
-        data = data.replace_schema_metadata(IMAGE_FEATURE)
+    if not has_maps(run, table):
+        data = for_file(data)
+    data = data.replace_schema_metadata(file_metadata(table))
     sink = pa.BufferOutputStream()
-    pq.write_table(data, sink, compression="zstd")
+    pq.write_table(data, sink, **file_options(table))
     write_whole(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
 
 
@@ -89,7 +89,7 @@ def finished_keys(run: Location) -> set[str]:
 
 def failed_keys(run: Location) -> set[str]:
     """Keys with a part in `failures/`, whose parts stay single."""
-    return {part.stem for part in store_of(run).parts(run / "failures")}
+    return {part.stem for part in store_of(run).parts(run / "failures")} - {NO_FAILURES}
 
 
 def locate(run: Location, table: str) -> dict[str, Location]:
@@ -104,27 +104,42 @@ def located_in(parts: Mapping[P, Sequence[str]]) -> dict[str, P]:
 
 def readable_parts(run: P, table: str) -> dict[P, tuple[str, ...]]:
     """The parts of a table whose footers read, in the order of their names, each with its keys."""
-    return _unmoved(lambda: _readable_parts(run / table))
+    found = _unmoved(lambda: _keys_of_parts(run / table))
+    return {part: its_keys for part, its_keys in found.items() if its_keys is not None}
 
 
-def _readable_parts(folder: Location) -> dict[Any, tuple[str, ...]]:
+def check_footers(run: Location) -> None:
+    """Raise DamagedPart if the footer of a part cannot be read, on a disk, where no part is ever seen half-written."""
+    for folder in [run / table for table in SCHEMAS] if isinstance(run, Path) else []:
+        for part, keys in _unmoved(partial(_keys_of_parts, folder)).items():
+            if keys is None:
+                raise DamagedPart(part, "has a footer that does not read")
+
+
+def _keys_of_parts(folder: Location) -> dict[Any, tuple[str, ...] | None]:
     store = store_of(folder)
     keys: dict[Any, tuple[str, ...] | None] = {part: (part.stem,) for part in store.parts(folder)}
     # Of a store on which every file is whole, only merged parts have to be opened, which are few.
     opened = [part for part in keys if is_merged(part) or not store.whole]
-    keys.update(zip(opened, store.each(_keys_of, opened), strict=True))
-    return {part: its_keys for part, its_keys in keys.items() if its_keys is not None}
+    keys.update(zip(opened, store.each(keys_of, opened), strict=True))
+    return keys
 
 
-def _keys_of(part: Location) -> tuple[str, ...] | None:
+def keys_of(part: Location) -> tuple[str, ...] | None:
     """What the footer of a part says that it holds; None if it does not read."""
     try:
         footer = pq.read_metadata(store_of(part).source(part))
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    return tuple(json.loads(footer.metadata[KEYS])) if is_merged(part) else (part.stem,)
+    if not is_merged(part):
+        return (part.stem,)
+    try:
+        return tuple(str(key) for key in json.loads(footer.metadata[KEYS]))
+    except (KeyError, TypeError, ValueError) as error:
+        problem = "is no merged part of a run, because its footer lists no keys"
+        raise DamagedPart(part, problem, "move it out of the folder") from error
 
 
 def is_merged(part: Location) -> bool:
@@ -146,43 +161,34 @@ def read_rows(part: Location, table: str, keys: Collection[str]) -> Iterator[tup
     """The rows of some keys of one part, key by key, with one row group in memory at a time.
 
     Raises:
-        DamagedPart: they do not read.
+        DamagedPart: they do not read, or one of the keys has none, or a row is there twice.
     """
-    for group in _row_groups(part):
-        rows = _conformed(group, SCHEMAS[table])
-        start = 0
-        for of_one in rows["key"].value_counts().to_pylist():
-            if of_one["values"] in keys:
-                yield of_one["values"], rows.slice(start, of_one["counts"])
-            start += of_one["counts"]
-
-
-def _row_groups(part: Location) -> Iterator[pa.Table]:
+    missing = set(keys) if table != "steps" else set[str]()
     with _opened(part) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+        for key, rows in checked_rows(file, table):
+            if key in keys:
+                missing.discard(key)
+                yield key, rows
+        if missing:
+            raise BadRows(f"there are no rows of {min(missing)}")
+
+
+def read_whole_part(part: Location, table: str) -> Iterator[tuple[str, pa.Table]]:
+    """Yield every key that has rows in a part, with its rows; raises DamagedPart as `read_rows` does."""
+    with _opened(part) as file:
+        yield from checked_rows(file, table)
 
 
 @contextmanager
 def _opened(part: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(store_of(part).source(part)) as file:
+        with pq.ParquetFile(store_of(part).source(part), page_checksum_verification=True) as file:
             yield file
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedPart):
         raise
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException, BadRows, KeyError, UnicodeDecodeError) as error:
         fix = "remove it and run again: its prompts are then computed anew"
-        raise DamagedPart(f"{part} does not read ({' '.join(str(error).split())}); {fix}") from error
-
-
-def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, empty where an older version wrote none."""
-    if rows.schema.equals(schema):
-        return rows.replace_schema_metadata(None)
-    columns = [
-        rows[f.name].cast(f.type) if f.name in rows.schema.names else pa.nulls(len(rows), f.type) for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+        raise DamagedPart(part, f"does not read ({' '.join(str(error).split())})", fix) from error
 
 
 def read_table(run: Location, table: str, keys: Iterable[str] | None = None) -> pa.Table:

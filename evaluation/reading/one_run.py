@@ -87,9 +87,11 @@ def _read_tables(path: Location) -> Mapping[str, pd.DataFrame]:
         check_footers(path)
         done = finished_keys(path)
         keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
-        return {
+        tables = {
             table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict") for table, wanted in keys.items()
         }
+        known = dict.fromkeys(tables["failures"].columns, "not known") | {"attempts": 0}
+        return tables | {"failures": tables["failures"].fillna(known).astype({"attempts": int})}
     except DamagedPart as error:
         raise ReportError(str(error)) from error
     except (OSError, pa.ArrowException) as error:

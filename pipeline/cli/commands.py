@@ -191,21 +191,25 @@ def reading(run: str) -> Iterator[Location]:
 
 @app.command()
 def status(run: RunFolder) -> None:
-    """Tell how far a run is, whether its driver lives or not. Exit status 2 if there is none in the folder."""
+    """Tell how far a run is, whether its driver lives or not.
+
+    Exit status 2 if there is no run in the folder, or if the run is damaged: `verify` tells more.
+    """
     from pipeline.storage.status import read_status
+    from pipeline.storage.verify import check_small
 
     with reading(run) as folder:
-        lines = read_status(folder).lines()
-    print(*lines, sep="\n")
+        print(*read_status(folder).lines(), sep="\n")
+        check_small(folder)
 
 
 @app.command(name="compact")
 def compact_run(run: RunFolder) -> None:
     """Merge the parts of a run into few, as `run` does by itself; others may read meanwhile.
 
-    Exit status 2 if there is no run, or one is at work in the folder, or its parts cannot be merged there.
+    Exit status 2 if there is no run, or one is at work in the folder, or its parts are damaged or cannot be merged there.
     """
-    from pipeline.records import holds
+    from pipeline.records import check_footers, holds
     from pipeline.storage.compact import CannotExchange, compact
     from pipeline.storage.disk import remove_leftovers
     from pipeline.storage.lock import FolderInUse, lock_of
@@ -216,6 +220,7 @@ def compact_run(run: RunFolder) -> None:
         try:
             with lock_of(folder):
                 remove_leftovers(folder)
+                check_footers(folder)
                 print(f"{compact(folder):,} files less in {run}")
         except (CannotExchange, FolderInUse) as error:
             raise OSError(f"{run}: {error}") from error
@@ -237,3 +242,20 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
 
         tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
         Console().print(*tables)
+
+
+@app.command(name="verify")
+def verify_run(run: RunFolder) -> None:
+    """Read every row of a run, and name every damaged file with its fix.
+
+    It compares the checksums of all pages, and the rows with the weights, the rewards and the number of fronts. The
+    run may go on meanwhile.
+
+    Exit status: 0 if everything is fine, 1 if something is damaged, 2 if the folder holds no run.
+    """
+    from pipeline.storage.verify import verify
+
+    with reading(run) as folder:
+        found = verify(folder)
+    print(*(redacted(line) for line in found.lines()), sep="\n")
+    raise typer.Exit(1 if found.damage else 0)

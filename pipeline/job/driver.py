@@ -58,10 +58,10 @@ def execute(
     if not local and any(plan.open_tasks for plan in plans):
         prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
-        hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if plan.open_tasks}
+        hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if has_work(plan)}
         # What another driver finished since the plan was made is seen only now that it is out.
         writers = [ResultWriter(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
-        if begun := [writer for writer in writers if writer.plan.open_tasks]:
+        if begun := [writer for writer in writers if writer.plan.folder in hold_on and has_work(writer.plan)]:
             summary = summary or Summary()
             stack.enter_context(_logging(begun, reporter, summary))
             for writer in begun:
@@ -73,6 +73,11 @@ def execute(
             for writer in begun:
                 writer.end()
     return tuple(writer.outcome for writer in writers)
+
+
+def has_work(plan: Plan) -> bool:
+    """Whether fronts are left to make, or a record of the run has been lost and is to be written again."""
+    return bool(plan.open_tasks) or plan.lacks_record
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pipeline.records import DamagedPart, remove_part, write_part, write_whole
 from pipeline.storage.compact import FULL_KEYS, CannotExchange, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.lock import Hold
+from pipeline.storage.no_failures import write_part_without_rows
 from pipeline.storage.status import write_driver_record
 from rewards.registry import create
 
@@ -76,6 +77,7 @@ class ResultWriter:
         decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
         with written(plan.folder, self.hold):
             self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
+            write_part_without_rows(plan.folder)
             self._compact(at_least=FULL_KEYS)
 
     def end(self) -> None:

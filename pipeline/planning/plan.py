@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.from_config import sampling_of
 from configs.compute import DECIDES_BITS, ComputeConfig
-from configs.errors import RequestError
+from configs.errors import COMMAND_LINE, RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from pipeline.guidance.runner import Guidance
@@ -19,9 +19,9 @@ from pipeline.planning.cost import queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompts import Prompt, read_prompts
-from pipeline.planning.resume import chunk_of_folder
+from pipeline.planning.resume import check_no_other_run, chunk_of_folder, finished
 from pipeline.planning.task import PromptTask
-from pipeline.records import finished_keys
+from pipeline.records import holds
 from rewards import registry
 from rewards.errors import RewardError
 from rewards.plugin import Plugin
@@ -73,7 +73,12 @@ class Plan:
     @cached_property
     def finished(self) -> frozenset[str]:
         """Keys that are done already."""
-        return frozenset(finished_keys(self.folder))
+        return finished(self.folder, lambda _: COMMAND_LINE)
+
+    @property
+    def lacks_record(self) -> bool:
+        """Whether fronts are finished in the folder, but a file that says what the run is has been lost."""
+        return bool(self.finished) and not all(holds(self.folder, name) for name in ("config.yaml", "driver.yaml"))
 
     @property
     def open_tasks(self) -> tuple[PromptTask, ...]:
@@ -123,7 +128,9 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     )
     plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
     identity = comparable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
-    return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)
+    chunk = chunk_of_folder(plan.folder, identity, origin)
+    check_no_other_run(plan.folder, [task.key for task in tasks], origin)
+    return plan.with_chunk(chunk or plan.chunk)
 
 
 def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:

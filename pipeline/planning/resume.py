@@ -1,6 +1,6 @@
 """The folder of a run before anything is written to it: can it be, and does it hold another run already?"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -8,7 +8,7 @@ import yaml
 from configs.errors import RequestError
 from configs.location import Location, RemotePath
 from pipeline.planning.model_check import Origin
-from pipeline.records import holds, read_file
+from pipeline.records import finished_keys, holds, read_file
 from pipeline.storage.disk import store_of
 
 # What a record has beside the configuration.
@@ -33,11 +33,56 @@ def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origi
         raise folder_error(folder, str(error), origin("output")) from error
     if record is None:
         return None
-    held = yaml.safe_load(record)
-    held = held if isinstance(held, dict) else {}
+    held = _read_record(folder, record, origin)
     _check_same(folder, identity, held, origin)
     chunk: int | None = held.get("chunk")
     return chunk
+
+
+def _read_record(folder: Location, content: bytes, origin: Origin) -> dict[str, Any]:
+    """Return the content of `config.yaml`, which somebody may have edited."""
+    try:
+        record = yaml.safe_load(content)
+        if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+            raise ValueError("there is no configuration in it")
+        chunk = record.get("chunk")
+        if chunk is not None and (type(chunk) is not int or chunk < 1):
+            raise ValueError(f"its chunk is {chunk!r}")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = f"{folder / 'config.yaml'} is not the record of a run: {' '.join(str(error).split()):.200}"
+        raise lost_record(folder, problem, origin) from error
+    return record
+
+
+def check_no_other_run(folder: Location, keys: Collection[str], origin: Origin) -> None:
+    """Refuse a folder whose `config.yaml` is lost if it has finished fronts that are not those of this plan.
+
+    Args:
+        keys: those of the plan.
+    """
+    if not holds(folder, "config.yaml") and (others := finished(folder, origin) - set(keys)):
+        problem = f"{folder} has {len(others):,} fronts of another configuration, and no config.yaml that says which"
+        raise lost_record(folder, problem, origin)
+
+
+def finished(folder: Location, origin: Origin) -> frozenset[str]:
+    """Return the finished keys of a folder; RequestError if they cannot be read."""
+    try:
+        return frozenset(finished_keys(folder))
+    except OSError as error:
+        allowed, fix = "a folder in which every file is of one run", f"see what `srsoup verify {folder}` says"
+        raise RequestError(
+            file=origin("output"), key="output", value=str(folder), problem=str(error), allowed=allowed, fix=fix
+        ) from error
+
+
+def lost_record(folder: Location, problem: str, origin: Origin) -> RequestError:
+    """Return the error that the record of a run in a folder is lost or was edited."""
+    return RequestError(
+        file=origin("output"), key="output", value=str(folder), problem=problem,
+        allowed="a new folder, or that of a run with its record",
+        fix="restore config.yaml, or set output=... to a new folder",
+    )  # fmt: skip
 
 
 def folder_error(folder: Location, problem: str, file: str) -> RequestError:

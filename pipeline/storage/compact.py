@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 from configs.location import Location, RemotePath
 from pipeline.records import FINISHED, KEYS, MERGED, located_in, read_rows, readable_parts
 from pipeline.storage.disk import STAGING, flush
-from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.storage.old_format import has_maps
+from pipeline.storage.part_rows import for_file
+from pipeline.storage.schemas import SCHEMAS, file_metadata, file_options
 
 # A part with as many keys, or as many bytes, is left as it is from then on.
 FULL_KEYS = 512
@@ -81,7 +83,7 @@ def _compact_table(run: Path, table: str, parts: Parts, finished: set[str], at_l
         for part in staying:
             os.link(part, staging / part.name)
         for pack in packs:
-            _write_pack(staging, table, pack)
+            _write_pack(staging, table, pack, as_maps=has_maps(run, table))
         flush(staging)
         _exchange(staging, folder)
         flush(run)
@@ -107,23 +109,30 @@ def _packs(parts: Parts) -> Iterator[Parts]:
         yield pack
 
 
-def _write_pack(folder: Path, table: str, pack: Parts) -> None:
+def _write_pack(folder: Path, table: str, pack: Parts, *, as_maps: bool) -> None:
     """Write the rows of a pack as one part, with a bounded number of them in memory."""
     keys = [key for its_keys in pack.values() for key in its_keys]
     merged = folder / f"{MERGED}{hashlib.sha256(json.dumps(keys).encode()).hexdigest()}.parquet"
-    metadata = {KEYS: json.dumps(keys).encode()} | (IMAGE_FEATURE if table == "samples" else {})
-    with pq.ParquetWriter(merged, SCHEMAS[table].with_metadata(metadata), compression="zstd") as writer:
+    metadata = {KEYS: json.dumps(keys).encode()} | file_metadata(table)
+    schema = SCHEMAS[table] if as_maps else for_file(SCHEMAS[table].empty_table()).schema
+    schema = schema.with_metadata(metadata)
+    with pq.ParquetWriter(merged, schema, **file_options(table)) as writer:
         group, size = list[pa.Table](), 0
         for part, its_keys in pack.items():
             for _, rows in read_rows(part, table, frozenset(its_keys)):
                 group.append(rows)
                 size += rows.nbytes
                 if size >= GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(group))
+                    writer.write_table(_joined(group, as_maps))
                     group, size = [], 0
         if group:
-            writer.write_table(pa.concat_tables(group))
+            writer.write_table(_joined(group, as_maps))
     flush(merged)
+
+
+def _joined(group: list[pa.Table], as_maps: bool) -> pa.Table:
+    rows = pa.concat_tables(group)
+    return rows if as_maps else for_file(rows)
 
 
 def _exchange(one: Path, other: Path) -> None:
