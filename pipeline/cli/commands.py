@@ -207,7 +207,8 @@ def status(run: RunFolder) -> None:
 def compact_run(run: RunFolder) -> None:
     """Merge the parts of a run into few, as `run` does by itself; others may read meanwhile.
 
-    Exit status 2 if there is no run, or one is at work in the folder, or its parts are damaged or cannot be merged there.
+    Exit status 2 if there is no run, or one is at work in the folder, or its parts are damaged, or cannot be merged
+    there.
     """
     from pipeline.records import check_footers, holds
     from pipeline.storage.compact import CannotExchange, compact
