@@ -1,5 +1,7 @@
 """A part without rows in `failures/`, so that other programs can read that table of a run without failures."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,11 +19,23 @@ def write_part_without_rows(run: Location) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    part = run / "failures" / f"{NO_FAILURES}.parquet"
-    if part in store_of(run).parts(run / "failures"):
-        return
     sink = pa.BufferOutputStream()
     # With a row group, even an empty one, `datasets` would fail on it.
     with pq.ParquetWriter(sink, SCHEMAS["failures"]):
         pass
-    store_of(part).write(part, sink.getvalue().to_pybytes())
+    content, part = sink.getvalue().to_pybytes(), run / "failures" / f"{NO_FAILURES}.parquet"
+    if isinstance(part, Path):
+        _write_unflushed(part, content)
+    elif part not in store_of(run).parts(run / "failures"):
+        store_of(part).write(part, content)
+
+
+def _write_unflushed(part: Path, content: bytes) -> None:
+    """Write a file that a power failure may take, because the next driver writes it again."""
+    if part.is_file() and part.stat().st_size == len(content):
+        return
+    part.parent.mkdir(parents=True, exist_ok=True)
+    # `remove_leftovers` removes a file with this name if we are killed.
+    temporary = part.with_name(f".part-{NO_FAILURES}")
+    temporary.write_bytes(content)
+    temporary.replace(part)
