@@ -61,7 +61,7 @@ def execute(
         hold_on = {plan.folder: stack.enter_context(_folder_of_our_own(plan)) for plan in plans if has_work(plan)}
         # What another driver finished since the plan was made is seen only now that it is out.
         writers = [ResultWriter(replace(plan), reporter, hold_on.get(plan.folder)) for plan in plans]
-        if begun := [writer for writer in writers if writer.plan.folder in hold_on and has_work(writer.plan)]:
+        if begun := [writer for writer in writers if has_work(writer.plan)]:
             summary = summary or Summary()
             stack.enter_context(_logging(begun, reporter, summary))
             for writer in begun:
@@ -76,8 +76,8 @@ def execute(
 
 
 def has_work(plan: Plan) -> bool:
-    """Whether fronts are left to make, or a record of the run has been lost and is to be written again."""
-    return bool(plan.open_tasks) or plan.lacks_record
+    """Whether fronts are left to make, or `driver.yaml` has been lost and is to be written again."""
+    return bool(plan.open_tasks) or plan.lacks_driver_record
 
 
 @contextmanager

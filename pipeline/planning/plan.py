@@ -19,7 +19,7 @@ from pipeline.planning.cost import queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompts import Prompt, read_prompts
-from pipeline.planning.resume import check_no_other_run, chunk_of_folder, finished
+from pipeline.planning.resume import chunk_of_folder, finished
 from pipeline.planning.task import PromptTask
 from pipeline.records import holds
 from rewards import registry
@@ -76,9 +76,9 @@ class Plan:
         return finished(self.folder, lambda _: COMMAND_LINE)
 
     @property
-    def lacks_record(self) -> bool:
-        """Whether fronts are finished in the folder, but a file that says what the run is has been lost."""
-        return bool(self.finished) and not all(holds(self.folder, name) for name in ("config.yaml", "driver.yaml"))
+    def lacks_driver_record(self) -> bool:
+        """Whether fronts are finished in the folder, but `driver.yaml` has been lost."""
+        return bool(self.finished) and not holds(self.folder, "driver.yaml")
 
     @property
     def open_tasks(self) -> tuple[PromptTask, ...]:
@@ -128,9 +128,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     )
     plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
     identity = comparable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
-    chunk = chunk_of_folder(plan.folder, identity, origin)
-    check_no_other_run(plan.folder, [task.key for task in tasks], origin)
-    return plan.with_chunk(chunk or plan.chunk)
+    return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)
 
 
 def _decisive(config: RunConfig, plugins: Sequence[Plugin]) -> dict[str, Any]:

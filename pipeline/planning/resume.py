@@ -1,6 +1,6 @@
 """The folder of a run before anything is written to it: can it be, and does it hold another run already?"""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -50,19 +50,12 @@ def _read_record(folder: Location, content: bytes, origin: Origin) -> dict[str, 
             raise ValueError(f"its chunk is {chunk!r}")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = f"{folder / 'config.yaml'} is not the record of a run: {' '.join(str(error).split()):.200}"
-        raise lost_record(folder, problem, origin) from error
+        raise RequestError(
+            file=origin("output"), key="output", value=str(folder), problem=problem,
+            allowed="a new folder, or that of a run with its record",
+            fix="restore config.yaml, or set output=... to a new folder",
+        ) from error  # fmt: skip
     return record
-
-
-def check_no_other_run(folder: Location, keys: Collection[str], origin: Origin) -> None:
-    """Refuse a folder whose `config.yaml` is lost if it has finished fronts that are not those of this plan.
-
-    Args:
-        keys: those of the plan.
-    """
-    if not holds(folder, "config.yaml") and (others := finished(folder, origin) - set(keys)):
-        problem = f"{folder} has {len(others):,} fronts of another configuration, and no config.yaml that says which"
-        raise lost_record(folder, problem, origin)
 
 
 def finished(folder: Location, origin: Origin) -> frozenset[str]:
@@ -74,15 +67,6 @@ def finished(folder: Location, origin: Origin) -> frozenset[str]:
         raise RequestError(
             file=origin("output"), key="output", value=str(folder), problem=str(error), allowed=allowed, fix=fix
         ) from error
-
-
-def lost_record(folder: Location, problem: str, origin: Origin) -> RequestError:
-    """Return the error that the record of a run in a folder is lost or was edited."""
-    return RequestError(
-        file=origin("output"), key="output", value=str(folder), problem=problem,
-        allowed="a new folder, or that of a run with its record",
-        fix="restore config.yaml, or set output=... to a new folder",
-    )  # fmt: skip
 
 
 def folder_error(folder: Location, problem: str, file: str) -> RequestError:

@@ -18,7 +18,7 @@ from pipeline.storage.status import DRIVER_FILE, read_driver_record
 SMALL_BYTES = 64 * 2**20
 # How often a table is read again because its parts were merged meanwhile.
 _TRIES = 10
-_RESTORE = "Restore the file, or remove it and give the same `srsoup run` command again, which writes it"
+_RESTORE = "Restore the file"
 
 
 class DamagedRun(OSError):
@@ -154,7 +154,7 @@ def _wrong_rows(run: Location, tables: Mapping[str, TableContent], expected: Map
         wrong = [key for key, content in contents.items() if not content.agrees_with(wanted)]
         if len(wrong) > 1 and wanted not in contents.values():
             problem = f"{table}/ has {contents[wrong[0]]} of a front, but this file asks for {wanted}"
-            damage.append(Damage(run / "config.yaml", problem, "Restore the file"))
+            damage.append(Damage(run / "config.yaml", problem, _RESTORE))
         else:
             damage += [
                 Damage(tables[table].places[key], f"{key} has {contents[key]}, but should have {wanted}", RUN_AGAIN)

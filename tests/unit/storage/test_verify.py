@@ -180,7 +180,7 @@ DAMAGE: dict[Callable[[Path], None], str] = {
     rows_of_another_front: r"samples/p000-srsoup.parquet: there are rows of p001-srsoup, which belong in another file",
     foreign_merged_part: r"samples/merged-all.parquet: the file is no merged part of a run.*Move it out of the folder",
     foreign_merged_part_of_costs: r"costs/merged-1.parquet: the file is no merged part .*Move it out of the folder",
-    no_record: r"config.yaml: the record of the run is missing. Restore the file, or remove it and give the same",
+    no_record: r"config.yaml: the record of the run is missing. Restore the file",
     record_is_no_yaml: r"config.yaml: this is not the record of a run .*Restore the file",
     record_is_a_list: r"config.yaml: this is not the record of a run .*Restore the file",
     record_with_fewer_weights: r"config.yaml: samples/ has 6 rows .*asks for 5 rows.*Restore the file",
