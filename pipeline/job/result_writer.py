@@ -20,6 +20,7 @@ from pipeline.records import DamagedPart, remove_part, write_atomically, write_p
 from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.lock import FolderLock
+from pipeline.storage.no_failures import write_part_without_rows
 from pipeline.storage.status import write_driver_record
 from rewards.registry import create
 
@@ -79,6 +80,7 @@ class ResultWriter:
         decodes = sum(expected_cost(task, plan.config.steps).decodes for task in plan.tasks)
         with writing(plan.folder, self.lock):
             self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
+            write_part_without_rows(plan.folder)
             self._merge(min_parts=FULL_KEYS)
 
     def finish(self) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from actors.from_config import sampling_of
-from configs.errors import RequestError
+from configs.errors import COMMAND_LINE, RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from configs.sections.compute import DECIDES_BITS, ComputeConfig
@@ -20,9 +20,9 @@ from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
-from pipeline.planning.resume import chunk_of_folder
+from pipeline.planning.resume import chunk_of_folder, finished
 from pipeline.planning.task import PromptTask
-from pipeline.records import finished_keys
+from pipeline.records import has_file
 from rewards import registry
 from rewards.errors import RewardError
 from rewards.plugin import Plugin
@@ -75,7 +75,12 @@ class Plan:
     @cached_property
     def finished(self) -> frozenset[str]:
         """The keys that were finished when this was first read."""
-        return frozenset(finished_keys(self.folder))
+        return finished(self.folder, lambda _: COMMAND_LINE)
+
+    @property
+    def lacks_driver_record(self) -> bool:
+        """Whether fronts are finished in the folder, but `driver.yaml` has been lost."""
+        return bool(self.finished) and not has_file(self.folder, "driver.yaml")
 
     @property
     def open_tasks(self) -> tuple[PromptTask, ...]:

@@ -1,0 +1,151 @@
+"""Runs whose config.yaml or driver.yaml is lost or was edited: a clear error, and no mixture of two runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.records import finished_keys, read_table
+from pipeline.storage.status import read_status
+from pipeline.storage.verify import verify
+from srsoup import _app
+from tests.support.computed_run import SMALL, plan_of
+from tests.support.computed_run import run as computed_run
+from tests.support.runs import DEMO
+from tests.support.synthetic_run import write_driver
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of two fronts."""
+    folder = tmp_path / "run"
+    computed_run(folder)
+    return folder
+
+
+def ask(command: str, *arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(_app(), [command, *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def request(run: Path, *settings: str) -> tuple[object, ...]:
+    return (DEMO, *(text for text in SMALL if not text.startswith("output")), f"output={run}", *settings)
+
+
+def test_the_same_command_writes_a_lost_record_of_the_driver_again_although_all_is_done(run: Path) -> None:
+    before = {table: read_table(run, table).to_pylist() for table in ("samples", "scores", "costs")}
+    (run / "driver.yaml").unlink()
+    assert ask("verify", run)[0] == 1 and ask("report", run)[0] == 0
+    status, output = ask("status", run)
+    assert status == 2 and "the same `srsoup run` command writes it again" in output
+    outcome = computed_run(run)
+    assert (outcome.done, outcome.found) == (0, 2)
+    assert ask("verify", run)[0] == 0 and ask("status", run)[0] == 0
+    assert before == {table: read_table(run, table).to_pylist() for table in before}
+
+
+def test_without_its_record_a_run_is_neither_shown_nor_fine(run: Path) -> None:
+    (run / "config.yaml").unlink()
+    for command, status in (("verify", 1), ("status", 2), ("report", 2), ("compact", 2)):
+        found, output = ask(command, run)
+        assert found == status and "config.yaml" in output, output
+    assert len(finished_keys(run)) == 2
+
+
+BROKEN = {
+    "no YAML": "config: [",
+    "a list": "- 1\n",
+    "empty": "",
+    "no configuration": "chunk: 4\n",
+    "a configuration that is text": "config: hello\n",
+    "deep": "config: " + "[" * 5_000,
+    "not UTF-8": "config: \xff",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_a_broken_record_is_a_clear_error_of_every_command(run: Path, content: str) -> None:
+    (run / "config.yaml").write_bytes(content.encode("latin-1"))
+    for command in ("run", "check"):
+        status, output = ask(command, *request(run))
+        assert status == 2 and "config.yaml is not the record of a run" in output, output
+    assert ask("verify", run)[0] == 1
+    assert ask("report", run)[0] == 2
+    assert ask("status", run)[0] == 2
+
+
+def edited(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    document = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    change(document)
+    (run / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "config.steps": lambda document: document["config"].pop("steps"),
+    "config.queries": lambda document: document["config"].update(queries="16"),
+    "config.seed": lambda document: document["config"].update(seed=[1]),
+    "config.name": lambda document: document["config"].update(name=3),
+    "config.weights": lambda document: document["config"].update(weights=[]),
+    "a row of weights": lambda document: document["config"].update(weights=[[1.0, 0.0, 0.0]]),
+    "config.rewards.guided": lambda document: document["config"]["rewards"].update(guided="colorfulness"),
+    "a reward is named twice": lambda document: document["config"]["rewards"].update(held_out=["colorfulness"]),
+    "reference_point": lambda document: document["config"].update(report={"reference_point": {"colorfulness": 1.0}}),
+    "units": lambda document: document.update(units=["kB"]),
+    "versions": lambda document: document.update(versions="1.0"),
+    "chunk": lambda document: document.update(chunk="four"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_record_ends_no_report_in_a_traceback(synthetic_run: Write, edit: str) -> None:
+    run = synthetic_run(prompts=["a"], weights=2)
+    edited(run, EDITS[edit])
+    status, output = ask("report", run)
+    assert status == 2 and "config.yaml: the file is not the record of a run" in output and edit in output, output
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"prompts": 0}, "prompts: Input should be greater than or equal to 1"),
+        ({"fronts": "many"}, "fronts: Input should be a valid integer"),
+        ({"began": 1e99}, "began: Input should be less than"),
+        ({"prompts": 4, "fronts": 6}, "6 fronts are not the same number for each of 4 prompts"),
+        ({"more": 1, "pid": None}, "pid: Input should be a valid integer"),
+    ],
+)
+def test_an_edited_record_of_the_driver_is_a_clear_error(
+    synthetic_run: Write, change: dict[str, Any], reason: str
+) -> None:
+    run = synthetic_run(prompts=["a"])
+    write_driver(run, fronts=2)
+    assert read_status(run).done == 2
+    file = run / "driver.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text(encoding="utf-8")) | change))
+    status, output = ask("status", run)
+    assert status == 2 and "driver.yaml is not what a driver wrote" in output and reason in output
+    assert "give the same `srsoup run` command again" in output
+    assert [damage.place.name for damage in verify(run).damage] == ["driver.yaml"]
+
+
+def test_a_run_is_not_begun_in_a_folder_with_a_foreign_merged_part(run: Path) -> None:
+    pq.write_table(pa.table({"key": ["a"]}), run / "steps" / "merged-mine.parquet")
+    for command in ("run", "check"):
+        status, output = ask(command, *request(run))
+        assert status == 2 and "merged-mine.parquet is no merged part of a run" in output, output
+        assert "move it out of the folder" in output and "key: output" in output
+    assert (run / "steps" / "merged-mine.parquet").exists()
+
+
+def test_a_plan_with_nothing_lost_begins_no_driver(run: Path) -> None:
+    began = (run / "driver.yaml").read_bytes()
+    assert not plan_of(run).lacks_driver_record and computed_run(run).done == 0
+    assert (run / "driver.yaml").read_bytes() == began
