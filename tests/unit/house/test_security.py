@@ -187,9 +187,9 @@ def test_a_folder_with_foreign_files_is_refused_and_stays_as_it_is(here: Path, c
     for name in (".part-of-mine", content):
         (folder / name).write_text("mine: 1")
     before = sorted(path.name for path in folder.rglob("*"))
-    key = "name" if content == "config.yaml" else "output"
-    refused(key, "holds", theirs(here, output="mine"))
-    refused(key, "holds", theirs(here), f"output={folder}")
+    words = "is not the record of a run" if content == "config.yaml" else "holds"
+    refused("output", words, theirs(here, output="mine"))
+    refused("output", words, theirs(here), f"output={folder}")
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
