@@ -43,7 +43,7 @@ def _read_record(folder: Location, content: bytes, origin: Origin) -> dict[str, 
     """Return the content of `config.yaml`, which somebody may have edited."""
     try:
         record = yaml.safe_load(content)
-        if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        if not isinstance(record, dict) or not isinstance(record.get("config", {}), dict):
             raise ValueError("there is no configuration in it")
         chunk = record.get("chunk")
         if chunk is not None and (type(chunk) is not int or chunk < 1):
