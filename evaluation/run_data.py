@@ -10,6 +10,7 @@ import pandas as pd
 from evaluation.errors import ReportError
 from evaluation.reading.common_fronts import count_fronts, mark_compared
 from evaluation.reading.one_run import RunData as RunData
+from evaluation.reading.one_run import _each_seed_apart as _each_seed_apart
 from evaluation.reading.one_run import load_run as load_run
 from pipeline.records import Location
 
@@ -34,7 +35,7 @@ class Comparison:
     has. So every number that is computed from these frames is over the same prompts and seeds for every label.
 
     Attributes:
-        points: the columns of `RunData.points`, and text_id (the prompt_id without its seed) and seed_number.
+        points: the columns of `RunData.points`. Prompts and seeds are numbered over all runs.
         left_out: the points of all other fronts.
         fronts: label, run, and the numbers of fronts: wanted when the run is finished (NaN if that is not known),
             finished, compared, left_out. A method without finished fronts has a row too.

@@ -13,27 +13,26 @@ def mark_compared(points: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
     numbers are compared instead of the seeds.
 
     Args:
-        points: label, run, prompt_id, prompt, front_seed (the seed of the prompt, not that of a sample), ...
+        points: label, run, text_id, text, front_seed (the seed of the prompt, not that of a sample), ...
 
     Returns:
-        The points with three more columns: compared; text_id, which is the prompt_id; seed_number, the number of the
-        seed among the seeds of the prompt, from 1. If a prompt has several seeds, the number is added to its prompt_id
-        and to its prompt. The second value is true if the numbers were compared instead of the seeds.
+        The points with prompt_id, prompt and one more column, compared. The second value is true if the numbers were
+        compared instead of the seeds.
     """
     by_number = False
-    numbers = points.groupby("prompt_id")["front_seed"].rank(method="dense").astype(int)
+    numbers = points.groupby("text_id")["front_seed"].rank(method="dense").astype(int)
     common = _common(points.assign(pair=numbers))
     if not common and points["run"].nunique() > 1:
         by_number = True
         numbers = _numbers_in_each_run(points, numbers)
         common = _common(points.assign(pair=numbers))
-    compared = [pair in common for pair in zip(points["prompt_id"], numbers, strict=True)]
-    return _name_seeds(points.assign(compared=compared, seed_number=numbers)), by_number
+    compared = [pair in common for pair in zip(points["text_id"], numbers, strict=True)]
+    return name_seeds(points.assign(compared=compared, prompt=points["text"]), numbers), by_number
 
 
 def _common(points: pd.DataFrame) -> Pairs:
-    """Returns the (prompt_id, pair) that every label has."""
-    each = [set(zip(own["prompt_id"], own["pair"], strict=True)) for _, own in points.groupby("label", sort=False)]
+    """Returns the (text_id, pair) that every label has."""
+    each = [set(zip(own["text_id"], own["pair"], strict=True)) for _, own in points.groupby("label", sort=False)]
     return set.intersection(*each)
 
 
@@ -42,18 +41,18 @@ def _numbers_in_each_run(points: pd.DataFrame, numbers: pd.Series) -> pd.Series:
     found = pd.Series(0, index=points.index)
     for _, own in points.assign(pair=numbers).groupby("run", sort=False):
         common = _common(own)
-        lacking = [pair not in common for pair in zip(own["prompt_id"], own["pair"], strict=True)]
+        lacking = [pair not in common for pair in zip(own["text_id"], own["pair"], strict=True)]
         order = own["pair"] + numbers.max() * pd.Series(lacking, index=own.index)
-        found.loc[own.index] = order.groupby(own["prompt_id"]).rank(method="dense").astype(int)
+        found.loc[own.index] = order.groupby(own["text_id"]).rank(method="dense").astype(int)
     return found
 
 
-def _name_seeds(points: pd.DataFrame) -> pd.DataFrame:
-    number = points["seed_number"].astype(str)
-    several = points.groupby("prompt_id")["seed_number"].transform("max") > 1
+def name_seeds(points: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """Sets prompt_id to text_id, and adds the number of the seed to prompt_id and prompt if a prompt has several."""
+    number = numbers.astype(str)
+    several = numbers.groupby(points["text_id"]).transform("max") > 1
     return points.assign(
-        text_id=points["prompt_id"],
-        prompt_id=points["prompt_id"].where(~several, points["prompt_id"] + "-" + number),
+        prompt_id=points["text_id"].where(~several, points["text_id"] + "-" + number),
         prompt=points["prompt"].where(~several, points["prompt"] + " (seed " + number + ")"),
     )
 

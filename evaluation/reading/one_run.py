@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from evaluation.errors import ReportError
+from evaluation.reading.common_fronts import name_seeds
 from evaluation.reading.record import Record, read_record
 from pipeline.records import DamagedPart, Location, check_footers, failed_keys, finished_keys, read_table
 
@@ -16,7 +17,7 @@ from pipeline.records import DamagedPart, Location, check_footers, failed_keys, 
 UNUSED = ["source", "style", "width", "height"]
 # Columns that the report adds to those of samples/.
 OWN_COLUMNS = (
-    "label", "run", "front_seed", "text_id", "seed_number", "pair", "compared", "on_front", "prompts",
+    "label", "run", "front_seed", "text", "text_id", "pair", "compared", "on_front", "prompts",
 )  # fmt: skip
 
 
@@ -30,8 +31,9 @@ class RunData:
         document: the content of `config.yaml`.
         guided, held_out: names of rewards.
         wanted: for each method the number of fronts when the run is finished, or None if it is not known.
-        points: one row per sample: key, prompt_id, prompt, method, seed, front_seed (the seed of the whole front),
-            weight_index, weights (a list, or None for the unguided model), image (PNG bytes), a column per reward.
+        points: one row per sample: key, prompt_id, prompt, text_id and text (the prompt_id and the prompt without their
+            seed), method, seed, front_seed (the seed of the whole front), weight_index, weights (a list, or None for
+            the unguided model), image (PNG bytes), a column per reward.
         costs, steps, failures: the tables of the run; `steps` also has the method.
     """
 
@@ -155,4 +157,15 @@ def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str
     points["weights"] = pd.Series(weights, index=points.index, dtype=object)
     # The samples of the unguided model each have another seed, so the seed of a front is taken from its costs.
     points["front_seed"] = points["key"].map(costs.set_index("key")["seed"])
+    points = _each_seed_apart(points.assign(text=points["prompt"]), costs)
     return points.sort_values(["method", "prompt", "prompt_id", "weight_index"]).reset_index(drop=True)
+
+
+def _each_seed_apart(points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Gives the fronts of several seeds of one prompt a prompt_id and a prompt of their own; `text_id` stays common.
+
+    The seeds of a prompt are numbered in ascending order, the same for every method of the run.
+    """
+    seed = points["key"].map(costs.set_index("key")["seed"])
+    number = seed.groupby(points["prompt_id"]).rank(method="dense").astype(int)
+    return name_seeds(points.assign(text_id=points["prompt_id"]), number)

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from configs.load import load_config
-from evaluation.reading.common_fronts import mark_compared
+from evaluation.run_data import _each_seed_apart
 from pipeline.planning.plan import make_plan
 
 
@@ -29,26 +29,20 @@ def test_every_prompt_and_method_once_a_seed(tmp_path: Path) -> None:
     assert first <= {task.key for task in tasks}  # the first seed's front is the one of a run with one seed
 
 
-def frame(*fronts: tuple[str, str, str, int]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"key": key, "label": label, "run": "r", "prompt_id": prompt, "prompt": f"a {prompt}", "front_seed": seed}
-            for key, label, prompt, seed in fronts
-            for _ in range(2)
-        ]
+def frames(*fronts: tuple[str, str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    points = pd.DataFrame(
+        [{"key": key, "prompt_id": prompt, "prompt": f"a {prompt}"} for key, prompt, _ in fronts for _ in range(2)]
     )
+    return points, pd.DataFrame([{"key": key, "seed": seed} for key, _, seed in fronts])
 
 
 def test_fronts_of_several_seeds_are_told_apart_and_paired_across_methods() -> None:
-    points = frame(("a", "x", "p", 90), ("b", "x", "p", 7), ("c", "y", "p", 90), ("d", "x", "q", 4))
-    apart = mark_compared(points)[0].drop_duplicates("key").set_index("key")
-    assert apart["compared"].to_dict() == {"a": True, "b": False, "c": True, "d": False}
+    points, costs = frames(("a", "p", 90), ("b", "p", 7), ("c", "p", 90), ("d", "q", 4))
+    apart = _each_seed_apart(points, costs).drop_duplicates("key").set_index("key")
     assert apart["prompt_id"].to_dict() == {"a": "p-2", "b": "p-1", "c": "p-2", "d": "q"}
     assert apart["prompt"].to_dict() == {"a": "a p (seed 2)", "b": "a p (seed 1)", "c": "a p (seed 2)", "d": "a q"}
 
 
 def test_one_seed_leaves_all_as_it_was() -> None:
-    points = frame(("a", "x", "p", 90), ("b", "x", "q", 7))
-    marked, by_number = mark_compared(points)
-    assert marked["compared"].all() and not by_number
-    pd.testing.assert_frame_equal(marked[points.columns], points)
+    points, costs = frames(("a", "p", 90), ("b", "q", 7))
+    pd.testing.assert_frame_equal(_each_seed_apart(points, costs).drop(columns="text_id"), points)
