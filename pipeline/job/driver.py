@@ -27,6 +27,7 @@ from pipeline.planning.task import PromptTask
 from pipeline.records import holds
 from pipeline.storage.disk import remove_leftovers, store_of
 from pipeline.storage.lock import FolderInUse, Hold, lock_of
+from pipeline.storage.status import DRIVER_FILE
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def execute(
 
 def has_work(plan: Plan) -> bool:
     """Whether fronts are left to make, or `driver.yaml` has been lost and is to be written again."""
-    return bool(plan.open_tasks) or plan.lacks_driver_record
+    return bool(plan.open_tasks) or not holds(plan.folder, DRIVER_FILE)
 
 
 @contextmanager

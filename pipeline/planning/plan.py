@@ -19,9 +19,9 @@ from pipeline.planning.cost import queries_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompts import Prompt, read_prompts
-from pipeline.planning.resume import chunk_of_folder, finished
+from pipeline.planning.resume import chunk_of_folder
 from pipeline.planning.task import PromptTask
-from pipeline.records import holds
+from pipeline.records import finished_keys
 from rewards import registry
 from rewards.errors import RewardError
 from rewards.plugin import Plugin
@@ -73,12 +73,14 @@ class Plan:
     @cached_property
     def finished(self) -> frozenset[str]:
         """Keys that are done already."""
-        return finished(self.folder, lambda _: COMMAND_LINE)
-
-    @property
-    def lacks_driver_record(self) -> bool:
-        """Whether fronts are finished in the folder, but `driver.yaml` has been lost."""
-        return bool(self.finished) and not holds(self.folder, "driver.yaml")
+        try:
+            return frozenset(finished_keys(self.folder))
+        except OSError as error:
+            raise RequestError(
+                file=COMMAND_LINE, key="output", value=str(self.folder), problem=str(error),
+                allowed="a folder in which every file is of this run",
+                fix=f"do what `srsoup verify {self.folder}` says",
+            ) from error  # fmt: skip
 
     @property
     def open_tasks(self) -> tuple[PromptTask, ...]:

@@ -8,7 +8,7 @@ import yaml
 from configs.errors import RequestError
 from configs.location import Location, RemotePath
 from pipeline.planning.model_check import Origin
-from pipeline.records import finished_keys, holds, read_file
+from pipeline.records import holds, read_file
 from pipeline.storage.disk import store_of
 
 # What a record has beside the configuration.
@@ -33,40 +33,11 @@ def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origi
         raise folder_error(folder, str(error), origin("output")) from error
     if record is None:
         return None
-    held = _read_record(folder, record, origin)
+    held = yaml.safe_load(record)
+    held = held if isinstance(held, dict) else {}
     _check_same(folder, identity, held, origin)
     chunk: int | None = held.get("chunk")
     return chunk
-
-
-def _read_record(folder: Location, content: bytes, origin: Origin) -> dict[str, Any]:
-    """Return the content of `config.yaml`, which somebody may have edited."""
-    try:
-        record = yaml.safe_load(content)
-        if not isinstance(record, dict) or not isinstance(record.get("config", {}), dict):
-            raise ValueError("there is no configuration in it")
-        chunk = record.get("chunk")
-        if chunk is not None and (type(chunk) is not int or chunk < 1):
-            raise ValueError(f"its chunk is {chunk!r}")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = f"{folder / 'config.yaml'} is not the record of a run: {' '.join(str(error).split()):.200}"
-        raise RequestError(
-            file=origin("output"), key="output", value=str(folder), problem=problem,
-            allowed="a new folder, or that of a run with its record",
-            fix="restore config.yaml, or set output=... to a new folder",
-        ) from error  # fmt: skip
-    return record
-
-
-def finished(folder: Location, origin: Origin) -> frozenset[str]:
-    """Return the finished keys of a folder; RequestError if they cannot be read."""
-    try:
-        return frozenset(finished_keys(folder))
-    except OSError as error:
-        allowed, fix = "a folder in which every file is of one run", f"see what `srsoup verify {folder}` says"
-        raise RequestError(
-            file=origin("output"), key="output", value=str(folder), problem=str(error), allowed=allowed, fix=fix
-        ) from error
 
 
 def folder_error(folder: Location, problem: str, file: str) -> RequestError:

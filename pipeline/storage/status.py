@@ -7,22 +7,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
 
 from configs.location import Location
-from pipeline.records import failed_keys, finished_keys, read_file, write_whole
+from pipeline.records import failed_keys, finished_keys, holds, read_file, write_whole
 from pipeline.storage.clock import clock
 from pipeline.storage.costs_index import FrontCost, costs_of
 from pipeline.storage.disk import store_of
 from pipeline.storage.lock import is_held
 
 DRIVER_FILE = "driver.yaml"
-# The end of the year 9999, which is as far as dates go.
-_LATEST = 253402300799
-Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -36,14 +31,14 @@ class DriverRecord:
         found_fronts, found_decodes: what was finished when it began.
     """
 
-    began: Annotated[float, Field(ge=0, le=_LATEST)]
+    began: float
     host: str
     pid: int
-    prompts: Annotated[int, Field(ge=1)]
-    fronts: Annotated[int, Field(ge=1)]
-    decodes: Count
-    found_fronts: Count
-    found_decodes: Count
+    prompts: int
+    fronts: int
+    decodes: int
+    found_fronts: int
+    found_decodes: int
 
 
 @dataclass(frozen=True)
@@ -111,35 +106,6 @@ def write_driver_record(run: Location, prompts: int, fronts: int, decodes: int) 
     return done
 
 
-def read_driver_record(run: Location) -> DriverRecord:
-    """Return what the last driver of a run set out to do.
-
-    Raises:
-        FileNotFoundError: no driver has begun in this folder, or its record is lost.
-        OSError: the record cannot be read, or is not what a driver wrote.
-    """
-    try:
-        content = read_file(run, DRIVER_FILE)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            f"no run in {run}: it holds no {DRIVER_FILE}, which every driver writes at its start. If the file is lost, "
-            "the same `srsoup run` command writes it again"
-        ) from error
-    try:
-        record = TypeAdapter(DriverRecord).validate_python(yaml.safe_load(content))
-        if record.fronts % record.prompts:
-            raise ValueError(f"{record.fronts} fronts are not the same number for each of {record.prompts} prompts")
-        return record
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        if isinstance(error, ValidationError):
-            reason = "; ".join(": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors())
-        raise OSError(
-            f"{run / DRIVER_FILE} is not what a driver wrote ({reason:.200}). Remove the file and give the same "
-            "`srsoup run` command again, which writes it"
-        ) from error
-
-
 def read_status(run: Location) -> Status:
     """Read how far a run is.
 
@@ -147,7 +113,9 @@ def read_status(run: Location) -> Status:
         FileNotFoundError: no driver has begun in this folder.
         OSError: it cannot be read.
     """
-    record, alive = read_driver_record(run), is_held(run)
+    if not holds(run, DRIVER_FILE):
+        raise FileNotFoundError(f"no run in {run}: it holds no {DRIVER_FILE}, which every driver writes at its start")
+    record, alive = DriverRecord(**yaml.safe_load(read_file(run, DRIVER_FILE))), is_held(run)
     done = costs_of(run, finished_keys(run))
     of_a_prompt = record.fronts // record.prompts
     return Status(

@@ -12,7 +12,7 @@ from pipeline.storage.disk import store_of
 from pipeline.storage.no_failures import NO_FAILURES
 from pipeline.storage.part_damage import RUN_AGAIN, Content, Damage, content_by_config, has_checksums, read_part
 from pipeline.storage.schemas import SCHEMAS
-from pipeline.storage.status import DRIVER_FILE, read_driver_record
+from pipeline.storage.status import DRIVER_FILE, DriverRecord
 
 # `status` reads every row of a run on a disk that is not larger than this.
 SMALL_BYTES = 64 * 2**20
@@ -164,16 +164,28 @@ def _wrong_rows(run: Location, tables: Mapping[str, TableContent], expected: Map
 
 
 def _wrong_driver(run: Location, fronts: int) -> list[Damage]:
+    """Compare the number of finished fronts with the record of the last driver."""
+    file, again = run / DRIVER_FILE, "give the same `srsoup run` command again, which writes it"
     try:
-        wanted = read_driver_record(run).fronts
-    except OSError as error:
-        problem, _, fix = str(error).partition(". ")
-        return [Damage(run / DRIVER_FILE, problem, fix or "Check the path and its permissions")]
-    if fronts <= wanted:
+        record = DriverRecord(**yaml.safe_load(read_file(run, DRIVER_FILE)))
+        if not all(type(number) is int and number > 0 for number in (record.fronts, record.prompts)):
+            raise ValueError(f"there cannot be {record.fronts!r:.80} fronts of {record.prompts!r:.80} prompts")
+        if record.fronts % record.prompts:
+            raise ValueError(f"{record.fronts} fronts are not the same number for each of {record.prompts} prompts")
+    except FileNotFoundError:
+        return [Damage(file, "the record of the last driver is missing", again.capitalize())]
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        return [
+            Damage(
+                file,
+                f"this is not what a driver wrote ({' '.join(str(error).split()):.200})",
+                f"Remove the file and {again}",
+            )
+        ]
+    if fronts <= record.fronts:
         return []
-    problem = f"there are {fronts:,} finished fronts, but the run has only {wanted:,}"
-    fix = "Move the parts of another run, or of another version, out of the folder"
-    return [Damage(run, problem, fix)]
+    problem = f"there are {fronts:,} finished fronts, but the run has only {record.fronts:,}"
+    return [Damage(run, problem, "Move the parts of another run, or of another version, out of the folder")]
 
 
 def check_small(run: Location) -> None:
