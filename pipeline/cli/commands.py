@@ -133,6 +133,7 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
     from pipeline.job.summary import Summary
     from pipeline.planning.cost import expected_cost
 
+    _warn(plans)
     summary = Summary()
     steps = candidates = prompts = 0
     for plan in plans:
@@ -168,6 +169,14 @@ def _run(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool, after: 
     if not status:
         print(f"next: {after}")
     raise typer.Exit(status)
+
+
+def _warn(plans: "Sequence[Plan]") -> None:
+    from pipeline.planning.cpu_support import slow_dtype
+
+    for warning in dict.fromkeys(slow_dtype(plan.config) for plan in plans):
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _print_summary(summary: "Summary") -> None:
@@ -237,3 +246,4 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
 
         tables = [sweep_table(plans), needs_table(plans)] if swept else [plan_table(plans[0])]
         Console().print(*tables)
+        _warn(plans)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from actors.from_config import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.adapters import adapted_layers, check_adapter
+from diffusion.checks.whole import check_timesteps, check_whole
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
-from diffusion.folder import attention_width, check_folder
-from diffusion.source import Source, adapter_file, metadata_folder, model_revision
+from diffusion.folder import check_folder, has_weights
+from diffusion.lora.check import adapted_layers, check_adapter
+from diffusion.source import EMBEDDED, Source, adapter_file, metadata_folder, model_revision
 
 # Where the value of a dotted key came from, for a message.
 Origin = Callable[[str], str]
@@ -52,6 +53,10 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     except NotHereError:
         return None
     pipeline = check_folder(folder, config.steps, whole=source.revision is None)
+    if source.name != EMBEDDED:  # which the tests of the package check
+        check_timesteps(folder, config.steps)
+        if has_weights(folder):
+            check_whole(folder)
     family = FAMILIES[pipeline]
     for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
         if getattr(config.model, key) != type(config.model).model_fields[key].default:
@@ -62,7 +67,7 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
             )  # fmt: skip
     for adapter in source.adapters:
         with suppress(NotHereError):
-            check_adapter(adapter_file(adapter, fetch), family, attention_width(folder, family))
+            check_adapter(adapter_file(adapter, fetch), folder, family)
     return pipeline
 
 

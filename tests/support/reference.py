@@ -9,7 +9,6 @@ Legend: L weights, N candidates, M rewards, D entries of a latent; `mu_LD` the d
 """
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -106,14 +105,15 @@ def scaled_linear_alphas_cumprod(start: float, end: float, steps: int) -> Array:
     return np.cumprod(1 - beta)
 
 
-def spaced_timesteps(spacing: str, steps: int, trained: int = 1000, offset: int = 1) -> list[Fraction]:
+def spaced_timesteps(spacing: str, steps: int, trained: int = 1000, offset: int = 1) -> Array:
     """Table 2 of Lin et al. 2024 before it is rounded, with Stable Diffusion's offset for `leading`."""
+    i = np.arange(steps)[::-1]
     if spacing == "linspace":
         # A single step is at timestep 0, as in NumPy's linspace.
-        return [Fraction((trained - 1) * i, max(steps - 1, 1)) for i in reversed(range(steps))]
+        return (trained - 1) * i / max(steps - 1, 1)
     if spacing == "trailing":
-        return [Fraction(trained * (i + 1), steps) - 1 for i in reversed(range(steps))]
-    return [Fraction(i * (trained // steps) + offset) for i in reversed(range(steps))]
+        return trained * (i + 1) / steps - 1
+    return i * (trained // steps) + offset
 
 
 def alphas_cumprod(schedule: str, start: float, end: float, trained: int = 1000) -> Array:
