@@ -47,10 +47,11 @@ class Case:
         says: a regular expression that the output has to match.
         statuses: the exit statuses that are right; 2 for a wrong request.
         prepare: makes the files in that folder.
-        environment: variables that are set.
+        environment: variables that are set. `{here}` in a value is the folder.
         in_process: whether the command can run in this process. One that stops a process or a cluster cannot.
         watch: runs the command in its own way, for example to send it a signal, and returns status and output.
         seconds: the most that it may take.
+        is_slow: whether it takes more than a second, because its input is huge.
     """
 
     kind: str
@@ -63,6 +64,12 @@ class Case:
     in_process: bool = True
     watch: "Callable[[Case, Path], tuple[int, str]] | None" = None
     seconds: float = MOST_SECONDS
+    is_slow: bool = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes a second at most, so that a test may run it."""
+        return self.in_process and self.watch is None and not self.is_slow
 
 
 class Ended(NamedTuple):
@@ -129,7 +136,7 @@ def _here(case: Case, folder: Path) -> tuple[int, str]:
     before = signal.signal(signal.SIGALRM, hung)
     timer = signal.setitimer(signal.ITIMER_REAL, case.seconds)
     try:
-        with chdir(folder), mock.patch.dict(os.environ, case.environment):
+        with chdir(folder), mock.patch.dict(os.environ, _environment(case, folder)):
             result = CliRunner().invoke(_app(), case.arguments, prog_name="srsoup")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -148,9 +155,13 @@ def _here(case: Case, folder: Path) -> tuple[int, str]:
     return result.exit_code, output
 
 
+def _environment(case: Case, folder: Path) -> dict[str, str]:
+    return {name: value.replace("{here}", str(folder)) for name, value in case.environment.items()}
+
+
 def process_of(case: Case, folder: Path, *before: str) -> "subprocess.Popen[str]":
     """Start the command as a process of its own session. `before` are words before it, such as `timeout 5`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **case.environment}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **_environment(case, folder)}
     return subprocess.Popen(
         [*before, sys.executable, "-m", "srsoup", *case.arguments],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

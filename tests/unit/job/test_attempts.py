@@ -1,0 +1,112 @@
+"""In one process a failed call is repeated as on a cluster: halved down to the candidate, and three times."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from actors.pool.transport import Limits
+from actors.protocol import CallFailed, ChunkTooLarge
+from pipeline.cli.commands import app
+from pipeline.job.attempts import attempt
+from pipeline.records import finished_keys, read_table
+from tests.support.runs import DEMO
+
+LIMITS = Limits(1.0)
+SMALL = ["steps=2", "queries=4", "soup.steps=1", "method=srsoup", "prompts.list=[snail]", "rewards.held_out=[]",
+         "report.reference_point=null"]  # fmt: skip
+
+
+class Calls:
+    """Computes rows, and raises for some of them a number of times."""
+
+    def __init__(self, failing: set[int], times: int) -> None:
+        self.failing, self.times, self.made = failing, times, list[tuple[int, int]]()
+
+    def __call__(self, start: int, stop: int) -> list[int]:
+        self.made.append((start, stop))
+        if self.failing & set(range(start, stop)) and self.times > 0:
+            self.times -= 1
+            raise ValueError("no")
+        return list(range(start, stop))
+
+
+@pytest.mark.parametrize(("failing", "times", "retries"), [(set(), 0, 0), ({3}, 1, 2), ({0}, 2, 4), ({5}, 4, 7)])
+def test_the_rows_come_in_order_and_the_retries_are_counted(failing: set[int], times: int, retries: int) -> None:
+    calls = Calls(failing, times)
+    parts, counted = attempt("reward r", 8, calls, LIMITS, divisible=True)
+    assert [row for part in parts for row in part] == list(range(8)) and counted == retries
+
+
+@pytest.mark.parametrize("row", [0, 5, 7])
+def test_the_error_names_the_candidate_that_always_fails(row: int) -> None:
+    calls = Calls({row}, 10**6)
+    with pytest.raises(CallFailed, match=rf"no \(reward r, candidate {row} of its chunk, tried 3 times\)") as caught:
+        attempt("reward r", 8, calls, LIMITS, divisible=True)
+    assert caught.value.attempts == 3 and isinstance(caught.value.__cause__, ValueError)
+    assert calls.made.count((row, row + 1)) == 3
+
+
+def test_what_cannot_be_divided_is_tried_three_times_and_a_chunk_too_large_once() -> None:
+    calls = Calls({0}, 10**6)
+    with pytest.raises(CallFailed, match=r"candidates 0\.\.7 of its chunk, tried 3 times"):
+        attempt("decode", 8, calls, LIMITS)
+    assert calls.made == [(0, 8)] * 3
+    with pytest.raises(ChunkTooLarge):
+        attempt("decode", 8, lambda start, stop: (_ for _ in ()).throw(ChunkTooLarge(8)), LIMITS)
+    with pytest.raises(ValueError, match=r"^no$"):
+        attempt("decode", 8, calls, None)
+
+
+PLUGIN = """
+import os, sys, torch
+CALLS = os.environ["CALLS"]
+def r(images, prompts):
+    with open(CALLS, "a") as file:
+        file.write(f"{len(images)}\\n")
+    lines = sum(1 for _ in open(CALLS))
+    BODY
+    return images.double().mean((1, 2, 3))
+REWARDS = {"r": r}
+"""
+
+
+def local(tmp_path: Path, body: str, name: str) -> Any:
+    (tmp_path / "p.py").write_text(PLUGIN.replace("BODY", body))
+    os.environ["CALLS"] = str(tmp_path / f"{name}.txt")
+    words = ["run", str(DEMO), *SMALL, "rewards.guided=[r, compressibility]", "--plugin", str(tmp_path / "p.py")]
+    return CliRunner().invoke(app, [*words, "--local", f"output={tmp_path / name}"])
+
+
+def test_a_reward_that_fails_once_costs_no_prompt_and_no_bit(tmp_path: Path) -> None:
+    assert local(tmp_path, "pass", "fine").exit_code == 0
+    body = "if lines in (2, 5): raise OSError('busy')"
+    assert local(tmp_path, body, "flaky").exit_code == 0
+    fine, flaky = (read_table(tmp_path / name, "samples").to_pandas() for name in ("fine", "flaky"))
+    assert [image["bytes"] for image in fine.image] == [image["bytes"] for image in flaky.image]
+    attempts = read_table(tmp_path / "flaky", "costs").to_pandas().attempts
+    assert np.all(attempts > 1) and read_table(tmp_path / "fine", "costs").to_pandas().attempts.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "class_", "text"),
+    [
+        ("raise ValueError('no \\ud800 word')", "ValueError", r"no \ud800 word (reward r, candidate 0 of its chunk"),
+        ("sys.exit(0)", "RewardError", "r ended with SystemExit: 0"),
+        ("raise type('E\\ud800', (Exception,), {})('\\udfff')", r"E\ud800", r"\udfff (reward r, candidate 0"),
+        ("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})", "E", "(its message cannot be read)"),
+    ],
+)
+def test_a_reward_that_always_fails_loses_its_prompt_alone_and_every_command_goes_on(
+    tmp_path: Path, body: str, class_: str, text: str
+) -> None:
+    """Half a surrogate pair in an error's text stopped the whole run, and every command that continued it."""
+    for _ in range(2):
+        failed = local(tmp_path, body, "run")
+        assert failed.exit_code == 1 and "1 failed" in failed.output, failed.output
+    (failure,) = read_table(tmp_path / "run", "failures").to_pylist()
+    assert failure["error_class"] == class_ and text in failure["message"] and failure["attempts"] == 3
+    assert local(tmp_path, "pass", "run").exit_code == 0 and len(finished_keys(tmp_path / "run")) == 1
