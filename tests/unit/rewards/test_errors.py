@@ -17,7 +17,7 @@ from rewards import registry
 from rewards.chat_endpoint import EndpointError
 from rewards.errors import RewardError, WeightsError
 from rewards.plugin import Plugin, PluginError
-from srsoup import app
+from srsoup import _app
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
 SEMICOLONS = "the size is 3; the model takes 4; see its card"
@@ -101,6 +101,6 @@ def test_scores_of_files_end_with_the_problem_and_a_fix(tmp_path: Path, monkeypa
         ("fails", SEMICOLONS, "correct the reward where it is defined, or leave it out"),
         ("nan", "nan returned nan for image 0 of 1", "return a finite number for each image"),
     ):
-        result = CliRunner().invoke(app, ["score", str(tmp_path / "a.png"), "--rewards", name, "--prompt", "an owl"])
+        result = CliRunner().invoke(_app(), ["score", str(tmp_path / "a.png"), "--rewards", name, "--prompt", "an owl"])
         assert result.exit_code == 2, result.output
         assert f"error: {problem}\n" in result.output and f"fix:     {fix}\n" in result.output
