@@ -93,7 +93,8 @@ def test_a_run_has_the_vaes_images_and_its_folder_is_for_this_vae_only(tmp_path:
     assert done.exit_code == 0, done.output
     without = CliRunner().invoke(app, [*arguments, "model.vae=null"])
     assert without.exit_code == 2 and "key:     model.vae" in without.output
-    plans = [make_plan(load_config(tmp_path / "run.yaml", one), str) for one in ([], ["model.vae=null"])]
+    file, output = tmp_path / "run.yaml", f"output={tmp_path / 'another'}"
+    plans = [make_plan(load_config(file, [output, *one]), str) for one in ([], ["model.vae=null"])]
     assert plans[0].model_revision != plans[1].model_revision
 
 

@@ -74,8 +74,7 @@ def test_the_key_is_that_of_the_task(tmp_path: Path) -> None:
     first = {task.method: task.guidance.soup_first for task in make_plan(config, str).tasks}
     assert first == {"srsoup": 5, "weighted_sum": 0, "best_of": 0, "unguided": 0}
     keys = [
-        {task.key for task in make_plan(load_config(DEMO, [*overrides[:2], f"soup.first={n}"]), str).tasks}
-        for n in (0, 5)
+        {task.key for task in make_plan(load_config(DEMO, [*overrides, f"soup.first={n}"]), str).tasks} for n in (0, 5)
     ]
     assert not keys[0] & keys[1]
     assert "first" not in load_config(DEMO, ["soup.first=0"]).model_dump(mode="json")["soup"]
