@@ -8,7 +8,7 @@ import yaml
 
 from configs.load import load_config
 from evaluation.report import write_report
-from evaluation.run_data import load_run
+from evaluation.run_data import load_runs
 from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.planning.cost import expected_cost
@@ -48,7 +48,7 @@ def test_costs_are_those_of_the_plan(plan: Plan) -> None:
 
 
 def test_each_seed_has_its_own_front(plan: Plan) -> None:
-    points = load_run(plan.folder).points
+    points = load_runs([plan.folder]).points
     assert points.groupby(["method", "prompt_id"]).size().eq(3).all()
     assert set(points["prompt"]) == {"snail (seed 1)", "snail (seed 2)"}
     assert points.groupby("prompt_id")["image"].nunique().gt(3).all()
@@ -56,7 +56,7 @@ def test_each_seed_has_its_own_front(plan: Plan) -> None:
 
 def test_best_of_beats_the_unguided_model_at_its_ends(plan: Plan) -> None:
     """Its first samples are those of the unguided model, so it cannot be worse."""
-    points = load_run(plan.folder).points
+    points = load_runs([plan.folder]).points
     for _, front in points.groupby("prompt_id"):
         best, base = (front[front["method"] == m].set_index("weight_index") for m in ("best_of", "unguided"))
         assert best["colorfulness"][2] >= base["colorfulness"].max()
