@@ -98,12 +98,14 @@ def columns() -> str:
     Raises:
         KeyError: `columns.yaml` says nothing of a column.
     """
+    from pipeline.storage.part_rows import for_file
     from pipeline.storage.schemas import SCHEMAS
 
     meanings = yaml.safe_load((HERE / "columns.yaml").read_text(encoding="utf-8"))
     text = []
     for table, schema in SCHEMAS.items():
-        rows = [(f"`{f.name}`", f"`{f.type}`", _sentence(meanings[table][f.name])) for f in schema]
+        in_files = for_file(schema.empty_table()).schema
+        rows = [(f"`{f.name}`", f"`{f.type}`", _sentence(meanings[table][f.name])) for f in in_files]
         text += [f"### `{table}/`", _sentence(meanings[table]["rows"]), _table(("column", "type", "meaning"), rows)]
     return "\n\n".join(text)
 

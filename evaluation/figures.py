@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evaluation.bootstrap import standard_error
 from evaluation.fronts import non_dominated, weight_name
 
 # Guided methods take these colours in turn; the unguided model is grey. All are readable on white and on near-black.
@@ -99,7 +100,10 @@ def draw_by_weight(
             weights = groups["weights"].agg(lambda column: column.iloc[0])
             plane = len(weights.iloc[0]) == 2
             x = np.array([w[0] for w in weights]) if plane else weights.index.to_numpy(dtype=float)
-            mean, error = groups[reward].mean(), groups[reward].sem(ddof=0)
+            mean = groups[reward].mean()
+            error = np.array(
+                [standard_error(g[reward].to_numpy(), g["text_id"].to_numpy(dtype=str)) for _, g in groups]
+            )
             axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
             axis.plot(x, mean, "-", marker=_MARKERS[number % len(_MARKERS)], color=colour, label=label)
             axis.set_xticks(x, [point_label(w, int(i)) for i, w in zip(weights.index, weights, strict=True)])

@@ -48,9 +48,10 @@ class HypervolumeTable:
     Attributes:
         reference: the reference point of all volumes.
         by_prompt: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
-        by_label: label; hypervolume, the mean over prompts; low and high, the 95 % bootstrap interval of that mean;
-            std; prompts; ratio to the unguided model, over the prompts that both have (NaN if there is no unguided
-            model or its volume is 0); of_mean_front; images; outside; empty, the number of prompts with volume 0.
+        by_label: label; hypervolume, the mean over fronts; low and high, the 95 % interval of that mean (NaN if it is
+            not known, see `mean_interval`); std; prompts, the number of fronts; texts, the number of different prompts;
+            ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front; images; outside;
+            empty, the number of fronts with volume 0.
     """
 
     reference: ReferencePoint
@@ -136,6 +137,7 @@ def _summary(
         "high": high,
         "std": float(own["hypervolume"].std(ddof=0)),
         "prompts": len(own),
+        "texts": own["text_id"].nunique(),
         "ratio": _ratio(by_prompt, label, comparison.unguided_label(label)),
         "of_mean_front": hypervolume(front, corner).value,
         "images": len(comparison.points_of(label)),
@@ -145,10 +147,9 @@ def _summary(
 
 
 def _ratio(by_prompt: pd.DataFrame, label: str, base: str | None) -> float:
-    """Returns the mean over the shared prompts, divided by the unguided model's mean over the same prompts."""
+    """Returns the mean over prompts, divided by the unguided model's mean over the same prompts."""
     if base is None:
         return float("nan")
     volumes = by_prompt.pivot(index="prompt_id", columns="label", values="hypervolume")
-    shared = volumes[[base] if label == base else [label, base]].dropna()
-    base_mean = float(shared[base].mean())
-    return float(shared[label].mean()) / base_mean if base_mean > 0 else float("nan")
+    base_mean = float(volumes[base].mean())
+    return float(volumes[label].mean()) / base_mean if base_mean > 0 else float("nan")

@@ -10,6 +10,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+from evaluation.bootstrap import interval_note
 from evaluation.costs import SECONDS, CostTable
 from evaluation.fronts import weight_name
 from evaluation.hypervolume import HypervolumeTable
@@ -65,7 +66,7 @@ def render_page(
     Args:
         volumes, below_all: hypervolume from the reference point of the report, and from a point below every image.
     """
-    shown = comparison.prompts.head(SHOWN)
+    shown = comparison.all_prompts.head(SHOWN)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -88,7 +89,11 @@ def render_page(
             costs_of={label: _costs_of(costs, label) for label in comparison.labels},
             failures=_records(comparison.failures),
             configurations=[_configuration(run) for run in comparison.runs],
-            total_prompts=len(comparison.prompts),
+            unfinished=comparison.unfinished,
+            left_out=[row for row in _records(comparison.fronts) if row["left_out"]],
+            not_compared=set(comparison.left_out["prompt_id"]) - set(comparison.points["prompt_id"]),
+            interval_note=interval_note(int(volumes.by_label["texts"].iloc[0])),
+            total_prompts=len(comparison.all_prompts),
             shown=len(shown),
         )
     )
@@ -110,7 +115,7 @@ def _environment() -> jinja2.Environment:
 
 def _grid(comparison: Comparison, label: str, shown: pd.DataFrame) -> dict[str, Any]:
     """Returns the images of one label: one column for each weighting, one row for each prompt on the page."""
-    own = comparison.points_of(label)
+    own = comparison.all_points[comparison.all_points["label"] == label]
     columns = own.drop_duplicates("weight_index").sort_values("weight_index")
     rows = []
     for prompt_id, prompt in shown.itertuples(index=False):

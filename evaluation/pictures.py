@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from evaluation.errors import ReportError
+
 # A page of 24 prompts holds hundreds of images. With 512 pixels each, the page would be larger than 100 MB.
 LARGEST = 256
 
@@ -26,7 +28,20 @@ class Picture:
 
 
 def picture(png: bytes) -> Picture:
-    """Returns the PNG unchanged, or shrunk if a side is longer than `LARGEST` pixels."""
+    """Returns the PNG unchanged, or shrunk if a side is longer than `LARGEST` pixels.
+
+    Raises:
+        ReportError: the image cannot be read.
+    """
+    try:
+        return _picture(png)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ReportError(
+            f"an image in samples/ cannot be read ({error}). `srsoup verify RUN` names every damaged file and its fix."
+        ) from error
+
+
+def _picture(png: bytes) -> Picture:
     with Image.open(io.BytesIO(png)) as image:
         large = max(image.size)
         if large <= LARGEST:

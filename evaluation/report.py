@@ -1,5 +1,6 @@
 """Writes the report of one or several runs: figures, CSV tables, and one self-contained HTML page."""
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ from evaluation.overlap import draw_overlap, overlap_table
 from evaluation.page import SHOWN, Plot, Plots, render_page
 from evaluation.run_data import UNGUIDED, Comparison, load_runs
 from pipeline.records import Location
+
+# The characters that begin a formula, also in full width.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20\u2212")
+# Some spreadsheets skip these before a formula: blanks, quotes, and characters that are not seen.
+_SKIPPED = " \u00a0\u3000\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\0\ufeff\u200b\u200e\u200f"
+# A spreadsheet that separates cells by semicolons or tabs finds the beginning of a cell after these too.
+_SEPARATOR = re.compile(r"([;\t\r\n])")
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def write_report(runs: Sequence[Location], out: Path) -> Path:
     """
     comparison = load_runs(runs)
     tables = Tables(
-        mark_fronts(comparison.points, comparison.guided),
+        mark_fronts(comparison.all_points, comparison.guided),
         hypervolume_table(comparison, reference_point(comparison)),
         hypervolume_table(comparison, derived_point(comparison)),
         cost_table(comparison),
@@ -73,13 +81,41 @@ def write_report(runs: Sequence[Location], out: Path) -> Path:
 
 def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     names = ("label", "run", "method", "prompt_id", "prompt", "seed", "weight_index", "weights")
-    tables.points[[*names, *comparison.rewards, "on_front"]].to_csv(out / "front.csv", index=False)
+    write_csv(tables.points[[*names, *comparison.rewards, "on_front", "compared"]], out / "front.csv")
     for name, volumes in (("hypervolume", tables.volumes), ("hypervolume_below_all", tables.below_all)):
         reference = {f"reference_{reward}": value for reward, value in volumes.reference.values.items()}
-        volumes.by_prompt.assign(**reference).to_csv(out / f"{name}.csv", index=False)
-    tables.costs.rows.to_csv(out / "costs.csv", index=False)
-    tables.extremes.to_csv(out / "ends.csv", index=False)
-    tables.overlap.to_csv(out / "overlap.csv", index=False)
+        write_csv(volumes.by_prompt.assign(**reference), out / f"{name}.csv")
+    write_csv(tables.costs.rows, out / "costs.csv")
+    write_csv(tables.extremes, out / "ends.csv")
+    write_csv(tables.overlap, out / "overlap.csv")
+
+
+def without_formula(text: str) -> str:
+    """Returns the text with an apostrophe before everything that a spreadsheet would run as a formula."""
+    pieces = [f"'{piece}" if _is_formula(piece) else piece for piece in _SEPARATOR.split(text)]
+    return "'" * text.startswith(("\t", "\r", "\n")) + "".join(pieces)
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip(_SKIPPED).startswith(_FORMULA)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Writes a frame as CSV: every text in quotes and without formulas, every number as it is.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    texts = frame.select_dtypes(exclude="number").columns
+    safe = frame.copy()
+    for name in texts:
+        safe[name] = pd.Series([_safe(cell) for cell in frame[name]], index=frame.index, dtype=object)
+    safe.columns = pd.Index([without_formula(str(name)) for name in frame.columns])
+    safe.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, errors="replace")
+
+
+def _safe(cell: object) -> object:
+    return without_formula(cell) if isinstance(cell, str) else cell
 
 
 def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
@@ -100,8 +136,8 @@ def _draw(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plots:
         return Plot(figures.save(figure, out / _file_name(f"held_out_{reward}")), reward)
 
     means = mean_over_prompts(comparison.points, comparison.guided)
-    by_prompt = dict(tuple(comparison.points.groupby("prompt_id")))
-    shown = comparison.prompts.head(SHOWN).itertuples(index=False)
+    by_prompt = dict(tuple(comparison.all_points.groupby("prompt_id")))
+    shown = comparison.all_prompts.head(SHOWN).itertuples(index=False)
     return Plots(
         colours,
         [front(means, axes, "front_mean", "") for axes in axes_list],

@@ -1,4 +1,4 @@
-"""`python -m pipeline run | sweep | check | status | compact`: the commands of `srsoup` that a cluster needs."""
+"""`python -m pipeline run | sweep | check | status | compact | verify`: the commands for a cluster."""
 
 import sys
 

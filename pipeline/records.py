@@ -16,6 +16,8 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -24,7 +26,11 @@ import pyarrow.parquet as pq
 from configs.location import Location as Location  # re-exported: `evaluation` may import this module alone
 from configs.location import location_of as location_of
 from pipeline.storage.disk import store_of
-from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.storage.no_failures import NO_FAILURES
+from pipeline.storage.old_format import has_maps
+from pipeline.storage.part_rows import BadRows, checked_rows, for_file
+from pipeline.storage.part_rows import DamagedPart as DamagedPart
+from pipeline.storage.schemas import SCHEMAS, file_metadata, file_options
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Location)
@@ -39,10 +45,6 @@ RESULT_TABLES = ("samples", "scores", "steps", "costs")
 Row = dict[str, Any]
 
 
-class DamagedPart(OSError):
-    """The rows of a part cannot be read, although its footer can."""
-
-
 def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None:
     """Write the rows of one key as one part, completely or not at all.
 
@@ -54,10 +56,11 @@ def write_part(run: Location, table: str, key: str, rows: Sequence[Row]) -> None
         OSError: the folder cannot be written, or the disk is full; no part is left behind.
     """
     data = pa.Table.from_pylist(list(rows), schema=SCHEMAS[table])
-    if table == "samples":
-        data = data.replace_schema_metadata(IMAGE_FEATURE)
+    if not has_maps(run, table):
+        data = for_file(data)
+    data = data.replace_schema_metadata(file_metadata(table))
     sink = pa.BufferOutputStream()
-    pq.write_table(data, sink, compression="zstd")
+    pq.write_table(data, sink, **file_options(table))
     write_atomically(run / table / f"{key}.parquet", sink.getvalue().to_pybytes())
 
 
@@ -88,7 +91,7 @@ def finished_keys(run: Location) -> set[str]:
 
 def failed_keys(run: Location) -> set[str]:
     """Return the keys that have a part in `failures/`. Parts of this table are never merged."""
-    return {part.stem for part in store_of(run).parts(run / "failures")}
+    return {part.stem for part in store_of(run).parts(run / "failures")} - {NO_FAILURES}
 
 
 def locate(run: Location, table: str) -> dict[str, Location]:
@@ -103,27 +106,42 @@ def part_of_each_key(parts: Mapping[P, Sequence[str]]) -> dict[str, P]:
 
 def readable_parts(run: P, table: str) -> dict[P, tuple[str, ...]]:
     """Return the parts of a table whose footers can be read, ordered by name, each with its keys."""
-    return _retry_after_merge(lambda: _readable_parts(run / table))
+    found = _retry_after_merge(lambda: _keys_of_parts(run / table))
+    return {part: keys for part, keys in found.items() if keys is not None}
 
 
-def _readable_parts(folder: Location) -> dict[Any, tuple[str, ...]]:
+def check_footers(run: Location) -> None:
+    """Raise DamagedPart if the footer of a part cannot be read, on a disk, where no part is ever seen half-written."""
+    for folder in [run / table for table in SCHEMAS] if isinstance(run, Path) else []:
+        for part, keys in _retry_after_merge(partial(_keys_of_parts, folder)).items():
+            if keys is None and part.stem != NO_FAILURES:
+                raise DamagedPart(part, "has a footer that cannot be read")
+
+
+def _keys_of_parts(folder: Location) -> dict[Any, tuple[str, ...] | None]:
     store = store_of(folder)
     keys: dict[Any, tuple[str, ...] | None] = {part: (part.stem,) for part in store.parts(folder)}
     # If every listed file is complete, only the merged parts have to be opened, and there are few of them.
     opened = [part for part in keys if is_merged(part) or not store.listed_files_are_complete]
-    keys.update(zip(opened, store.map(_keys_of, opened), strict=True))
-    return {part: keys_of_part for part, keys_of_part in keys.items() if keys_of_part is not None}
+    keys.update(zip(opened, store.map(keys_of, opened), strict=True))
+    return keys
 
 
-def _keys_of(part: Location) -> tuple[str, ...] | None:
+def keys_of(part: Location) -> tuple[str, ...] | None:
     """Return the keys of a part by its footer, or None if the footer cannot be read."""
     try:
         footer = pq.read_metadata(store_of(part).parquet_source(part))
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    return tuple(json.loads(footer.metadata[KEYS_ENTRY])) if is_merged(part) else (part.stem,)
+    if not is_merged(part):
+        return (part.stem,)
+    try:
+        return tuple(str(key) for key in json.loads(footer.metadata[KEYS_ENTRY]))
+    except (KeyError, TypeError, ValueError) as error:
+        problem = "is not a merged part of a run, because its footer lists no keys"
+        raise DamagedPart(part, problem, "move it out of the folder") from error
 
 
 def is_merged(part: Location) -> bool:
@@ -145,43 +163,34 @@ def read_rows(part: Location, table: str, keys: Collection[str]) -> Iterator[tup
     """Yield the rows of some keys of one part, key by key, with one row group in memory at a time.
 
     Raises:
-        DamagedPart: the rows cannot be read.
+        DamagedPart: the rows cannot be read, or one of the keys has none, or a row is there twice.
     """
-    for group in _row_groups(part):
-        rows = _with_schema(group, SCHEMAS[table])
-        start = 0
-        for key_count in rows["key"].value_counts().to_pylist():
-            if key_count["values"] in keys:
-                yield key_count["values"], rows.slice(start, key_count["counts"])
-            start += key_count["counts"]
-
-
-def _row_groups(part: Location) -> Iterator[pa.Table]:
+    missing = set(keys) if table != "steps" else set[str]()
     with _open_part(part) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+        for key, rows in checked_rows(file, table):
+            if key in keys:
+                missing.discard(key)
+                yield key, rows
+        if missing:
+            raise BadRows(f"there are no rows of {min(missing)}")
+
+
+def read_whole_part(part: Location, table: str) -> Iterator[tuple[str, pa.Table]]:
+    """Yield every key that has rows in a part, with its rows. Raises DamagedPart as `read_rows` does."""
+    with _open_part(part) as file:
+        yield from checked_rows(file, table)
 
 
 @contextmanager
 def _open_part(part: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(store_of(part).parquet_source(part)) as file:
+        with pq.ParquetFile(store_of(part).parquet_source(part), page_checksum_verification=True) as file:
             yield file
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedPart):
         raise
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException, BadRows, KeyError, UnicodeDecodeError) as error:
         fix = "remove it and run again, which computes its prompts again"
-        raise DamagedPart(f"{part} cannot be read ({' '.join(str(error).split())}); {fix}") from error
-
-
-def _with_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the rows with the columns of a schema; a column that an older version did not write is null."""
-    if rows.schema.equals(schema):
-        return rows.replace_schema_metadata(None)
-    columns = [
-        rows[f.name].cast(f.type) if f.name in rows.schema.names else pa.nulls(len(rows), f.type) for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+        raise DamagedPart(part, f"cannot be read ({' '.join(str(error).split())})", fix) from error
 
 
 def read_table(run: Location, table: str, keys: Iterable[str] | None = None) -> pa.Table:

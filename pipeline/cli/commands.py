@@ -16,7 +16,7 @@ from configs.sweep import is_sweep
 from pipeline.checked_request import check_workers_import_srsoup, plan_of, plans_of_sweep, reporter_of
 from pipeline.cli.app import Command, new_app
 from pipeline.cli.errors import request_errors
-from pipeline.cli.folder_commands import compact_run, status
+from pipeline.cli.folder_commands import compact_run, status, verify_run
 from pipeline.cli.guard import INTERRUPTED
 from pipeline.cli.options import AllowOpen, ConfigFile, Local, Over, Overrides, Plugins
 from pipeline.redaction import redacted
@@ -151,5 +151,6 @@ COMMANDS = (
     Command(check, "srsoup check hpd_sdxl prompts.limit=100"),
     Command(status, "srsoup status runs/demo"),
     Command(compact_run, "srsoup compact runs/demo", "compact"),
+    Command(verify_run, "srsoup verify runs/demo", "verify"),
 )
 app = new_app(*COMMANDS)

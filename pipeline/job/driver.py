@@ -29,6 +29,7 @@ from pipeline.planning.task import PromptTask
 from pipeline.records import has_file
 from pipeline.storage.disk import remove_leftovers, store_of
 from pipeline.storage.lock import FolderInUse, FolderLock, lock_folder
+from pipeline.storage.status import DRIVER_FILE
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ def execute(
     if not local and any(plan.open_tasks for plan in plans):
         prepare_cluster(allow_open_cluster)
     with ExitStack() as stack:
-        locks = {plan.folder: stack.enter_context(_locked_folder(plan)) for plan in plans if plan.open_tasks}
+        locks = {plan.folder: stack.enter_context(_locked_folder(plan)) for plan in plans if has_work(plan)}
         # `replace` makes the plan look for finished keys again: another driver may have finished some before the lock.
         writers = [ResultWriter(replace(plan), reporter, locks.get(plan.folder)) for plan in plans]
-        if active := [writer for writer in writers if writer.plan.open_tasks]:
+        if active := [writer for writer in writers if has_work(writer.plan)]:
             summary = summary or Summary()
             stack.enter_context(_logging(active, reporter, summary))
             for writer in active:
@@ -76,6 +77,11 @@ def execute(
             for writer in active:
                 writer.finish()
     return tuple(writer.outcome for writer in writers)
+
+
+def has_work(plan: Plan) -> bool:
+    """Whether fronts are left to make, or `driver.yaml` has been lost and is to be written again."""
+    return bool(plan.open_tasks) or not has_file(plan.folder, DRIVER_FILE)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.disk import store_of
 from pipeline.storage.lock import FolderLock
+from pipeline.storage.no_failures import write_part_without_rows
 from pipeline.storage.status import DRIVER_FILE, write_driver_record, write_pace
 from rewards.registry import create
 
@@ -90,6 +91,7 @@ class ResultWriter:
         decodes = sum(cost.decodes for cost in expected_costs(plan.tasks, plan.config.steps))
         with writing(plan.folder, self.lock):
             self._record, self._costs = write_driver_record(plan.folder, plan.n_prompts, len(plan.tasks), decodes)
+            write_part_without_rows(plan.folder)
             self._merge(min_parts=FULL_KEYS)
 
     def finish(self) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from actors.from_config import sampling_of
+from configs.errors import COMMAND_LINE, RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from configs.sections.compute import DECIDES_BITS, ComputeConfig
@@ -74,7 +75,14 @@ class Plan:
     @cached_property
     def finished(self) -> frozenset[str]:
         """The keys that were finished when this was first read."""
-        return frozenset(finished_keys(self.folder))
+        try:
+            return frozenset(finished_keys(self.folder))
+        except OSError as error:
+            raise RequestError(
+                file=COMMAND_LINE, key="output", value=str(self.folder), problem=str(error),
+                allowed="a folder in which every file is of this run",
+                fix=f"do what `srsoup verify {self.folder}` says",
+            ) from error  # fmt: skip
 
     @property
     def open_tasks(self) -> tuple[PromptTask, ...]:

@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 from configs.location import Location, RemotePath
 from pipeline.records import KEYS_ENTRY, MERGED_PREFIX, RESULT_TABLES, part_of_each_key, read_rows, readable_parts
 from pipeline.storage.disk import STAGING_PREFIX, flush
-from pipeline.storage.schemas import IMAGE_FEATURE, SCHEMAS
+from pipeline.storage.old_format import has_maps
+from pipeline.storage.part_rows import for_file
+from pipeline.storage.schemas import SCHEMAS, file_metadata, file_options
 
 # A part with this many keys or bytes is full and is not merged any more.
 FULL_KEYS = 512
@@ -80,7 +82,7 @@ def _compact_table(run: Path, table: str, parts: Parts, finished: set[str], min_
         for part in unchanged:
             os.link(part, staging / part.name)
         for batch in batches:
-            _write_merged(staging, table, batch)
+            _write_merged(staging, table, batch, as_maps=has_maps(run, table))
         flush(staging)
         _swap_folders(staging, folder)
         flush(run)
@@ -106,23 +108,30 @@ def _batches(parts: Parts) -> Iterator[Parts]:
         yield batch
 
 
-def _write_merged(folder: Path, table: str, batch: Parts) -> None:
+def _write_merged(folder: Path, table: str, batch: Parts, *, as_maps: bool) -> None:
     """Write the rows of a batch as one part, with a bounded number of rows in memory."""
     keys = [key for keys_of_part in batch.values() for key in keys_of_part]
     merged = folder / f"{MERGED_PREFIX}{hashlib.sha256(json.dumps(keys).encode()).hexdigest()}.parquet"
-    metadata = {KEYS_ENTRY: json.dumps(keys).encode()} | (IMAGE_FEATURE if table == "samples" else {})
-    with pq.ParquetWriter(merged, SCHEMAS[table].with_metadata(metadata), compression="zstd") as writer:
+    metadata = {KEYS_ENTRY: json.dumps(keys).encode()} | file_metadata(table)
+    schema = SCHEMAS[table] if as_maps else for_file(SCHEMAS[table].empty_table()).schema
+    schema = schema.with_metadata(metadata)
+    with pq.ParquetWriter(merged, schema, **file_options(table)) as writer:
         group, size = list[pa.Table](), 0
         for part, keys_of_part in batch.items():
             for _, rows in read_rows(part, table, frozenset(keys_of_part)):
                 group.append(rows)
                 size += rows.nbytes
                 if size >= ROW_GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(group))
+                    writer.write_table(_joined(group, as_maps))
                     group, size = [], 0
         if group:
-            writer.write_table(pa.concat_tables(group))
+            writer.write_table(_joined(group, as_maps))
     flush(merged)
+
+
+def _joined(group: list[pa.Table], as_maps: bool) -> pa.Table:
+    rows = pa.concat_tables(group)
+    return rows if as_maps else for_file(rows)
 
 
 def _swap_folders(one: Path, other: Path) -> None:

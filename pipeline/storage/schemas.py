@@ -1,12 +1,19 @@
 """The columns of a run's tables."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 # By this entry of the schema's metadata, Hugging Face `datasets` recognises the column as an `Image` feature.
 IMAGE_FEATURE = {b"huggingface": b'{"info": {"features": {"image": {"_type": "Image"}}}}'}
+# This entry says that every page of the file has a checksum.
+CHECKSUMS = {b"srsoup.checksums": b"crc32"}
+
+# A map in memory. In files it is a list of entries, because `datasets` has no maps.
+QUERIES = pa.map_(pa.string(), pa.int64())
+QUERIES_IN_FILES = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int64())]))
 
 SAMPLES = pa.schema(
     [
@@ -58,7 +65,7 @@ COSTS = pa.schema(
         ("method", pa.string()),
         ("seed", pa.int64()),
         ("queries", pa.int64()),
-        ("queries_by_reward", pa.map_(pa.string(), pa.int64())),
+        ("queries_by_reward", QUERIES),
         ("decodes", pa.int64()),
         ("denoises", pa.int64()),
         ("seconds_total", pa.float64()),
@@ -89,3 +96,15 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "costs": COSTS,
     "failures": FAILURES,
 }
+
+
+def file_metadata(table: str) -> dict[bytes, bytes]:
+    """Return the entries of the schema's metadata in every part of a table."""
+    return CHECKSUMS | (IMAGE_FEATURE if table == "samples" else {})
+
+
+def file_options(table: str) -> dict[str, Any]:
+    """Return the options with which the parts of a table are written. Statistics of images would be copies of them."""
+    plain = [field.name for field in SCHEMAS[table] if not pa.types.is_nested(field.type)]
+    statistics: Any = plain if table == "samples" else True
+    return {"compression": "zstd", "write_page_checksum": True, "write_statistics": statistics}

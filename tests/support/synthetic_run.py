@@ -41,6 +41,7 @@ def write_key(
     weights: Sequence,
     guided: Sequence[str],
     held: Sequence[str],
+    seed: int = 0,
 ) -> None:
     """One finished prompt of one method."""
     rng = np.random.default_rng(sum(key.encode()))
@@ -59,7 +60,7 @@ def write_key(
         steps.append({"key": key, "step": 0, "timestep": 981, "phase": "soup", "sigma": 0.1, "weight_index": i})
     queries = 0 if method == "unguided" else 2720
     costs = {
-        "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "method": method, "seed": 0,
+        "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "method": method, "seed": seed,
         "queries": queries, "queries_by_reward": [(r, queries // len(guided)) for r in guided if queries],
         "decodes": 1766 if queries else 6, "denoises": 150, "seconds_total": 20.0 + len(prompt) % 7,
         "seconds_denoise": 4.0, "seconds_lookahead": 5.0, "seconds_decode": 6.0, "seconds_reward": 3.0,
@@ -67,6 +68,15 @@ def write_key(
     }  # fmt: skip
     for table, rows in {"samples": samples, "scores": scores, "steps": steps, "costs": [costs]}.items():
         write_part(run, table, key, rows)
+
+
+def write_driver(run: Path, fronts: int) -> None:
+    """Write what the last driver set out to do: this many fronts, each of a prompt of its own."""
+    record = {
+        "began": 1.0e9, "host": "here", "pid": 1, "prompts": fronts, "fronts": fronts, "decodes": 10 * fronts,
+        "found_fronts": 0, "found_decodes": 0,
+    }  # fmt: skip
+    (run / "driver.yaml").write_text(yaml.safe_dump(record))
 
 
 def write_run(

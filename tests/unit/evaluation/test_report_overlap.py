@@ -100,12 +100,13 @@ def test_the_report_shows_the_overlap_and_writes_the_table(run: Path, synthetic_
     pd.testing.assert_frame_equal(written, overlap_table(load_runs([run])), check_dtype=False)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    # A comparison has the overlap of each run.
+    # A comparison has the overlap of each run, over the prompts of both.
+    assert set(written["fronts"]) == {3}
     other = synthetic_run("other", prompts=["a fox"], weights=3)
     write_steps(other, [[0, 1], [0.5, 0.5], [1, 0]], ["colorfulness", "compressibility"])
     both = overlap_table(load_runs([run, other]))
     assert set(both["label"]) == {"demo · srsoup", "other · srsoup"}
-    assert both.groupby("label")["fronts"].first().to_dict() == {"demo · srsoup": 3, "other · srsoup": 1}
+    assert both.groupby("label")["fronts"].first().to_dict() == {"demo · srsoup": 1, "other · srsoup": 1}
 
 
 @pytest.mark.parametrize("guided", [["a"], ["a", "b"], ["a", "b", "c"]])

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -32,6 +34,7 @@ from pipeline.records import (
 from pipeline.storage import lease
 from pipeline.storage.compact import compact
 from pipeline.storage.disk import store_of
+from pipeline.storage.verify import verify
 from srsoup import _app
 from tests.support.computed_run import plan_of, tables
 from tests.support.computed_run import run as computed_run
@@ -99,7 +102,7 @@ def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: Remo
     computed_run(tmp_path / "disk")
     computed_run(run)
     files = {path.relative_to(on_the_server): path.read_bytes() for path in on_the_server.glob("*/*")}
-    assert len(files) == 2 * 4
+    assert len(files) == 2 * 4 + 1 and Path("failures/schema.parquet") in files
     assert files == {
         path.relative_to(tmp_path / "disk"): path.read_bytes() for path in tmp_path.glob("disk/*/*.parquet")
     }
@@ -113,6 +116,20 @@ def test_the_driver_writes_the_same_files_as_on_a_disk(tmp_path: Path, run: Remo
     assert SECRET_KEY not in (on_the_server / "config.yaml").read_text()
     log = (on_the_server / "driver.log").read_text()
     assert log.count("driver starts") == 2 and log == (tmp_path / "driver-a.log").read_text()
+
+
+def test_a_run_of_an_earlier_version_keeps_its_maps(
+    tmp_path: Path, s3: S3Server, run: RemotePath, on_the_server: Path
+) -> None:
+    disk = tmp_path / "disk"
+    computed_run(disk, wrong_for="crab")
+    (part,) = (disk / "costs").iterdir()
+    pq.write_table(read_table(disk, "costs"), part)
+    copied(disk, s3, run)
+    assert computed_run(run).done == 1 and not verify(run).damage
+    schemas = [pq.read_schema(part) for part in (on_the_server / "costs").iterdir()]
+    assert [pa.types.is_map(schema.field("queries_by_reward").type) for schema in schemas] == [True, True]
+    assert len(read_table(run, "costs")) == 2
 
 
 @pytest.mark.slow

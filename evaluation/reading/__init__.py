@@ -1,0 +1,1 @@
+"""Reads the files of runs, checks them, and finds the fronts that can be compared."""
