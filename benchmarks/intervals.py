@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import mean_interval
+from evaluation.measures.bootstrap import mean_interval
 
 Values = NDArray[np.float64]
 Interval = Callable[[Values, NDArray[np.str_]], tuple[float, float]]

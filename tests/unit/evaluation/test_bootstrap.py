@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.intervals import DISTRIBUTIONS, covered
-from evaluation.bootstrap import COVERAGE, interval_note, mean_interval, standard_error
+from evaluation.measures.bootstrap import COVERAGE, interval_note, mean_interval, standard_error
 from evaluation.report import write_report
 
 DRAWS = 200

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.costs import cost_table
 from evaluation.errors import ReportError
-from evaluation.extremes import extremes
-from evaluation.fronts import mean_over_prompts
-from evaluation.hypervolume import derived_point, hypervolume_table
-from evaluation.overlap import overlap_table
+from evaluation.measures.costs import cost_table
+from evaluation.measures.extremes import extremes
+from evaluation.measures.fronts import mean_over_prompts
+from evaluation.measures.hypervolume import derived_point, hypervolume_table
+from evaluation.measures.overlap import overlap_table
+from evaluation.measures.savings import saving
+from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.report import write_report
-from evaluation.run_data import Comparison, load_runs
-from evaluation.savings import saving
 from tests.support.synthetic_run import simplex, write_driver, write_key
 
 Write = Callable[..., Path]

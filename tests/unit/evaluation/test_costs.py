@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.costs import cost_table
-from evaluation.extremes import extremes
-from evaluation.run_data import load_runs
-from evaluation.savings import Saving, queries_by_formula, saving
+from evaluation.measures.costs import cost_table
+from evaluation.measures.extremes import extremes
+from evaluation.measures.savings import Saving, queries_by_formula, saving
+from evaluation.reading.comparison import load_runs
 
 Write = Callable[..., Path]
 

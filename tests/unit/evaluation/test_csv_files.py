@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluation.report import without_formula, write_csv, write_report
+from evaluation.report import write_report
+from evaluation.tables.csv_files import without_formula, write_csv
 
 FORMULAS = [
     '=HYPERLINK("http://example.org","click")',

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.fronts import mark_fronts, mean_over_prompts, non_dominated, weight_name
+from evaluation.measures.fronts import mark_fronts, mean_over_prompts, non_dominated, weight_name
 
 
 def brute_force(points: np.ndarray) -> list[bool]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.hypervolume import hypervolume
+from evaluation.measures.hypervolume import hypervolume
 
 
 @pytest.mark.parametrize("rewards", [1, 2, 3, 4])

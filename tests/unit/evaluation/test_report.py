@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from evaluation.costs import cost_table
 from evaluation.errors import ReportError
-from evaluation.extremes import extremes
-from evaluation.figures import draw_front, palette
-from evaluation.hypervolume import derived_point, hypervolume_table, reference_point
-from evaluation.page import format_mean_and_std, format_number
-from evaluation.pictures import LARGEST, picture
+from evaluation.figures.plots import draw_front, palette
+from evaluation.measures.costs import cost_table
+from evaluation.measures.extremes import extremes
+from evaluation.measures.hypervolume import derived_point, hypervolume_table, reference_point
+from evaluation.page.pictures import LARGEST, picture
+from evaluation.page.render import format_mean_and_std, format_number
+from evaluation.reading.comparison import load_runs
 from evaluation.report import write_report
-from evaluation.run_data import load_runs
 
 Write = Callable[..., Path]
 

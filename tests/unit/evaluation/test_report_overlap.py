@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from configs.load import load_config
-from evaluation.overlap import QUARTILES, draw_overlap, overlap_table
+from evaluation.figures.overlap import draw_overlap
+from evaluation.measures.overlap import QUARTILES, overlap_table
+from evaluation.reading.comparison import load_runs
 from evaluation.report import write_report
-from evaluation.run_data import load_runs
 from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.planning.plan import make_plan

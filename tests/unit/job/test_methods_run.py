@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from configs.load import load_config
+from evaluation.reading.comparison import load_run
 from evaluation.report import write_report
-from evaluation.run_data import load_run
 from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.planning.cost import expected_cost

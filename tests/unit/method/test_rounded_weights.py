@@ -9,8 +9,8 @@ import yaml
 
 from configs.load import load_config
 from configs.weights import WEIGHT_TOLERANCE
-from evaluation.fronts import one_hot_reward
-from evaluation.savings import queries_by_formula
+from evaluation.measures.fronts import one_hot_reward
+from evaluation.measures.savings import queries_by_formula
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.simplex import TOLERANCE, as_weights, with_exemplars
 from pipeline.guidance.soup import Correction

@@ -6,7 +6,7 @@ import pandas as pd
 import yaml
 
 from configs.load import load_config
-from evaluation.run_data import _each_seed_apart
+from evaluation.reading.comparison import _each_seed_apart
 from pipeline.planning.plan import Plan, make_plan
 
 

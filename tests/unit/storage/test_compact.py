@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.run_data import load_run
+from evaluation.reading.comparison import load_run
 from pipeline.cli.commands import app
 from pipeline.records import (
     RESULT_TABLES,

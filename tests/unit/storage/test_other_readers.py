@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.run_data import load_run
+from evaluation.reading.comparison import load_run
 from pipeline.records import failed_keys, finished_keys, read_table, write_part
 from pipeline.storage.compact import compact
 from pipeline.storage.no_failures import write_part_without_rows

@@ -8,9 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pymoo.indicators.hv import HV
 
-from evaluation.bootstrap import mean_interval
-from evaluation.fronts import mean_over_prompts
-from evaluation.run_data import Comparison, RunData
+from evaluation.measures.bootstrap import mean_interval
+from evaluation.measures.fronts import mean_over_prompts
+from evaluation.reading.comparison import Comparison, RunData
 
 # The derived reference point is below the worst value of each reward, by this share of the range of its values.
 MARGIN = 0.05

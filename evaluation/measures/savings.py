@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.fronts import one_hot_reward
-from evaluation.run_data import Comparison
+from evaluation.measures.fronts import one_hot_reward
+from evaluation.reading.comparison import Comparison
 
 SOUP = "srsoup"
 WEIGHTED_SUM = "weighted_sum"

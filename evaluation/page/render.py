@@ -10,13 +10,13 @@ import jinja2
 import pandas as pd
 import yaml
 
-from evaluation.bootstrap import interval_note
-from evaluation.costs import SECONDS, CostTable
-from evaluation.fronts import weight_name
-from evaluation.hypervolume import HypervolumeTable
-from evaluation.pictures import picture
-from evaluation.run_data import Comparison, RunData
-from evaluation.savings import saving
+from evaluation.measures.bootstrap import interval_note
+from evaluation.measures.costs import SECONDS, CostTable
+from evaluation.measures.fronts import weight_name
+from evaluation.measures.hypervolume import HypervolumeTable
+from evaluation.measures.savings import saving
+from evaluation.page.pictures import picture
+from evaluation.reading.comparison import Comparison, RunData
 
 # The page shows the fronts and images of this many prompts; its numbers are over all prompts.
 SHOWN = 24
@@ -27,7 +27,7 @@ class Plot:
     """One figure of the page.
 
     Attributes:
-        svg: SVG that `evaluation.figures` made, so the template embeds it without escaping.
+        svg: SVG that `evaluation.figures.plots` made, so the template embeds it without escaping.
         caption: the prompt, the reward or the label of the figure.
     """
 

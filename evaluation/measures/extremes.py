@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from evaluation.fronts import one_hot_reward
-from evaluation.run_data import UNGUIDED, Comparison
+from evaluation.measures.fronts import one_hot_reward
+from evaluation.reading.comparison import UNGUIDED, Comparison
 
 COLUMNS = ["label", "prompt_id", "prompt", "reward", "value", "unguided", "gain"]
 

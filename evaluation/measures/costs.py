@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from evaluation.run_data import Comparison
+from evaluation.reading.comparison import Comparison
 
 COUNTS = ("queries", "decodes", "denoises")
 SECONDS = (

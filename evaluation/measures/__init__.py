@@ -1,0 +1,1 @@
+"""Computes what the report shows: fronts, hypervolume, intervals, costs and overlap."""
