@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.guidance.noise import step_noise
+from pipeline.guidance.row_gradients import Correction, corrected_gradient
 from pipeline.guidance.search_gradient import normalise, search_gradient
-from pipeline.guidance.soup import Correction, corrected_gradient
 
 CORRECTIONS: tuple[Correction, ...] = ("none", "mean-shift", "renormalised")
 Floats = NDArray[np.float64]

@@ -15,11 +15,12 @@ from pipeline.guidance.ledger import CountedDenoiser, CountedQuery, Ledger
 from pipeline.guidance.noise import NoiseKind, initial_noise, step_noise
 from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import Denoiser, Query
+from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.search_gradient import StepKind
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import Soup, with_exemplars
-from pipeline.guidance.soup import Correction, Guided, soup_step, weighted_sum_step
+from pipeline.guidance.soup import Guided, soup_step, weighted_sum_step
 
 Phase = Literal["soup", "weighted_sum", "unguided", "mean"]
 
@@ -32,7 +33,7 @@ class Guidance:
         candidates: N, the number of look-ahead candidates around each mean, >= 1.
         soup_steps: K in 0..T, the number of steps that share the exemplars' rewards; K = 0 is the weighted sum.
         step: the rule for the length of a move; see `search_gradient.move`.
-        correction: the rule that carries an exemplar's gradient over to another row; see `soup.corrected_gradient`.
+        correction: the rule that carries an exemplar's gradient over to another row; see `row_gradients`.
         noise: the rule that draws the N noises of a step; see `noise.step_noise`.
         first: the kind of the first K steps: `soup`, or `unguided` for the ablation of Figure 7 (right).
         shaping: the rule that turns rewards into factors of the noises; see `shaping.Shaping`.

@@ -5,19 +5,16 @@ N candidates, M rewards, S rewards that a row uses, C channels, H height, W widt
 """
 
 import asyncio
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from pipeline.guidance.ports import Query
-from pipeline.guidance.search_gradient import StepKind, move, search_gradient
+from pipeline.guidance.row_gradients import Correction, corrected_gradients, plain_gradients
+from pipeline.guidance.search_gradient import StepKind, move
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import TOLERANCE, Soup, support
-
-Correction = Literal["none", "mean-shift", "renormalised"]
 
 
 @dataclass(frozen=True)
@@ -59,50 +56,21 @@ async def soup_step(
     `shaping` that act in `exemplars` shape the factors of one-hot rows alone.
     """
     z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
-    queries = [query(mu_RCHW[c] + sigma * z_NCHW, step, (m,)) for m, c in enumerate(soup.exemplars)]
+    queries = [query(_candidates(mu_RCHW[c], sigma, z_NCHW), step, (m,)) for m, c in enumerate(soup.exemplars)]
     scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*queries)])
     own_MN, shared_MN = (
         torch.stack([shaping(r_N, m, exemplar=exemplar) for m, r_N in enumerate(scores_MN)])
         for exemplar in (True, False)
     )
-
-    g_RD = torch.zeros_like(mu_RD)
-    for row, w_M in enumerate(soup.w_RM):
-        used = support(w_M)
-        for m in used:
-            delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
-            # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
-            one_hot = len(used) == 1
-            carried: Correction = "none" if one_hot else correction
-            r_N = (own_MN if one_hot else shared_MN)[m]
-            g_RD[row] += w_M[m] * corrected_gradient(r_N, z_ND, delta_D, sigma, carried)
-
     used_RM = soup.w_RM > TOLERANCE
+    # Decided by the weight, not by the means: all rows start equal, and rounding must not choose the formula.
+    one_hot_R = used_RM.sum(1) == 1
+    r_RMN = torch.where(one_hot_R[:, None, None], own_MN, shared_MN) * soup.w_RM.where(used_RM, 0.0)[:, :, None]
+    g_RD = corrected_gradients(r_RMN, ~one_hot_R, z_ND, mu_RD, soup.exemplars, sigma, correction)
+
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
-
-
-def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
-    """Return g_m + correction_m: the exemplar's gradient, carried over to a row whose mean is c_m - delta.
-
-    With delta = c_m - mu, shape (D,):
-
-    - `none`: g_m.
-    - `mean-shift` (Equation 11): g_m + mean(r~) delta / sigma. The paper writes no 1/sigma, because its appendix
-      drops it from z = (x - c)/sigma; with 1/sigma the units agree. The correction is 0 if r~ has mean 0.
-    - `renormalised` (the released code): (1/N) sum_n r~_n u^n, where u^n is z^n + delta scaled to length sqrt(D). As
-      in the appendix, the shift has no 1/sigma.
-
-    An exemplar itself needs no correction, so `soup_step` passes `none` for a row with a one-hot weighting.
-    """
-    if correction == "none":
-        return search_gradient(r_N, z_ND)
-    if correction == "mean-shift":
-        return search_gradient(r_N, z_ND) + r_N.mean() * delta_D / sigma
-    u_ND = z_ND.double() + delta_D
-    u_ND *= math.sqrt(u_ND.shape[1]) / torch.linalg.vector_norm(u_ND, dim=1, keepdim=True)
-    return search_gradient(r_N, u_ND)
 
 
 async def weighted_sum_step(
@@ -119,16 +87,24 @@ async def weighted_sum_step(
 
     g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row.
     """
-    z_ND = z_NCHW.flatten(1)
     supports = [support(w_M) for w_M in w_RM]
-    queries = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
-    g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
+    queries = [
+        query(_candidates(mu_CHW, sigma, z_NCHW), step, support)
+        for mu_CHW, support in zip(mu_RCHW, supports, strict=True)
+    ]
+    r_RN = torch.zeros(len(w_RM), len(z_NCHW), dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*queries)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m, exemplar=False), z_ND)
+            r_RN[row] += w_RM[row, m] * shaping(r_N, m, exemplar=False)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
+    g_RD = plain_gradients(r_RN, z_NCHW.flatten(1))
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
+
+
+def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
+    """Return the candidates x_{t-1}^n = mu + sigma z^n; added in place, to spare the page faults of a second tensor."""
+    return (sigma * z_NCHW).add_(mu_CHW)
 
 
 def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:

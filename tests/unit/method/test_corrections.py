@@ -26,7 +26,7 @@ from notebooks.corrections import (
     sine,
     slope,
 )
-from pipeline.guidance.soup import Correction, corrected_gradient
+from pipeline.guidance.row_gradients import Correction, corrected_gradient
 
 NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "corrections.ipynb"
 RHO = tuple(np.geomspace(1e-3, 3e-2, 7))

@@ -13,10 +13,11 @@ from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.noise import step_noise
 from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import ReverseStep
+from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_unguided, unguided_seeds
 from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import as_weights, with_exemplars
-from pipeline.guidance.soup import Correction, soup_step, weighted_sum_step
+from pipeline.guidance.soup import soup_step, weighted_sum_step
 
 SHAPE = (2, 3, 4)
 SIX = [[k / 5, 1 - k / 5] for k in range(6)]

@@ -11,9 +11,9 @@ from configs.load import load_config
 from configs.weights import WEIGHT_TOLERANCE
 from evaluation.measures.fronts import one_hot_reward
 from evaluation.measures.savings import queries_by_formula
+from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.simplex import TOLERANCE, as_weights, with_exemplars
-from pipeline.guidance.soup import Correction
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.plan import make_plan
 from tests.support.fakes import Run

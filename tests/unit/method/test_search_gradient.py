@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from pipeline.guidance.noise import NoiseKind, initial_noise, step_noise
+from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import with_exemplars
-from pipeline.guidance.soup import Correction, soup_step, weighted_sum_step
+from pipeline.guidance.soup import soup_step, weighted_sum_step
 from tests.support import reference
 from tests.support.fakes import FakeQuery, wait
 

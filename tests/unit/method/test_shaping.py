@@ -6,11 +6,12 @@ import torch
 
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.noise import step_noise
+from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.runner import Guidance, run_guided
 from pipeline.guidance.search_gradient import StepKind, normalise
 from pipeline.guidance.shaping import PLAIN, Normalisation, Place, Shaping, elite_size
 from pipeline.guidance.simplex import as_weights, with_exemplars
-from pipeline.guidance.soup import Correction, soup_step, weighted_sum_step
+from pipeline.guidance.soup import soup_step, weighted_sum_step
 from tests.support import reference
 from tests.support.fakes import SHAPE, FakeDenoiser, FakeQuery, FakeReward, Run, fake_query, wait, weights_of
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pipeline.guidance.noise import NoiseKind, step_noise
+from pipeline.guidance.row_gradients import Correction, corrected_gradient
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.search_gradient import StepKind
 from pipeline.guidance.simplex import as_weights, with_exemplars
-from pipeline.guidance.soup import Correction, corrected_gradient, soup_step, weighted_sum_step
+from pipeline.guidance.soup import soup_step, weighted_sum_step
 from tests.support import reference
 from tests.support.fakes import SHAPE, D, FakeDenoiser, FakeQuery, FakeReward, Run, fake_query, wait, weights_of
 

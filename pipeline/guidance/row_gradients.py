@@ -1,0 +1,122 @@
+"""The search gradients of all rows of a step at once, as two matrix products.
+
+Legend of the shape suffixes: R rows of latents, N candidates, M rewards, D = C*H*W latent entries.
+
+Whatever the correction, the gradient of a row is a linear combination of the N noises and of the means of the rows,
+g = A z + B mu. Only the small matrices A (R, N) and B (R, R) depend on the correction. So the noises are read twice a
+step, once for the lengths of the corrected noises and once for A z, and not once for each row and reward. All
+arithmetic is float64.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+# Columns of the noises that are converted to float64 at a time: 30 candidates of them fit a core's cache.
+BLOCK = 1024
+
+Correction = Literal["none", "mean-shift", "renormalised"]
+
+
+def plain_gradients(r_RN: Tensor, z_ND: Tensor) -> Tensor:
+    """Return g^l = (1/N) sum_n r~_ln z^n for every row, shape (R, D), float64, in units of the noise.
+
+    Args:
+        r_RN: for each row the normalised rewards of its own candidates, already summed over the rewards with the
+            weights of the row (Equation 9).
+        z_ND: the noises of the candidates, float32.
+    """
+    g_RD = torch.empty(len(r_RN), z_ND.shape[1], dtype=torch.float64)
+    for columns, z_NB in _blocks(z_ND):
+        g_RD[:, columns] = r_RN @ z_NB
+    return g_RD.div_(len(z_ND))
+
+
+def _blocks(z_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the noises as float64, some columns at a time, always in the same buffer.
+
+    A copy of all noises would be fresh memory in every step, and the page faults cost more than the products.
+    """
+    n, d = z_ND.shape
+    buffer = torch.empty(n * min(BLOCK, d), dtype=torch.float64)
+    for start in range(0, d, BLOCK):
+        columns = slice(start, min(start + BLOCK, d))
+        z_NB = buffer[: n * (columns.stop - start)].view(n, -1)
+        yield columns, z_NB.copy_(z_ND[:, columns])
+
+
+def corrected_gradients(
+    r_RMN: Tensor,
+    corrected_R: Tensor,
+    z_ND: Tensor,
+    mu_RD: Tensor,
+    exemplars: Sequence[int],
+    sigma: float,
+    correction: Correction,
+) -> Tensor:
+    """Return sum_m w_m (g_m + correction_m) for every row, shape (R, D): exemplars' gradients, carried over to the row.
+
+    With d = c_m - mu^l, the distance from the mean of the row to that of the exemplar of reward m:
+
+    - `none`: g_m.
+    - `mean-shift` (Equation 11): g_m + mean(r~) d / sigma. The paper writes no 1/sigma, because its appendix drops it
+      from z = (x - c)/sigma; with 1/sigma the units agree. The correction is 0 if r~ has mean 0.
+    - `renormalised` (the released code): (1/N) sum_n r~_n u^n, where u^n is z^n + d scaled to length sqrt(D). As in
+      the appendix, the shift has no 1/sigma. The length of z^n + d is found from |z|^2 + 2 z.d + |d|^2.
+
+    Args:
+        r_RMN: for each row the normalised rewards of the exemplars' candidates, times the weight w_m of the row.
+        corrected_R: whether the row is corrected. An exemplar itself needs no correction.
+        z_ND: the noises of the candidates, float32.
+        mu_RD: the means of the rows, float64.
+        exemplars: the rows of the M exemplars; c_m is the mean of the m-th.
+        sigma: the standard deviation of the step, > 0.
+        correction: the rule.
+    """
+    if correction == "none":
+        return plain_gradients(r_RMN.sum(1), z_ND)
+    # Relative to one exemplar, because the means are close to each other and differences of their products cancel.
+    shift_RD = mu_RD - mu_RD[exemplars[0]]
+    if correction == "mean-shift":
+        b_RM = r_RMN.mean(2) / sigma
+    else:
+        scale_RMN = math.sqrt(z_ND.shape[1]) / _lengths(z_ND, shift_RD, list(exemplars))
+        r_RMN = r_RMN * scale_RMN.where(corrected_R[:, None, None], 1.0)
+        b_RM = r_RMN.mean(2)
+    b_RM = b_RM.where(corrected_R[:, None], 0.0)
+    # As one (R, R) matrix, the shifts of all rewards cost one small product.
+    b_RR = torch.diag(-b_RM.sum(1))
+    b_RR[:, list(exemplars)] += b_RM
+    return plain_gradients(r_RMN.sum(1), z_ND).add_(b_RR @ shift_RD)
+
+
+def _lengths(z_ND: Tensor, shift_RD: Tensor, exemplars: list[int]) -> Tensor:
+    """Return |z^n + c_m - mu^l| for every row l, reward m and noise n, shape (R, M, N)."""
+    square_N = torch.zeros(len(z_ND), dtype=torch.float64)
+    dot_RN = torch.zeros(len(shift_RD), len(z_ND), dtype=torch.float64)
+    for columns, z_NB in _blocks(z_ND):
+        square_N += torch.linalg.vecdot(z_NB, z_NB)
+        dot_RN += shift_RD[:, columns] @ z_NB.T
+    gram_RR = shift_RD @ shift_RD.T
+    length_R = gram_RR.diagonal()
+    shift_RM = length_R[exemplars][None, :] + length_R[:, None] - 2 * gram_RR[:, exemplars]
+    dot_RMN = dot_RN[exemplars][None, :] - dot_RN[:, None]
+    return (square_N + 2 * dot_RMN + shift_RM.clamp(min=0)[:, :, None]).sqrt()
+
+
+def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
+    """Return g_m + correction_m, shape (D,), of one row and one reward, by `corrected_gradients`.
+
+    Args:
+        r_N: the normalised rewards of the exemplar's candidates.
+        z_ND: their noises.
+        delta_D: c_m - mu, from the mean of the row to that of the exemplar.
+        sigma, correction: as in `corrected_gradients`.
+    """
+    delta_D = delta_D.double()
+    mu_RD = torch.stack([delta_D, torch.zeros_like(delta_D)])
+    r_RMN = torch.stack([torch.zeros_like(r_N), r_N])[:, None].double()
+    return corrected_gradients(r_RMN, torch.tensor([False, True]), z_ND, mu_RD, (0,), sigma, correction)[1]
