@@ -1,13 +1,16 @@
 """Measures whether the pool and the cell keep many GPUs busy: their real code, on a simulated clock and actors.
 
-    python -m benchmarks.simulate --cells 32 --actors 32 --seconds 0.18 --prompts 10000
+    python -m benchmarks.simulate --cells 1 --actors 32 --seconds 0.01 --prompts 200 --latents 4x64x64 --count-own
 
-Real are `actors.pool`, `RayWorkers`, the cell's `run`, and the two prompts in flight per diffusion actor, as in
-`actors.cluster.session`. Simulated are the clock, Ray, and the actors, which compute one call after the other, each for
-a fixed number of seconds per row, and then answer. A message takes half a millisecond. The method's arithmetic is left
-out: a prompt makes the calls that SRSoup makes (`prompt`). This measures no GPU. "Busy" is the share of time in which
+Real are `actors.pool`, `RayWorkers`, the cell's `run`, the two prompts in flight per diffusion actor as in
+`actors.cluster.session`, and the whole method (`run_guided`) with its arithmetic on latents of the given size.
+Simulated are the clock, Ray, and the actors, which compute one call after the other, each for a fixed number of seconds
+per row, and then answer. A message takes half a millisecond. With `--count-own` each CPU second of this process, which
+holds the cell, also passes on the simulated clock. Left out are the CPU time of Ray's messages (`benchmarks.ray_calls`
+measures it) and the writing of results (`benchmarks.scale`). This measures no GPU. "Busy" is the share of time in which
 the simulated diffusion actors had something to compute, from the moment when a fifth of the prompts is done until four
-fifths are done.
+fifths are done. With several cells, the one process computes the arithmetic of all of them, so `--count-own` would
+count it against each: use it with one cell.
 """
 
 import argparse
@@ -28,9 +31,16 @@ from actors.pool.pool import Pool
 from actors.pool.transport import Limits, StartedActor
 from actors.protocol import EncodeResult, ReverseStepResult, Workers
 from actors.telemetry.cell_monitor import CellMonitor
-from actors.workers import DecodeReport
+from actors.workers import DecodeReport, set_threads
 from configs.sections.compute import NodesConfig
 from diffusion.base import Sampling
+from pipeline.guidance.ledger import Ledger
+from pipeline.guidance.runner import Guidance, run_guided
+from pipeline.guidance.simplex import as_weights
+from pipeline.job.result import Meter
+from pipeline.job.run_prompt import BoundPorts
+from pipeline.planning.prompts import Prompt
+from pipeline.planning.task import PromptTask
 from tests.support.cluster.virtual_time import now, run
 
 MESSAGE_SECONDS = 0.0005  # one way; a call without data takes 0.77 ms in both directions
@@ -49,6 +59,7 @@ class Case:
         actors: diffusion actors per cell.
         seconds: the time that a diffusion actor takes for one candidate.
         steps: denoising steps per prompt; two fifths of them are soup steps, in which the candidates are shared.
+        latents: the shape (C, H, W) of one latent.
     """
 
     cells: int
@@ -56,6 +67,7 @@ class Case:
     seconds: float
     prompts: int
     steps: int
+    latents: tuple[int, int, int] = (1, 1, 1)
 
 
 class SimulatedActor:
@@ -85,9 +97,10 @@ class Remote:
 
 
 class SimulatedDiffusion(SimulatedActor):
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.encode = Remote(lambda *_: self.compute(0.1, EncodeResult(None, (1, 1, 1), ())))
+    def __init__(self, case: Case) -> None:
+        super().__init__(case.seconds)
+        encoded = EncodeResult(None, case.latents, tuple(range(case.steps, 0, -1)))
+        self.encode = Remote(lambda *_: self.compute(0.1, encoded))
         self.reverse_step = Remote(lambda x, *_: self.compute(len(x) / 2, ReverseStepResult(x, 0.1, 0.0)))
         self.decode_candidates = Remote(lambda x, *_: (None, self.compute(len(x), REPORT)))
         self.decode = Remote(lambda x, *_: (None, self.compute(0.0, ((), 0, 0)), self.compute(len(x), REPORT)))
@@ -96,7 +109,7 @@ class SimulatedDiffusion(SimulatedActor):
 class SimulatedReward(SimulatedActor):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
-        self.score = Remote(lambda name, pixels, a, b, *_: self.compute(b - a, (np.zeros(b - a), 0.0)))
+        self.score = Remote(lambda name, pixels, a, b, *_: self.compute(b - a, (np.arange(a, b) % 7.0, 0.0)))
 
 
 class SimulatedTransport:
@@ -119,7 +132,7 @@ class SimulatedCell(_Cell):
 
     def __init__(self, case: Case) -> None:
         limits, none = Limits(call_seconds=600.0), Reservation(0, 0, NodesConfig())
-        self.diffusion = SimulatedTransport(lambda: SimulatedDiffusion(case.seconds))
+        self.diffusion = SimulatedTransport(lambda: SimulatedDiffusion(case))
         self.rewards = SimulatedTransport(lambda: SimulatedReward(case.seconds * REWARD_SHARE))
         n_rewards = max(case.actors // ACTORS_PER_REWARD_ACTOR, 1)
         pools = Pool(self.diffusion, case.actors, limits), Pool(self.rewards, n_rewards, limits)
@@ -140,23 +153,22 @@ def _nobody() -> SimulatedActor:
     raise AssertionError("no reward actor on CPUs is needed")
 
 
-async def prompt(steps: int, workers: Workers, count: Callable[[int, int], None]) -> None:
-    """Make the calls of one prompt of SRSoup: in soup steps one chunk per exemplar, then one chunk per weighting.
-
-    One-hot weightings query one reward, and the others query all.
-    """
-    encoded = await workers.encode("", Sampling(steps, 1.0))
-    x, chunk = np.zeros((L, 1), np.float32), np.zeros((N, 1), np.float32)
-    for step in range(steps):
-        await workers.reverse_step(encoded, x, step)
-        asked = [[reward] for reward in REWARDS] + ([] if step < steps * 2 // 5 else [REWARDS] * (L - M))
-        await asyncio.gather(*(workers.score_candidates(encoded, chunk, step, names, "", N) for names in asked))
-        count(1, N * len(asked))
-    await workers.finish(x, REWARDS, "", N)
+async def prompt(case: Case, workers: Workers, count: Callable[[int, int], None]) -> None:
+    """Run SRSoup for one prompt, as `pipeline.job.run_prompt` does, without the rows of its tables."""
+    rows = tuple((index / (L - 1), 1 - index / (L - 1)) for index in range(L))
+    guidance = Guidance(N, case.steps * 2 // 5)
+    text, sampling = Prompt("", "", "", None), Sampling(case.steps, 1.0)
+    task = PromptTask("", text, "srsoup", 0, rows, guidance, REWARDS, (), sampling, N, L)
+    encoded = await workers.encode("", sampling)
+    ports = BoundPorts(workers, encoded, task, Meter(), count)
+    weights = as_weights(rows)
+    done = await run_guided(weights, case.latents, 0, guidance, ports, ports, Ledger(), lambda step: count(1, 0))
+    await workers.finish(done.x_LCHW.numpy(), REWARDS, "", N)
 
 
 async def simulate(case: Case) -> dict[str, Any]:
     """Run the prompts of a case, and return how busy its actors were and what the simulation cost."""
+    set_threads(1)
     cells = [SimulatedCell(case) for _ in range(case.cells)]
     await asyncio.gather(*(cell.open() for cell in cells))
     actors = [actor for cell in cells for actor in cell.diffusion.made]
@@ -165,7 +177,7 @@ async def simulate(case: Case) -> dict[str, Any]:
     async def feed(cell: SimulatedCell, prompts: Iterator[int]) -> None:
         nonlocal done
         for _ in prompts:
-            await cell.run(case.steps)
+            await cell.run(case)
             done += 1
             if done * 5 in (case.prompts, case.prompts * 4):
                 looks.append((now(), sum(actor.busy() for actor in actors)))
@@ -197,6 +209,10 @@ def megabytes() -> float:
     return round(pages * 4096 / 2**20, 1)
 
 
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split("x"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=1)
@@ -204,6 +220,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.18, help="the time of a diffusion actor for one candidate")
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--latents", type=_shape, default=(1, 1, 1), help="CxHxW, such as 4x64x64 of SD1.5")
     parser.add_argument("--count-own", action="store_true", help="add the CPU time of this process to the clock")
     options = vars(parser.parse_args())
     count_own = options.pop("count_own")

@@ -51,4 +51,5 @@ def _quartiles(mu_D: NDArray[np.float32], c_D: NDArray[np.float32], sigma: float
         distance_D[start:].partition(place - start)
         start = place
     low, high = (np.exp(-(distance_D[last - k] ** 2) / (8 * sigma**2)) for k in (low_Q, high_Q))
-    return low + (place_Q - low_Q) * (high - low)
+    quartiles: NDArray[np.float64] = low + (place_Q - low_Q) * (high - low)
+    return quartiles
