@@ -139,7 +139,7 @@ def _app() -> "typer.Typer":
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
     demo, report = report_commands(_write_report)
-    return new_app(demo, *COMMANDS[:-1], report, *REWARD_COMMANDS, COMMANDS[-1], completion=True)
+    return new_app(demo, *COMMANDS[:-2], report, *REWARD_COMMANDS, *COMMANDS[-2:], completion=True)
 
 
 def _main() -> None:

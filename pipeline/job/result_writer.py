@@ -25,7 +25,7 @@ from pipeline.storage.compact import FULL_KEYS, CannotMerge, compact
 from pipeline.storage.costs_index import FrontCost, write_index
 from pipeline.storage.disk import store_of
 from pipeline.storage.lock import FolderLock
-from pipeline.storage.no_failures import write_part_without_rows
+from pipeline.storage.no_failures import remove_part_without_rows, write_part_without_rows
 from pipeline.storage.status import DRIVER_FILE, write_driver_record, write_pace
 from rewards.registry import create
 
@@ -218,6 +218,7 @@ def remove_record_of_refused_run(folder: Location, kind: type[BaseException] | N
     Nothing was started, so a corrected request, such as one that accepts a weight file, finds the folder free.
     """
     if kind is not None and issubclass(kind, RequestError) and not finished_keys(folder) | failed_keys(folder):
+        remove_part_without_rows(folder)
         for name in (DRIVER_FILE, "config.yaml"):
             store_of(folder).remove(folder / name)
 

@@ -30,6 +30,18 @@ def write_part_without_rows(run: Location) -> None:
         store_of(part).write(part, content)
 
 
+def remove_part_without_rows(run: Location) -> None:
+    """Remove the part, and on a disk the folder that is then empty, of a run that was refused before it had any result.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = run / "failures"
+    store_of(run).remove(folder / f"{NO_FAILURES}.parquet")
+    if isinstance(folder, Path) and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _write_unflushed(part: Path, content: bytes) -> None:
     """Write a file that a power failure may take, because the next driver writes it again."""
     if part.is_file() and part.stat().st_size == len(content):

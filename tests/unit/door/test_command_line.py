@@ -15,7 +15,7 @@ from configs.packaged import FOLDER, config_file, packaged_configs
 from pipeline.records import finished_keys
 from srsoup import _app, load_config
 
-COMMANDS = ("demo", "run", "sweep", "check", "status", "report", "rewards", "score", "compact")
+COMMANDS = ("demo", "run", "sweep", "check", "status", "report", "rewards", "score", "compact", "verify")
 TINY = ("steps=2", "queries=2", "soup.steps=1", "prompts.limit=1", "method=srsoup")
 
 
