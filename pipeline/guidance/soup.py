@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pipeline.guidance.conflict import gradient_cosines
 from pipeline.guidance.ports import Query
 from pipeline.guidance.search_gradient import StepKind, move, search_gradient
 from pipeline.guidance.shaping import PLAIN, Shaping
@@ -29,16 +30,21 @@ class Guided:
         norm_R: the length of each row's search gradient, in units of the noise, before the move.
         reward_mean_RM, reward_std_RM: the mean and the standard deviation of each reward over the candidates that gave
             the row's gradient; NaN for a reward whose weight is 0 in the row.
+        cosine_RMM: the cosines of the rewards' search gradients in each row, before they are added; see
+            `conflict.gradient_cosines`.
     """
 
     x_RCHW: Tensor
     norm_R: Tensor
     reward_mean_RM: Tensor
     reward_std_RM: Tensor
+    cosine_RMM: Tensor
 
     def first(self, n: int) -> "Guided":
         """Return the outcome of the first n rows."""
-        return Guided(self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n])
+        return Guided(
+            self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n], self.cosine_RMM[:n]
+        )
 
 
 async def soup_step(
@@ -66,21 +72,24 @@ async def soup_step(
         for exemplar in (True, False)
     )
 
-    g_RD = torch.zeros_like(mu_RD)
+    g_RD, cosines = torch.zeros_like(mu_RD), []
     for row, w_M in enumerate(soup.w_RM):
-        used = support(w_M)
+        used, gradients = support(w_M), []
         for m in used:
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
             # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
             one_hot = len(used) == 1
             carried: Correction = "none" if one_hot else correction
             r_N = (own_MN if one_hot else shared_MN)[m]
-            g_RD[row] += w_M[m] * corrected_gradient(r_N, z_ND, delta_D, sigma, carried)
+            gradients.append(corrected_gradient(r_N, z_ND, delta_D, sigma, carried))
+            g_RD[row] += w_M[m] * gradients[-1]
+        cosines.append(gradient_cosines(torch.stack(gradients), used, len(w_M)))
 
     used_RM = soup.w_RM > TOLERANCE
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+    mean_RM, std_RM = mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan)
+    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM, torch.stack(cosines))
 
 
 def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
@@ -124,14 +133,26 @@ async def weighted_sum_step(
     queries = [query(mu_CHW + sigma * z_NCHW, step, support) for mu_CHW, support in zip(mu_RCHW, supports, strict=True)]
     g_RD = torch.zeros(len(w_RM), z_ND.shape[1], dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
+    cosines = []
     for row, scores_NS in enumerate(await asyncio.gather(*queries)):
+        gradients = []
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m, exemplar=False), z_ND)
+            gradients.append(search_gradient(shaping(r_N, m, exemplar=False), z_ND))
+            g_RD[row] += w_RM[row, m] * gradients[-1]
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
+        cosines.append(gradient_cosines(torch.stack(gradients), supports[row], w_RM.shape[1]))
+    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM, torch.stack(cosines))
 
 
-def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:
+def _moved(
+    mu_RCHW: Tensor,
+    sigma: float,
+    g_RD: Tensor,
+    kind: StepKind,
+    mean_RM: Tensor,
+    std_RM: Tensor,
+    cosine_RMM: Tensor,
+) -> Guided:
     s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
     x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
-    return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM)
+    return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM, cosine_RMM)
