@@ -10,7 +10,7 @@ arithmetic is float64.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,18 +21,43 @@ BLOCK = 1024
 Correction = Literal["none", "mean-shift", "renormalised"]
 
 
-def plain_gradients(r_RN: Tensor, z_ND: Tensor) -> Tensor:
-    """Return g^l = (1/N) sum_n r~_ln z^n for every row, shape (R, D), float64, in units of the noise.
+class Gradients(NamedTuple):
+    """The search gradients of all rows.
+
+    Attributes:
+        g_RD: the gradient of each row, summed over the rewards, float64, in units of the noise.
+        gram_RMM: the inner products of the rewards' gradients in each row, before they are summed.
+    """
+
+    g_RD: Tensor
+    gram_RMM: Tensor
+
+
+def plain_gradients(r_RMN: Tensor, z_ND: Tensor) -> Gradients:
+    """Return g^l = sum_m (1/N) sum_n r~_lmn z^n for every row.
 
     Args:
-        r_RN: for each row the normalised rewards of its own candidates, already summed over the rewards with the
-            weights of the row (Equation 9).
+        r_RMN: for each row the normalised rewards of its own candidates, times the weight of the reward in the row
+            (Equation 9).
         z_ND: the noises of the candidates, float32.
     """
-    g_RD = torch.empty(len(r_RN), z_ND.shape[1], dtype=torch.float64)
+    return _gradients(r_RMN, z_ND, None)
+
+
+def _gradients(r_RMN: Tensor, z_ND: Tensor, shifts: tuple[Tensor, Tensor] | None) -> Gradients:
+    """Return the gradients of `r_RMN`, plus b (R * M, R) times the shifts (R, D) of the means if they are given."""
+    n_rows, n_rewards, n = r_RMN.shape
+    a_PN = r_RMN.reshape(-1, n) / n
+    g_RD = torch.empty(n_rows, z_ND.shape[1], dtype=torch.float64)
+    gram_RMM = torch.zeros(n_rows, n_rewards, n_rewards, dtype=torch.float64)
     for columns, z_NB in _blocks(z_ND):
-        g_RD[:, columns] = r_RN @ z_NB
-    return g_RD.div_(len(z_ND))
+        g_PB = a_PN @ z_NB
+        if shifts is not None:
+            g_PB.addmm_(shifts[0], shifts[1][:, columns])
+        g_RMB = g_PB.view(n_rows, n_rewards, -1)
+        gram_RMM += g_RMB @ g_RMB.mT
+        g_RD[:, columns] = g_RMB.sum(1)
+    return Gradients(g_RD, gram_RMM)
 
 
 def _blocks(z_ND: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -56,8 +81,8 @@ def corrected_gradients(
     exemplars: Sequence[int],
     sigma: float,
     correction: Correction,
-) -> Tensor:
-    """Return sum_m w_m (g_m + correction_m) for every row, shape (R, D): exemplars' gradients, carried over to the row.
+) -> Gradients:
+    """Return sum_m w_m (g_m + correction_m) for every row: the exemplars' gradients, carried over to the row.
 
     With d = c_m - mu^l, the distance from the mean of the row to that of the exemplar of reward m:
 
@@ -77,7 +102,7 @@ def corrected_gradients(
         correction: the rule.
     """
     if correction == "none":
-        return plain_gradients(r_RMN.sum(1), z_ND)
+        return plain_gradients(r_RMN, z_ND)
     # Relative to one exemplar, because the means are close to each other and differences of their products cancel.
     shift_RD = mu_RD - mu_RD[exemplars[0]]
     if correction == "mean-shift":
@@ -87,10 +112,12 @@ def corrected_gradients(
         r_RMN = r_RMN * scale_RMN.where(corrected_R[:, None, None], 1.0)
         b_RM = r_RMN.mean(2)
     b_RM = b_RM.where(corrected_R[:, None], 0.0)
-    # As one (R, R) matrix, the shifts of all rewards cost one small product.
-    b_RR = torch.diag(-b_RM.sum(1))
-    b_RR[:, list(exemplars)] += b_RM
-    return plain_gradients(r_RMN.sum(1), z_ND).add_(b_RR @ shift_RD)
+    # As a matrix of the rows' shifts, b (c_m - mu^l) of all rows and rewards is one small product.
+    rows, rewards = torch.arange(len(b_RM))[:, None], torch.arange(len(exemplars))
+    b_RMR = torch.zeros(*b_RM.shape, len(b_RM), dtype=torch.float64)
+    b_RMR[rows, rewards, torch.tensor(exemplars)] = b_RM
+    b_RMR[rows, rewards, rows] -= b_RM
+    return _gradients(r_RMN, z_ND, (b_RMR.flatten(0, 1), shift_RD))
 
 
 def _lengths(z_ND: Tensor, shift_RD: Tensor, exemplars: list[int]) -> Tensor:
@@ -119,4 +146,4 @@ def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float,
     delta_D = delta_D.double()
     mu_RD = torch.stack([delta_D, torch.zeros_like(delta_D)])
     r_RMN = torch.stack([torch.zeros_like(r_N), r_N])[:, None].double()
-    return corrected_gradients(r_RMN, torch.tensor([False, True]), z_ND, mu_RD, (0,), sigma, correction)[1]
+    return corrected_gradients(r_RMN, torch.tensor([False, True]), z_ND, mu_RD, (0,), sigma, correction).g_RD[1]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.guidance.conflict import gradient_cosines
 from pipeline.guidance.ports import Query
-from pipeline.guidance.row_gradients import Correction, corrected_gradients, plain_gradients
+from pipeline.guidance.row_gradients import Correction, Gradients, corrected_gradients, plain_gradients
 from pipeline.guidance.search_gradient import StepKind, move
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import TOLERANCE, Soup, support
@@ -26,16 +27,21 @@ class Guided:
         norm_R: the length of each row's search gradient, in units of the noise, before the move.
         reward_mean_RM, reward_std_RM: the mean and the standard deviation of each reward over the candidates that gave
             the row's gradient; NaN for a reward whose weight is 0 in the row.
+        cosine_RMM: the cosines of the rewards' search gradients in each row, before they are added; see
+            `conflict.gradient_cosines`.
     """
 
     x_RCHW: Tensor
     norm_R: Tensor
     reward_mean_RM: Tensor
     reward_std_RM: Tensor
+    cosine_RMM: Tensor
 
     def first(self, n: int) -> "Guided":
         """Return the outcome of the first n rows."""
-        return Guided(self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n])
+        return Guided(
+            self.x_RCHW[:n], self.norm_R[:n], self.reward_mean_RM[:n], self.reward_std_RM[:n], self.cosine_RMM[:n]
+        )
 
 
 async def soup_step(
@@ -66,11 +72,11 @@ async def soup_step(
     # Decided by the weight, not by the means: all rows start equal, and rounding must not choose the formula.
     one_hot_R = used_RM.sum(1) == 1
     r_RMN = torch.where(one_hot_R[:, None, None], own_MN, shared_MN) * soup.w_RM.where(used_RM, 0.0)[:, :, None]
-    g_RD = corrected_gradients(r_RMN, ~one_hot_R, z_ND, mu_RD, soup.exemplars, sigma, correction)
+    gradients = corrected_gradients(r_RMN, ~one_hot_R, z_ND, mu_RD, soup.exemplars, sigma, correction)
 
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+    return _moved(mu_RCHW, sigma, gradients, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
 
 
 async def weighted_sum_step(
@@ -92,14 +98,13 @@ async def weighted_sum_step(
         query(_candidates(mu_CHW, sigma, z_NCHW), step, support)
         for mu_CHW, support in zip(mu_RCHW, supports, strict=True)
     ]
-    r_RN = torch.zeros(len(w_RM), len(z_NCHW), dtype=torch.float64)
+    r_RMN = torch.zeros(*w_RM.shape, len(z_NCHW), dtype=torch.float64)
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*queries)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            r_RN[row] += w_RM[row, m] * shaping(r_N, m, exemplar=False)
+            r_RMN[row, m] = w_RM[row, m] * shaping(r_N, m, exemplar=False)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    g_RD = plain_gradients(r_RN, z_NCHW.flatten(1))
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
+    return _moved(mu_RCHW, sigma, plain_gradients(r_RMN, z_NCHW.flatten(1)), kind, mean_RM, std_RM)
 
 
 def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
@@ -107,7 +112,10 @@ def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
     return (sigma * z_NCHW).add_(mu_CHW)
 
 
-def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:
+def _moved(
+    mu_RCHW: Tensor, sigma: float, gradients: Gradients, kind: StepKind, mean_RM: Tensor, std_RM: Tensor
+) -> Guided:
+    g_RD, gram_RMM = gradients
     s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
     x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
-    return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM)
+    return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM, gradient_cosines(gram_RMM))

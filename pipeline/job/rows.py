@@ -58,6 +58,7 @@ def step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
             "gradient_norm": record.guided and _number(record.guided.norm_R[index]),
             "reward_mean": record.guided and _number(record.guided.reward_mean_RM[index, m]),
             "reward_std": record.guided and _number(record.guided.reward_std_RM[index, m]),
+            "gradient_cosines": record.guided and [_number(cosine) for cosine in record.guided.cosine_RMM[index, m]],
             **_overlap(record.overlap_LM3, index, m),
         }
         for record in trajectory.steps

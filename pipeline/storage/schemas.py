@@ -55,6 +55,7 @@ STEPS = pa.schema(
         ("overlap_q25", pa.float64()),
         ("overlap_q50", pa.float64()),
         ("overlap_q75", pa.float64()),
+        ("gradient_cosines", pa.list_(pa.float64())),
     ]
 )
 COSTS = pa.schema(

@@ -24,26 +24,30 @@ def test_the_rows_of_a_soup_equal_the_formula(size: int, rewards: int, correctio
     z, r = rng.normal(size=(n, size)).astype(np.float32), rng.normal(0.3, 1, size=(rows, rewards, n))
     corrected = np.array([row not in exemplars for row in range(rows)])
 
-    g = corrected_gradients(
+    g, gram = corrected_gradients(
         torch.as_tensor(r), torch.as_tensor(corrected), torch.as_tensor(z), torch.as_tensor(mu), exemplars, sigma,
         correction,
     )  # fmt: skip
 
     z = z.astype(np.float64)
     for row in range(rows):
-        expected = np.zeros(size)
-        for m, exemplar in enumerate(exemplars):
-            expected += reference.search_gradient(r[row, m], z)
-            if corrected[row]:
-                expected += reference.correction(r[row, m], z, mu[exemplar], mu[row], sigma, correction)
+        own = np.array([reference.search_gradient(r[row, m], z) for m in range(rewards)])
+        if corrected[row]:
+            shifts = [
+                reference.correction(r[row, m], z, mu[c], mu[row], sigma, correction) for m, c in enumerate(exemplars)
+            ]
+            own += shifts
+        expected = own.sum(0)
+        np.testing.assert_allclose(gram[row], own @ own.T, rtol=1e-9, atol=1e-11)
         assert np.abs(g[row].numpy() - expected).max() < 1e-12 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_plain_gradients_equal_the_mean_of_reward_times_noise(size: int) -> None:
     rng = np.random.default_rng(size)
-    z, r = rng.normal(size=(6, size)).astype(np.float32), rng.normal(size=(4, 6))
-    g = plain_gradients(torch.as_tensor(r), torch.as_tensor(z))
+    z, r = rng.normal(size=(6, size)).astype(np.float32), rng.normal(size=(4, 2, 6))
+    g, gram = plain_gradients(torch.as_tensor(r), torch.as_tensor(z))
     assert g.dtype == torch.float64
-    expected = [reference.search_gradient(r_N, z.astype(np.float64)) for r_N in r]
-    np.testing.assert_allclose(g, expected, rtol=1e-12, atol=1e-14)
+    own = np.array([[reference.search_gradient(r_N, z.astype(np.float64)) for r_N in r_MN] for r_MN in r])
+    np.testing.assert_allclose(g, own.sum(1), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(gram, own @ own.transpose(0, 2, 1), rtol=1e-12, atol=1e-13)
