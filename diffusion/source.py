@@ -8,13 +8,16 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from configs.file_digest import sha256_of
+from diffusion.checks.tensor_file import read_tensor_file
 from diffusion.errors import ModelError, NotHereError
 
 EMBEDDED = "mini"
 MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DEFAULT_ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -24,7 +27,7 @@ class Adapter:
     """A LoRA on top of a model.
 
     Attributes:
-        name: a .safetensors file, or, with a revision, owner/name on the hub.
+        name: a .safetensors file or the folder of one, or, with a revision, owner/name on the hub.
         weight: factor of the adapter's change to the model's weights.
         revision: commit on the hub; None for a local file.
         file: file of the hub's repository to load.
@@ -121,11 +124,37 @@ def adapter_file(adapter: Adapter, fetch: bool = True) -> Path:
         ModelError: the hub does not give the file.
     """
     if adapter.revision is None:
-        return Path(adapter.name)
+        return _in_folder(Path(adapter.name)) if Path(adapter.name).is_dir() else Path(adapter.name)
     from huggingface_hub import hf_hub_download
 
+    options: dict[str, Any] = {"revision": adapter.revision, "local_files_only": not fetch}
     with _of_hub(f"{adapter.file} of {adapter.name} at {adapter.revision}", "model.adapters", fetch):
-        return Path(hf_hub_download(adapter.name, adapter.file, revision=adapter.revision, local_files_only=not fetch))
+        path = Path(hf_hub_download(adapter.name, adapter.file, **options))
+        if is_of_peft(path):
+            hf_hub_download(adapter.name, str(PurePosixPath(adapter.file).with_name(PEFT_CONFIG)), **options)
+        return path
+
+
+def is_of_peft(path: Path) -> bool:
+    """Return whether peft's own `save_pretrained` wrote an adapter, so that alpha is in the file beside it.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    return any(name.startswith("base_model.model.") for name in read_tensor_file(path, "model.adapters").tensors)
+
+
+def _in_folder(folder: Path) -> Path:
+    """The file of an adapter that a trainer saved in a folder."""
+    files = [folder / name for name in (PEFT_FILE, DEFAULT_ADAPTER_FILE) if (folder / name).is_file()]
+    files = files or sorted(folder.glob("*.safetensors"))
+    if len(files) != 1 and not (files and files[0].name == PEFT_FILE):
+        raise ModelError(
+            f"the folder {folder} holds {len(files)} files that may be the adapter",
+            f"a folder with {PEFT_FILE}, {DEFAULT_ADAPTER_FILE} or one other .safetensors",
+            "name the file of the adapter", "model.adapters",
+        )  # fmt: skip
+    return files[0]
 
 
 def vae_folder(vae: Vae, fetch: bool = True) -> Path:
@@ -155,7 +184,7 @@ def model_revision(source: Source) -> str:
     """
     names = [source.revision or _contents(local_folder(source.name))]
     names += [
-        f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else sha256_of(Path(adapter.name))
+        f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else _adapter_contents(adapter)
         for adapter in source.adapters
     ]
     if vae := source.vae:
@@ -163,10 +192,16 @@ def model_revision(source: Source) -> str:
     return names[0] if len(names) == 1 else hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
+def _adapter_contents(adapter: Adapter) -> str:
+    path = adapter_file(adapter)
+    beside = path.with_name(PEFT_CONFIG)
+    return sha256_of(path) + (sha256_of(beside) if is_of_peft(path) and beside.is_file() else "")
+
+
 def _contents(folder: Path) -> str:
     """SHA-256 over the names and contents of a model folder's files."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in MODEL_FILES):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in MODEL_FILES and path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
 

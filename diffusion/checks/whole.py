@@ -1,0 +1,66 @@
+"""All checks of a model folder that need torch, diffusers and transformers, but no weights."""
+
+import math
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from diffusion.checks.json_file import read_json
+from diffusion.checks.skeleton import short
+from diffusion.checks.tokenizers import check_tokenizers
+from diffusion.checks.weights import check_weights
+from diffusion.errors import ModelError
+from diffusion.families import FAMILIES
+from diffusion.folder import absent_parts, pipeline_class
+
+
+def check_whole(folder: Path) -> str | None:
+    """Check the weights and the tokenizers of a model folder, and return the variant of the weights to load.
+
+    Raises:
+        ModelError: a file is broken or missing, or does not belong to the model.
+    """
+    files = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return _checked(folder, tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in files))
+
+
+@lru_cache(maxsize=8)
+def _checked(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str | None:
+    """`check_whole` of a folder with these files, once for all points of a sweep."""
+    family, absent = FAMILIES[pipeline_class(folder)], absent_parts(folder)
+    variant = check_weights(folder, family, absent)
+    check_tokenizers(folder, family, absent)
+    return variant
+
+
+def check_timesteps(folder: Path, steps: int) -> None:
+    """Check that the model's scheduler gives T timesteps whose noise falls.
+
+    Raises:
+        ModelError: it does not.
+    """
+    from diffusion.kernels import DDIM, FlowSDE
+
+    config: dict[str, Any] = read_json(folder / "scheduler" / "scheduler_config.json")
+    is_flow = FAMILIES[pipeline_class(folder)].is_flow
+    try:
+        if is_flow:
+            flow = FlowSDE.from_scheduler(config, steps, 0.7)
+            levels, noises = list(flow.sigmas), [flow.sigma(step) for step in range(steps)]
+        else:
+            ddim = DDIM.from_scheduler(config, steps, 1.0)
+            levels, noises = [1 - ddim.alpha_at(t) for t in ddim.timesteps], [ddim.sigma(step) for step in range(steps)]
+    except Exception as error:
+        raise _refused(folder, short(error)) from error
+    falls = all(before >= after for before, after in pairwise(levels))
+    if not falls or not all(0 <= level <= 1 + 1e-6 for level in levels) or not all(map(math.isfinite, noises)):
+        raise _refused(folder, "its noise does not fall from one timestep to the next")
+
+
+def _refused(folder: Path, problem: str) -> ModelError:
+    return ModelError(
+        f"the scheduler of {folder} gives no timesteps: {problem}",
+        "a scheduler that diffusers can make from its configuration",
+        "give the model the scheduler that it was trained with",
+    )

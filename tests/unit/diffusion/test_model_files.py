@@ -1,0 +1,422 @@
+"""What loading a model would find wrong is found by `check`, from headers, and is one message with status 2."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from actors.cluster import model_actors
+from actors.workers import DiffusionWorker
+from configs.errors import RequestError
+from configs.load import load_config
+from diffusion.base import Loading, Sampling, load_model
+from diffusion.checks.weights import variant_of, weight_parts
+from diffusion.errors import ModelError
+from diffusion.families import FAMILIES
+from diffusion.latent_diffusion import LatentDiffusion
+from diffusion.source import Source
+from pipeline.cli.commands import app
+from tests.support import tiny
+
+SAMPLING = Sampling(steps=3, guidance_scale=5.0)
+EVERY_FAMILY = pytest.mark.parametrize("family", tiny.FAMILIES)
+BASE = {"text_encoder": "model", "text_encoder_2": "model", "text_encoder_3": "model"}
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:aaaa\nsize 3438167536\n"
+Break = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {family: tiny.save_model(family, tmp_path_factory.mktemp(family)) for family in tiny.FAMILIES}
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """A run in this process sets both for its own bits."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+def write_config(path: Path, name: Path, **changes: Any) -> Path:
+    config = {
+        "name": "tiny", "steps": 4, "queries": 2, "soup": {"steps": 1}, "weights": {"grid": 3}, "method": "srsoup",
+        "prompts": {"list": ["a fox"]}, "rewards": {"guided": ["colorfulness", "compressibility"]},
+        "output": str(path.parent / "run"), "model": {"name": str(name)},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(config | changes))
+    return path
+
+
+def invoke(command: str, config: Path) -> Any:
+    return CliRunner().invoke(app, [command, str(config), *(["--local"] if command == "run" else [])])
+
+
+def weights_of(folder: Path, part: str) -> Path:
+    return folder / part / f"{BASE.get(part, 'diffusion_pytorch_model')}.safetensors"
+
+
+def with_weights(part: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> Break:
+    """Change the tensors of a part, in place."""
+
+    def breaks(folder: Path) -> None:
+        path = weights_of(folder, part)
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path, metadata={"format": "pt"})
+
+    return breaks
+
+
+def with_config(file: str, **changes: Any) -> Break:
+    def breaks(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return breaks
+
+
+def with_bytes(file: str, change: Callable[[bytes], bytes]) -> Break:
+    def breaks(folder: Path) -> None:
+        (folder / file).write_bytes(change((folder / file).read_bytes()))
+
+    return breaks
+
+
+def as_folder(file: str) -> Break:
+    def breaks(folder: Path) -> None:
+        (folder / file).unlink()
+        (folder / file).mkdir()
+
+    return breaks
+
+
+def as_lost_link(file: str) -> Break:
+    def breaks(folder: Path) -> None:
+        (folder / file).unlink()
+        (folder / file).symlink_to(folder / "lost")
+
+    return breaks
+
+
+def as_fifo(file: str) -> Break:
+    def breaks(folder: Path) -> None:
+        (folder / file).unlink()
+        os.mkfifo(folder / file)
+
+    return breaks
+
+
+def sharded(folder: Path, part: str = "unet", variant: str = "") -> None:
+    """Cut the weights of a part into two shards with an index."""
+    path = weights_of(folder, part)
+    tensors, base = load_file(path), path.stem
+    path.unlink()
+    names, places = sorted(tensors), dict[str, str]()
+    for index in range(2):
+        shard = f"{base}{variant}-0000{index + 1}-of-00002.safetensors"
+        places |= dict.fromkeys(names[index::2], shard)
+        save_file({name: tensors[name] for name in names[index::2]}, path.parent / shard, metadata={"format": "pt"})
+    content = {"metadata": {"total_size": 1}, "weight_map": places}
+    (path.parent / f"{base}.safetensors.index{variant}.json").write_text(json.dumps(content))
+
+
+def without_a_shard(folder: Path) -> None:
+    sharded(folder)
+    (folder / "unet" / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+
+
+def with_a_shard_outside(folder: Path) -> None:
+    sharded(folder)
+    with_config("unet/diffusion_pytorch_model.safetensors.index.json", weight_map={"conv_in.weight": "../a"})(folder)
+
+
+def with_an_index_of_more(folder: Path) -> None:
+    sharded(folder)
+    index = folder / "unet" / "diffusion_pytorch_model.safetensors.index.json"
+    places = json.loads(index.read_text())["weight_map"]
+    places["conv_in.other"] = places["conv_in.weight"]
+    with_config("unet/diffusion_pytorch_model.safetensors.index.json", weight_map=places)(folder)
+
+
+def without_an_index(folder: Path) -> None:
+    sharded(folder)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors.index.json").unlink()
+
+
+def in_variants(folder: Path, variants: dict[str, str]) -> None:
+    for part, variant in variants.items():
+        path = weights_of(folder, part)
+        path.rename(path.with_suffix(f".{variant}.safetensors"))
+
+
+def with_few_embeddings(folder: Path) -> None:
+    (name,) = [name for name in load_file(weights_of(folder, "text_encoder")) if "token_embedding" in name]
+    with_weights("text_encoder", lambda tensors: tensors.update({name: torch.zeros(20, 16)}))(folder)
+    with_config("text_encoder/config.json", vocab_size=20)(folder)
+
+
+UNET, TEXT, VAE = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "vae/config.json"
+SCHEDULER = "scheduler/scheduler_config.json"
+BROKEN: dict[str, tuple[str, Break, str]] = {
+    "a pointer of Git LFS": ("sd", with_bytes(UNET, lambda _: LFS), "git lfs pull"),
+    "a pointer in the text encoder": ("sdxl", with_bytes(TEXT, lambda _: LFS), "git lfs pull"),
+    "a pointer for the tokenizer": ("sd", with_bytes("tokenizer/tokenizer.json", lambda _: LFS), "git lfs pull"),
+    "a pointer for a config": ("sd", with_bytes(VAE, lambda _: LFS), "git lfs pull"),
+    "a truncated UNet": ("sd", with_bytes(UNET, lambda data: data[:-1000]), "cut short"),
+    "a file cut in its header": ("sd3", with_bytes(TEXT, lambda data: data[:100]), "cut short"),
+    "an empty file": ("sd", with_bytes(UNET, lambda _: b""), "cut short"),
+    "a longer file": ("sd", with_bytes(UNET, lambda data: data + b"x"), "belong to no tensor"),
+    "a header that is no JSON": ("sd", with_bytes(UNET, lambda data: data[:8] + b"[" + data[9:]), "header is broken"),
+    "a deep header": ("sd", with_bytes(UNET, lambda _: (200_000).to_bytes(8, "little") + b"[" * 200_000), "broken"),
+    "a header as long as a disk": ("sd", with_bytes(UNET, lambda data: b"\xff" * 7 + b"\x0f" + data[8:]), "cut short"),
+    "a missing shard": ("sd", without_a_shard, "lacks the shard diffusion_pytorch_model-00002-of-00002"),
+    "shards without an index": ("sd", without_an_index, "no index of shards"),
+    "a shard outside the folder": ("sd", with_a_shard_outside, "no file beside it"),
+    "an index that names more": ("sd", with_an_index_of_more, "lack conv_in.other"),
+    "a text encoder without a tensor": (
+        "sd", with_weights("text_encoder", lambda t: t.pop(sorted(t)[5])), "made up at random"),
+    "a second text encoder without a layer": (
+        "sdxl", with_weights("text_encoder_2", lambda t: [t.pop(n) for n in sorted(t) if "layers.1." in n]),
+        "lacks text_model.encoder.layers.1.layer_norm1.bias, text_model.encoder.layers.1.layer_norm1.weight"),
+    "a T5 without a tensor": ("sd3", with_weights("text_encoder_3", lambda t: t.pop(sorted(t)[0])), "made up"),
+    "a T5 without its embeddings": ("sd3", with_weights("text_encoder_3", lambda t: t.pop("shared.weight")), "lacks "),
+    "a UNet without a tensor": ("sd", with_weights("unet", lambda t: t.pop("conv_in.weight")), "lacks conv_in.weight"),
+    "a VAE without its decoder": (
+        "sdxl", with_weights("vae", lambda t: [t.pop(n) for n in sorted(t) if "decoder" in n]), "lacks decoder."),
+    "a transformer with more": (
+        "sd3", with_weights("transformer", lambda t: t.update(other=torch.zeros(1))), "other, for which the model has"),
+    "a UNet with more layers": (
+        "sd", with_weights("unet", lambda t: t.update({"mid_block.resnets.2.conv1.bias": torch.zeros(1)})), "no place"),
+    "a wrong shape": (
+        "sd", with_weights("unet", lambda t: t.update({"conv_in.weight": torch.zeros(32, 4, 1, 1)})),
+        "another shape for conv_in.weight ([32, 4, 1, 1] and not [32, 4, 3, 3])"),
+    "a wrong shape in the text": (
+        "sdxl", with_weights("text_encoder", lambda t: t.update({sorted(t)[0]: torch.zeros(7)})), "another shape for"),
+    "whole numbers": (
+        "sd", with_weights("unet", lambda t: t.update({"conv_in.bias": torch.zeros(32, dtype=torch.int8)})), "(I8)"),
+    "sample_size null": ("sd", with_config("unet/config.json", sample_size=None), "sample_size None"),
+    "sample_size 0": ("sdxl", with_config("unet/config.json", sample_size=0), "sample_size 0"),
+    "sample_size of three": ("sd", with_config("unet/config.json", sample_size=[8, 8, 8]), "sample_size [8, 8, 8]"),
+    "sample_size a word": ("sd3", with_config("transformer/config.json", sample_size="8"), "sample_size 8"),
+    "a scaling_factor of null": ("sd", with_config(VAE, scaling_factor=None), "scaling_factor None"),
+    "a VAE of one channel": ("sd", with_config(VAE, out_channels=1), "decodes 1 channels"),
+    "a UNet that predicts variances": ("sd", with_config("unet/config.json", out_channels=8), "predicts 8 channels"),
+    "text of another width": ("sd", with_config("unet/config.json", cross_attention_dim=24), "cross_attention_dim 24"),
+    "pooled text of another width": (
+        "sdxl", with_config("unet/config.json", projection_class_embeddings_input_dim=65), "embeddings_input_dim 65"),
+    "text of another width in SD3": (
+        "sd3", with_config("transformer/config.json", joint_attention_dim=24), "joint_attention_dim: 32"),
+    "a million layers": ("sd", with_config("text_encoder/config.json", num_hidden_layers=10**6), "at most 1000 layers"),
+    "a block of no name": ("sd", with_config("unet/config.json", down_block_types=["a", "b"]), "describes no UNet2D"),
+    "a width of minus one": ("sd", with_config("text_encoder/config.json", intermediate_size=-1), "describes no CLIP"),
+    "a part of no class": ("sd", with_config("model_index.json", unet=["diffusers", "Unknown"]), "as the unet"),
+    "a part of a class outside": ("sd", with_config("model_index.json", vae=["os", "system"]), "as the vae"),
+    "a tokenizer of no class": ("sd", with_config("model_index.json", tokenizer=["transformers", "X"]), "tokenizer of"),
+    "no vocabulary": ("sd", lambda folder: (folder / "tokenizer/tokenizer.json").unlink(), "no vocabulary"),
+    "a broken vocabulary": ("sd", with_bytes("tokenizer/tokenizer.json", lambda _: b"{}"), "cannot be loaded as a"),
+    "more tokens than embeddings": ("sd", with_few_embeddings, "has 56 tokens, and its text encoder knows 20"),
+    "a tokenizer without an end": (
+        "sd", with_config("tokenizer/tokenizer_config.json", model_max_length=10**30), "model_max_length"),
+    "beta_schedule exponential": ("sd", with_config(SCHEDULER, beta_schedule="exponential"), "'exponential'"),
+    "beta_schedule a list": ("sd", with_config(SCHEDULER, beta_schedule=["linear"]), "beta_schedule"),
+    "beta_start a word": ("sd", with_config(SCHEDULER, beta_start="0.1"), "beta_start '0.1'"),
+    "beta_end null": ("sd", with_config(SCHEDULER, beta_end=None), "beta_end 'None'"),
+    "beta_end 7": ("sdxl", with_config(SCHEDULER, beta_end=7), "beta_end '7'"),
+    "a billion timesteps": ("sd", with_config(SCHEDULER, num_train_timesteps=10**9), "1..100000"),
+    "timesteps a word": ("sd", with_config(SCHEDULER, num_train_timesteps="1000"), "num_train_timesteps '1000'"),
+    "timesteps true": ("sd", with_config(SCHEDULER, num_train_timesteps=True), "num_train_timesteps 'True'"),
+    "timesteps of a flow": ("sd3", with_config(SCHEDULER, num_train_timesteps=1.5), "num_train_timesteps '1.5'"),
+    "an offset below 0": ("sd", with_config(SCHEDULER, steps_offset=-1), "steps_offset '-1'"),
+    "an offset of all": ("sd", with_config(SCHEDULER, steps_offset=900), "trained with 1000 timesteps"),
+    "spacing null": ("sd", with_config(SCHEDULER, timestep_spacing=None), "timestep_spacing None"),
+    "too few betas": ("sd", with_config(SCHEDULER, trained_betas=[0.1, 0.2]), "2 trained_betas"),
+    "betas of words": ("sd", with_config(SCHEDULER, trained_betas=["a"] * 1000), "trained_betas"),
+    "betas of nothing": ("sd", with_config(SCHEDULER, beta_start=0, beta_end=0), "gives no timesteps"),
+    "a flag that is a word": ("sd", with_config(SCHEDULER, set_alpha_to_one="no"), "set_alpha_to_one 'no'"),
+    "a shift of 0": ("sd3", with_config(SCHEDULER, shift=0), "shift '0'"),
+    "a shift of words": ("sd3", with_config(SCHEDULER, shift="3.0"), "shift '3.0'"),
+    "weights that are a folder": ("sd", as_folder(UNET), "it is a folder"),
+    "a config that is a folder": ("sd", as_folder("unet/config.json"), "it is a folder"),
+    "an index that is a folder": ("sd", as_folder("model_index.json"), "it is a folder"),
+    "a link to nothing": ("sd", as_lost_link(UNET), "it is a link to"),
+    "a config that links to nothing": ("sd", as_lost_link(VAE), "it is a link to"),
+    "a FIFO for weights": ("sd", as_fifo(UNET), "no regular file"),
+    "a FIFO for a config": ("sd", as_fifo("unet/config.json"), "no regular file"),
+    "a deep config": ("sd", with_bytes(VAE, lambda _: b"[" * 100_000), "is not JSON"),
+    "variants that differ": (
+        "sd", lambda folder: in_variants(folder, {"unet": "fp16", "vae": "ema"}), "different variants only: ema, fp16"),
+    "a shape with lost weights": (
+        "sd", lambda folder: weights_of(folder, "unet").rename(folder / "unet" / "model.safetensors"),
+        "no diffusion_pytorch_model.safetensors, and no index of shards, but model.safetensors"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("actors.workers.load_model", load)
+
+
+@pytest.mark.usefixtures("nothing_loads")
+@pytest.mark.parametrize(("family", "breaks", "says"), BROKEN.values(), ids=BROKEN.keys())
+def test_check_refuses_what_loading_would(
+    folders: dict[str, Path], tmp_path: Path, family: str, breaks: Break, says: str
+) -> None:
+    shutil.copytree(folders[family], tmp_path / "model")
+    breaks(tmp_path / "model")
+    result = invoke("check", write_config(tmp_path / "tiny.yaml", tmp_path / "model"))
+    assert result.exit_code == 2, result.output
+    for part in ("file:", "key:", "value:", "allowed:", "fix:"):
+        assert result.output.count(part) == 1, result.output
+    assert says in result.output and "Traceback" not in result.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["a file", "weights.safetensors"])
+def test_a_checkpoint_that_is_one_file_is_refused_with_the_way_to_convert_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"abc")
+    result = invoke("check", write_config(tmp_path / "tiny.yaml", tmp_path / name))
+    assert result.exit_code == 2 and "from_single_file" in result.output
+
+
+@EVERY_FAMILY
+def test_a_whole_model_passes(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
+    assert invoke("check", write_config(tmp_path / "tiny.yaml", folders[family])).exit_code == 0
+
+
+def load(folder: Path) -> LatentDiffusion:
+    model = load_model(Source(str(folder)), Loading(), "cpu")
+    assert isinstance(model, LatentDiffusion)
+    return model
+
+
+def assert_same_model(one: LatentDiffusion, other: LatentDiffusion) -> None:
+    x = torch.randn(2, *one.latent_shape, generator=torch.Generator().manual_seed(0))
+    texts = [model.encode("a fox", SAMPLING) for model in (one, other)]
+    assert torch.equal(texts[0].embeds, texts[1].embeds)
+    means = [model.reverse_step(x, 0, text).mean for model, text in zip((one, other), texts, strict=True)]
+    assert torch.equal(means[0], means[1]) and torch.equal(one.decode(x), other.decode(x))
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("parts", ["all", "the denoiser"])
+def test_a_folder_with_fp16_weights_only_is_loaded(
+    folders: dict[str, Path], tmp_path: Path, family: str, parts: str
+) -> None:
+    folder = shutil.copytree(folders[family], tmp_path / "model")
+    pipeline = tiny.PIPELINES[family].__name__
+    all_parts = weight_parts(FAMILIES[pipeline])
+    in_variants(folder, dict.fromkeys(all_parts if parts == "all" else [FAMILIES[pipeline].denoiser], "fp16"))
+    assert invoke("check", write_config(tmp_path / "tiny.yaml", folder)).exit_code == 0
+    assert_same_model(load(folder), load(folders[family]))
+
+
+@pytest.mark.parametrize("variant", ["", ".fp16"])
+def test_shards_are_loaded(folders: dict[str, Path], tmp_path: Path, variant: str) -> None:
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    sharded(folder, variant=variant)
+    assert invoke("check", write_config(tmp_path / "tiny.yaml", folder)).exit_code == 0
+    assert_same_model(load(folder), load(folders["sd"]))
+
+
+def test_the_older_names_of_a_vae_and_of_a_text_encoder_are_known(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The hub's SD 1.5 calls the VAE's attention query, key, value; transformers has moved the text model before."""
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def rename(tensors: dict[str, torch.Tensor]) -> None:
+        for name in sorted(tensors):
+            for new, old in older.items():
+                if f"mid_block.attentions.0.{new}." in name:
+                    tensors[name.replace(new, old)] = tensors.pop(name)
+
+    def move(tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if not name.startswith("text_model.")]:
+            tensors[f"text_model.{name}"] = tensors.pop(name)
+        tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+        tensors["logit_scale"] = torch.ones(())
+
+    with_weights("vae", rename)(folder)
+    with_weights("text_encoder", move)(folder)
+    assert "encoder.mid_block.attentions.0.query.weight" in load_file(weights_of(folder, "vae"))
+    assert invoke("check", write_config(tmp_path / "tiny.yaml", folder)).exit_code == 0
+    assert_same_model(load(folder), load(folders["sd"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "variant"),
+    [
+        (["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"], None),
+        (["diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.non_ema.safetensors"], "fp16"),
+        (["diffusion_pytorch_model.non_ema.safetensors"], "non_ema"),
+        (["diffusion_pytorch_model.safetensors.index.fp16.json"], "fp16"),
+        (["diffusion_pytorch_model.safetensors.index.json"], None),
+    ],
+)
+def test_the_variant_is_that_of_the_files(names: list[str], variant: str | None) -> None:
+    assert variant_of("a model", {"unet": names}, {"unet": "diffusion_pytorch_model"}) == variant
+
+
+def unloadable(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """What no header shows: the library itself raises while it loads."""
+
+    def from_pretrained(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(tiny.PIPELINES["sd"], "from_pretrained", from_pretrained)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no such thing"), RuntimeError("size mismatch"), KeyError("x"), ValueError("")]
+)
+def test_what_only_loading_shows_is_one_message_with_status_2(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    unloadable(monkeypatch, error)
+    result = invoke("run", write_config(tmp_path / "tiny.yaml", folders["sd"]))
+    assert result.exit_code == 2, result.output
+    assert f"cannot be loaded: {type(error).__name__}" in result.output and "key:     model.name\n" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_model_actor_keeps_its_error_for_the_pool_which_does_not_restart_it(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fleet starts an actor again unless `node` raises a RequestError."""
+    unloadable(monkeypatch, OSError("no such thing"))
+    config = load_config(write_config(tmp_path / "tiny.yaml", folders["sd"]), [])
+    actor = model_actors._DiffusionActor(config, 0)
+    with pytest.raises(RequestError, match="cannot be loaded: OSError: no such thing"):
+        actor.node()
+    with pytest.raises(RequestError, match="there is no folder"):
+        DiffusionWorker.from_config(
+            config.model_copy(update={"model": config.model.model_copy(update={"name": "/x"})}), "cpu"
+        )
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_model(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unloadable(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(torch.OutOfMemoryError):
+        load(folders["sd"])
+
+
+def test_a_model_that_changes_between_two_checks_is_checked_again(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    load(folder)
+    with_bytes(UNET, lambda data: data[:-4])(folder)
+    with pytest.raises(ModelError, match="cut short"):
+        load(folder)
