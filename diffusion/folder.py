@@ -27,6 +27,11 @@ def check_folder(folder: Path, steps: int, whole: bool = True) -> str:
     """
     pipeline = pipeline_class(folder)
     family, absent = FAMILIES[pipeline], absent_parts(folder)
+    for part in absent:
+        if part.startswith("tokenizer") and part.replace("tokenizer", "text_encoder") not in absent:
+            raise ModelError(
+                f"the model at {folder} has a text encoder without its {part}", "both, or neither", _SAVE_AGAIN
+            )
     for part in family.parts:
         if part in absent:
             continue

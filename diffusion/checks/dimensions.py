@@ -1,11 +1,10 @@
 """Checks that the sizes in the configurations of a model's parts are there and fit together. Imports no torch."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusion.checks.json_file import read_json
+from diffusion.checks.json_file import is_number, read_json
 from diffusion.errors import ModelError
 from diffusion.families import Family
 
@@ -95,16 +94,17 @@ def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: 
             f"set sample_size in {family.denoiser}/config.json of the model",
         )
     scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor")
-    if not _is_number(scale) or scale <= 0 or (shift is not None and not _is_number(shift)):
+    if not is_number(scale) or scale <= 0 or (shift is not None and not is_number(shift)):
         raise ModelError(
             f"the vae of {folder} has the scaling_factor {scale} and the shift_factor {shift}",
             "a positive number, and a number or null", "correct vae/config.json of the model",
         )  # fmt: skip
     for key in ("latents_mean", "latents_std"):
         values = vae.get(key)
-        if values is not None and not (isinstance(values, list | tuple) and all(map(_is_number, values))):
+        if values is not None and not _is_one_for_each(vae.get("latent_channels"), values, key == "latents_std"):
             raise ModelError(
-                f"the vae of {folder} has the {key} {str(values)[:100]}", "null, or a number for each channel",
+                f"the vae of {folder} has the {key} {str(values)[:100]}",
+                "null, or a number for each channel, positive for latents_std",
                 "correct vae/config.json of the model",
             )  # fmt: skip
     takes, gives = config.get("in_channels"), config.get("out_channels")
@@ -117,5 +117,8 @@ def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: 
         raise ModelError(f"the vae of {folder} decodes {vae['out_channels']} channels", "3: RGB", "use another model")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_one_for_each(channels: Any, values: Any, positive: bool) -> bool:
+    """Whether values are a number for each channel. A VAE without latent_channels has the four of the class."""
+    if not isinstance(values, list | tuple) or len(values) != (4 if channels is None else channels):
+        return False
+    return all(is_number(value) and (value > 0 or not positive) for value in values)

@@ -1,14 +1,21 @@
 """Reads the JSON files of a model. Imports no torch."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from diffusion.checks.tensor_file import check_no_pointer, unreadable
 from diffusion.errors import ModelError
 
 # The largest file of a real model is the index of a tokenizer, some megabytes.
 MOST_BYTES = 50_000_000
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Return whether a value of JSON is a number that a float can hold: no NaN, no infinity, no 10^400."""
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Checks of the scheduler that a model comes with, from its configuration alone. Imports no torch."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from diffusion.checks.json_file import is_number
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 
@@ -37,11 +37,13 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
 
     def refused(problem: str, allowed: str) -> ModelError:
         return ModelError(
-            f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
+            f"the scheduler of {folder}, a {str(config.get('_class_name'))[:100]}, {problem}",
             allowed,
             "give the model the scheduler that it was trained with",
         )
 
+    if not isinstance(config.get("_class_name"), str):
+        raise refused("has no class", "a configuration with the name of its class as _class_name")
     if FAMILIES[pipeline].is_flow:
         if not str(config.get("_class_name")).startswith("FlowMatch"):
             raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
@@ -69,12 +71,8 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
     _check_steps(config, steps)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_beta(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < 1
+    return is_number(value) and 0 <= value < 1
 
 
 def _is_whole(value: Any, least: int = 0) -> bool:
@@ -104,8 +102,8 @@ _DIFFUSION_VALUES: _Values = {
 }
 _FLOW_VALUES: _Values = {
     "num_train_timesteps": _COUNT,
-    "shift": (lambda value: _is_number(value) and value > 0, "a positive number"),
-    "shift_terminal": (lambda value: value is None or (_is_number(value) and 0 < value < 1), "null, or from 0 to 1"),
+    "shift": (lambda value: is_number(value) and value > 0, "a positive number"),
+    "shift_terminal": (lambda value: value is None or (is_number(value) and 0 < value < 1), "null, or from 0 to 1"),
     "use_karras_sigmas": _FLAG,
     "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": _FLAG,

@@ -42,6 +42,11 @@ def module_of(owner: Any, folder: Path) -> Any:
 
     config = read_json(folder / "config.json")
     _check_layers(folder / "config.json", config)
+    if config.get("quantization_config") is not None:
+        raise ModelError(
+            f"{folder} holds quantized weights (quantization_config)", "weights in float32, float16 or bfloat16",
+            "use the model that it was made from",
+        )  # fmt: skip
     try:
         with torch.device("meta"):
             if hasattr(owner, "load_config"):
@@ -103,12 +108,19 @@ def _class_of(folder: Path, part: str) -> Any:
 
 def _check_layers(path: Path, config: Mapping[str, Any]) -> None:
     for key, value in config.items():
-        if ("layers" in key or "blocks" in key) and any(
-            isinstance(count, int) and count > MOST_LAYERS for count in (value if isinstance(value, list) else [value])
-        ):
+        if isinstance(value, dict):
+            _check_layers(path, value)
+        elif ("layer" in key or "block" in key) and _counted(value) > MOST_LAYERS:
             raise ModelError(
                 f"{path} has {key} {str(value)[:100]}", f"at most {MOST_LAYERS} layers", f"correct {key} in the file"
             )
+
+
+def _counted(value: Any) -> int:
+    """The number of layers that a value of a configuration stands for: its own, or those of a list, at least."""
+    if isinstance(value, list):
+        return max(len(value), sum(_counted(one) for one in value))
+    return value if isinstance(value, int) else 0
 
 
 def short(error: Exception) -> str:

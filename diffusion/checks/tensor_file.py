@@ -61,7 +61,7 @@ def read_tensor_file(path: Path, key: str = "model.name") -> TensorFile:
                 raise refused(f"its {size} bytes end before its header does; the file was cut short")
             if length > MOST_HEADER:
                 raise refused(f"its header of {length} bytes is longer than {MOST_HEADER}")
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
@@ -69,6 +69,8 @@ def read_tensor_file(path: Path, key: str = "model.name") -> TensorFile:
     if not isinstance(header, dict):
         raise refused("its header is no JSON object")
     metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise refused("the values of its metadata are no texts")
     end = _end_of_numbers(header)
     if isinstance(end, str):
         raise refused(end)
@@ -76,7 +78,7 @@ def read_tensor_file(path: Path, key: str = "model.name") -> TensorFile:
         cut = "the file was cut short" if end > size - 8 - length else "the file has bytes that belong to no tensor"
         raise refused(f"its header describes {end} bytes of numbers and {size - 8 - length} are there; {cut}")
     tensors = {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
-    return TensorFile(tensors, metadata if isinstance(metadata, dict) else {})
+    return TensorFile(tensors, metadata)
 
 
 def check_no_pointer(path: Path, key: str = "model.name") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from diffusion.checks.json_file import read_json
+from diffusion.checks.json_file import MOST_BYTES, read_json
 from diffusion.checks.tensor_file import check_no_pointer
 from diffusion.errors import ModelError
 from diffusion.families import Family
@@ -40,6 +40,8 @@ def _load(folder: Path, part: str) -> Any:
     names = {path.name for path in (folder / part).glob("*") if path.is_file()}
     for name in sorted(names):
         check_no_pointer(folder / part / name)
+        if (folder / part / name).stat().st_size > MOST_BYTES:
+            raise ModelError(f"{folder / part / name} is longer than {MOST_BYTES} bytes", "a tokenizer's file", _FIX)
     if not any(names.issuperset(files) for files in _VOCABULARIES):
         raise ModelError(
             f"{folder / part} has no vocabulary", " or ".join(" and ".join(files) for files in _VOCABULARIES), _FIX
@@ -60,9 +62,10 @@ def _check(path: Path, tokenizer: Any, encoder: dict[str, Any]) -> None:
             f"{path} has {len(tokenizer)} tokens, and its text encoder knows {known}",
             f"at most {known} tokens", "use the tokenizer that the text encoder was trained with",
         )  # fmt: skip
-    if isinstance(longest, int) and not 2 < tokenizer.model_max_length <= longest:
+    most = tokenizer.model_max_length
+    if isinstance(longest, int) and not (type(most) is int and 2 < most <= longest):
         raise ModelError(
-            f"{path} has the model_max_length {tokenizer.model_max_length}, and its text encoder has {longest} places",
+            f"{path} has the model_max_length {str(most)[:100]}, and its text encoder has {longest} places",
             f"3..{longest}", f"set model_max_length in {path / 'tokenizer_config.json'} to {longest}",
         )  # fmt: skip
     if tokenizer.pad_token is None:

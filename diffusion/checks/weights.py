@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion.checks.json_file import read_json
+from diffusion.checks.one_pass import check_one_pass
 from diffusion.checks.skeleton import as_loaded, module_of, skeleton
 from diffusion.checks.tensor_file import FLOATING, TensorInfo, read_tensor_file
 from diffusion.errors import ModelError
@@ -72,13 +73,14 @@ def check_weights(folder: Path, family: Family, absent: Collection[str]) -> str 
     """Check every file of weights by its header, and return the variant to load.
 
     Raises:
-        ModelError: a file is broken or missing, or the tensors are not those of the part.
+        ModelError: a file is broken or missing, the tensors are not those of the part, or a pass of the model fails.
     """
     parts = weight_parts(family, absent)
     variant = variant_of(str(folder), files_of(folder, parts), parts)
+    modules = {part: skeleton(folder, part) for part in parts}
     for part, base in parts.items():
-        module = skeleton(folder, part)
-        _check_part(folder / part, module, _tensors(folder / part, base, variant), part.startswith("text"))
+        _check_part(folder / part, modules[part], _tensors(folder / part, base, variant), part.startswith("text"))
+    check_one_pass(folder, family, modules[family.denoiser], modules["vae"])
     return variant
 
 

@@ -40,11 +40,19 @@ def check_timesteps(folder: Path, steps: int) -> None:
     Raises:
         ModelError: it does not.
     """
+    import diffusers
+
     from diffusion.kernels import DDIM, FlowSDE
 
+    entry = read_json(folder / "model_index.json").get("scheduler")
+    name = entry[1] if isinstance(entry, list) and len(entry) == 2 and entry[0] == "diffusers" else None
+    owner = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if not isinstance(owner, type) or not issubclass(owner, diffusers.SchedulerMixin):
+        raise _refused(folder, f"model_index.json names {str(entry)[:100]}, which is none of diffusers")
     config: dict[str, Any] = read_json(folder / "scheduler" / "scheduler_config.json")
     is_flow = FAMILIES[pipeline_class(folder)].is_flow
     try:
+        owner.from_config(config)  # type: ignore[attr-defined]
         if is_flow:
             flow = FlowSDE.from_scheduler(config, steps, 0.7)
             levels, noises = list(flow.sigmas), [flow.sigma(step) for step in range(steps)]

@@ -136,7 +136,7 @@ def test_tensors_that_are_missing_are_not_made_up(folders: dict[str, Path], tmp_
     weights = load_file(vae / VAE_WEIGHTS)
     weights.pop("decoder.conv_in.weight")
     save_file(weights, vae / VAE_WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="vae lacks decoder.conv_in.weight, which would be made up"):
+    with pytest.raises(ModelError, match=r"vae lacks decoder\.conv_in\.weight, which would be made up"):
         load(folders["sd"], vae)
 
 
