@@ -1,22 +1,19 @@
 """Checks whether a LoRA fits a model, from the names and shapes in its file."""
 
-import json
 import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from diffusion.checks.json_file import read_json
 from diffusion.checks.skeleton import skeleton
 from diffusion.checks.tensor_file import FLOATING, TensorFile, TensorInfo, read_tensor_file
-from diffusion.errors import ModelError
 from diffusion.families import Family
 from diffusion.folder import absent_parts
 from diffusion.lora.layout import Layer, Places, layers_of
-from diffusion.source import PEFT_CONFIG, is_of_peft
+from diffusion.lora.refusal import KEY, listed, refused
+from diffusion.lora.scaling import scalings
 
-_KEY = "model.adapters"
 # Part of a tensor's name -> kind of adapter.
 _OTHER_KINDS = {
     "hada_": "LoHa", "lokr_": "LoKr", "lora_mid": "LoCon with a Tucker core", "oft_": "OFT", ".diff": "full weights",
@@ -43,35 +40,13 @@ class Change:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """The alphas that a LoRA's file or folder gives beside its tensors. Without any, alpha is the rank of a layer.
-
-    Attributes:
-        alpha: alpha of all layers of a part; None if not given.
-        pattern: pattern of module names -> alpha, which precedes `alpha`.
-        by_root: whether B A is multiplied by alpha / sqrt(r) and not by alpha / r.
-    """
-
-    alpha: float | None = None
-    pattern: tuple[tuple[str, float], ...] = ()
-    by_root: bool = False
-
-    def of(self, module: str, rank: int) -> float:
-        """Return alpha of a module."""
-        for pattern, alpha in self.pattern:
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return alpha
-        return float(rank) if self.alpha is None else self.alpha
-
-
 def adapted_layers(path: Path) -> dict[str, Layer]:
     """Return the layers that an adapter changes, by the stem of their tensors' names.
 
     Raises:
         ModelError: the file cannot be read, is not a LoRA in safetensors, or holds more than a LoRA.
     """
-    return _layers(path, read_tensor_file(path, _KEY))
+    return _layers(path, read_tensor_file(path, KEY))
 
 
 def check_adapter(path: Path, folder: Path, family: Family) -> list[Change]:
@@ -85,59 +60,42 @@ def check_adapter(path: Path, folder: Path, family: Family) -> list[Change]:
     Raises:
         ModelError: a layer has no place in the model, or not its size.
     """
-    content = read_tensor_file(path, _KEY)
+    content = read_tensor_file(path, KEY)
     layers, modules = _layers(path, content), _modules(folder, family)
     places = Places(modules, family.denoiser, _per_block(folder, family))
     changes, without_place, misfits = dict[tuple[str, str], Change](), list[str](), list[str]()
     for stem, names in layers.items():
-        place = places.find(stem)
-        change = "" if place is None else _change(place, names, content, modules[place[0]][place[1]])
-        if place is None:
+        found = [_change(place, names, content, modules[place[0]][place[1]]) for place in places.find(stem)]
+        fitting = [one for one in found if isinstance(one, Change)]
+        if not found:
             without_place.append(stem)
-        elif isinstance(change, str):
-            misfits.append(f"{stem} {change}")
-        elif place in changes:
+        elif not fitting:
+            misfits.append(f"{stem} {found[0]}")
+        elif len(fitting) > 1:
+            parts = " and ".join(one.part for one in fitting)
+            misfits.append(f"{stem} fits {parts} alike, so its matrices need the name of one of them as a prefix")
+        elif (place := (fitting[0].part, fitting[0].module)) in changes:
             misfits.append(f"{stem} is in the file twice, under different names")
         else:
-            changes[place] = change
+            changes[place] = fitting[0]
     if not changes and not any("matri" in misfit for misfit in misfits):
-        raise _refused(f"{path} is a LoRA of another family or size, because none of its {len(layers)} layers fits the "
-                       f"{family.denoiser} or a text encoder: {_listed([*without_place, *misfits])}")  # fmt: skip
+        raise refused(f"{path} is a LoRA of another family or size, because none of its {len(layers)} layers fits the "
+                       f"{family.denoiser} or a text encoder: {listed([*without_place, *misfits])}")  # fmt: skip
     if without_place:
-        raise _refused(f"{len(without_place)} of its {len(layers)} layers found no place in the model when {path} was "
-                       f"read: {_listed(without_place)}")  # fmt: skip
+        raise refused(f"{len(without_place)} of its {len(layers)} layers found no place in the model when {path} was "
+                       f"read: {listed(without_place)}")  # fmt: skip
     if misfits:
-        raise _refused(f"{path} does not fit the model: {_listed(misfits)}")
+        raise refused(f"{path} does not fit the model: {listed(misfits)}")
     scalings(path, content, {change.part for change in changes.values()})
     return list(changes.values())
-
-
-def scalings(path: Path, content: TensorFile, parts: Collection[str]) -> dict[str, Scaling]:
-    """Return the alphas of a LoRA for each part: those in peft's adapter_config.json, or in the file's metadata.
-
-    Raises:
-        ModelError: the file needs an adapter_config.json that is not there, or the alphas are no numbers.
-    """
-    if is_of_peft(path):
-        config = path.with_name(PEFT_CONFIG)
-        if not config.is_file():
-            raise _refused(
-                f"{path} was saved by peft, and {PEFT_CONFIG} is not beside it, so its alpha is not known",
-                f"name the folder that save_pretrained wrote, or put its {PEFT_CONFIG} beside the file",
-            )
-        return dict.fromkeys(parts, _scaling(config, _json(config, config.read_text(encoding="utf-8")), ""))
-    if text := content.metadata.get("lora_adapter_metadata"):
-        values = _json(path, text)
-        return {part: _scaling(path, values, f"{part}.") for part in parts}
-    return dict.fromkeys(parts, Scaling())
 
 
 def _layers(path: Path, content: TensorFile) -> dict[str, Layer]:
     layers, others = layers_of(content.tensors)
     if not layers:
-        raise _refused(f"{path} holds no LoRA{_kinds(others)}")
+        raise refused(f"{path} holds no LoRA{_kinds(others)}")
     if others:
-        raise _refused(f"{path} holds more than a LoRA: {_listed(others)}{_kinds(others)}")
+        raise refused(f"{path} holds more than a LoRA: {listed(others)}{_kinds(others)}")
     return layers
 
 
@@ -166,7 +124,7 @@ def _modules(folder: Path, family: Family) -> dict[str, dict[str, tuple[int, ...
 
 
 def _per_block(folder: Path, family: Family) -> int:
-    count = json.loads((folder / family.denoiser / "config.json").read_text(encoding="utf-8")).get("layers_per_block")
+    count = read_json(folder / family.denoiser / "config.json").get("layers_per_block")
     return count if isinstance(count, int) else 2
 
 
@@ -188,8 +146,8 @@ def _change(place: tuple[str, str], names: Layer, content: TensorFile, shape: tu
     magnitudes = () if names.magnitude is None else content.tensors[names.magnitude].shape
     if names.magnitude is not None and [size for size in magnitudes if size != 1] != [shape[0]]:
         return f"has DoRA magnitudes of the shape {list(magnitudes)}, and not one for each of {shape[0]} outputs"
-    # A square weight may have its magnitudes by input, shape (1, in).
-    if len(magnitudes) == 2 and magnitudes[0] == 1:
+    # A square weight may have its magnitudes by input, shape (1, in). peft's own are always by output.
+    if names.magnitude is not None and names.magnitude.endswith("dora_scale") and magnitudes[0] != shape[0]:
         return "has DoRA magnitudes by input and not by output"
     return Change(*place, names, down.shape[0], shape)
 
@@ -202,46 +160,3 @@ def _core(tensor: TensorInfo | tuple[int, ...]) -> tuple[int, ...]:
 
 def _sizes(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _scaling(path: Path, config: Mapping[str, Any], prefix: str) -> Scaling:
-    def number(value: Any) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise _refused(f"{path} gives {str(value)[:100]} as an alpha", "correct lora_alpha and alpha_pattern")
-        return float(value)
-
-    kind = config.get("peft_type", "LORA")
-    if kind != "LORA":
-        raise _refused(f"{path} describes an adapter of the kind {str(kind)[:100]}")
-    alpha, pattern = config.get(f"{prefix}lora_alpha"), config.get(f"{prefix}alpha_pattern") or {}
-    if not isinstance(pattern, dict):
-        raise _refused(f"{path} has an alpha_pattern that is no object", "correct alpha_pattern")
-    return Scaling(
-        None if alpha is None else number(alpha),
-        tuple((str(name), number(value)) for name, value in pattern.items()),
-        bool(config.get(f"{prefix}use_rslora")),
-    )
-
-
-def _json(path: Path, text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _refused(f"{path} has a description of its LoRA that is not JSON: {str(error)[:200]}") from error
-    if not isinstance(data, dict):
-        raise _refused(f"{path} has a description of its LoRA that is no JSON object")
-    return data
-
-
-def _listed(names: Collection[str]) -> str:
-    shown = ", ".join(name[:200] for name in list(names)[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _refused(problem: str, fix: str | None = None) -> ModelError:
-    return ModelError(
-        problem,
-        "a LoRA of this model's family, .safetensors, in the layout of diffusers, peft or (for a UNet) kohya",
-        fix or "remove the adapter from model.adapters, or use the model that it was trained on",
-        _KEY,
-    )

@@ -79,8 +79,12 @@ class Places:
         self._dotted = {part: set(names) for part, names in modules.items()}
         self._flat = {part: {name.replace(".", "_"): name for name in names} for part, names in self._dotted.items()}
 
-    def find(self, stem: str) -> tuple[str, str] | None:
-        """Return the part and the module that a layer changes; None if the model has no such module."""
+    def find(self, stem: str) -> list[tuple[str, str]]:
+        """Return the part and the module that a layer changes: none if the model has no such module.
+
+        There are several if the layer's name has no prefix, as in peft's own files, and parts have modules of that
+        name.
+        """
         for prefix, part in _FLAT.items():
             if stem.startswith(prefix):
                 return self._find_flat(part or self._denoiser, stem.removeprefix(prefix))
@@ -88,11 +92,9 @@ class Places:
         for prefix, part in _DOTTED.items():
             if stem.startswith(f"{prefix}."):
                 return self._find_dotted(part, stem.removeprefix(f"{prefix}."))
-        # Without a prefix the names tell: those of peft's own files, and of the first attention processors.
-        found = (self._find_dotted(part, stem) for part in (self._denoiser, *sorted(self._dotted)))
-        return next((place for place in found if place is not None), None)
+        return [place for part in sorted(self._dotted) for place in self._find_dotted(part, stem)]
 
-    def _find_dotted(self, part: str, name: str) -> tuple[str, str] | None:
+    def _find_dotted(self, part: str, name: str) -> list[tuple[str, str]]:
         known, name = self._dotted.get(part, set()), name.replace(".processor.", ".")
         head, _, last = name.rpartition(".")
         names = [name, f"{name}.0"]
@@ -100,12 +102,12 @@ class Places:
             names.append(f"{head}.{_TEXT_ATTENTION[last]}")
         # transformers has moved the text model of CLIP in and out of a module of this name.
         inner = [*names, *(one.removeprefix("text_model.") for one in names), *(f"text_model.{one}" for one in names)]
-        return next(((part, one) for one in inner if one in known), None)
+        return [(part, one) for one in inner if one in known][:1]
 
-    def _find_flat(self, part: str, name: str) -> tuple[str, str] | None:
+    def _find_flat(self, part: str, name: str) -> list[tuple[str, str]]:
         known = self._flat.get(part, {})
         names = [name, name.removeprefix("text_model_"), f"text_model_{name}", *self._from_stability(name)]
-        return next(((part, known[one]) for one in names if one in known), None)
+        return [(part, known[one]) for one in names if one in known][:1]
 
     def _from_stability(self, name: str) -> list[str]:
         """The names in diffusers of a UNet's layer that Stability's code would call so."""

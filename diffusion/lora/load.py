@@ -1,5 +1,6 @@
 """Loads LoRAs into a diffusers pipeline: every layer becomes W + sum_k weight_k alpha_k / r_k B_k A_k."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from torch import Tensor
 from diffusion.checks.tensor_file import read_tensor_file
 from diffusion.families import Family
 from diffusion.loading import only_model_errors
-from diffusion.lora.check import Change, Scaling, check_adapter, scalings
+from diffusion.lora.check import Change, check_adapter
+from diffusion.lora.refusal import refused
+from diffusion.lora.scaling import Scaling, scalings
 from diffusion.source import Adapter, adapter_file
 
 
@@ -74,6 +77,8 @@ def _inject(module: Any, name: str, changes: Sequence[Change], tensors: dict[str
             shape = (1, change.shape[0], 1, 1) if kernel else (change.shape[0],)
             weights[f"{where}.lora_magnitude_vector"] = tensors[names.magnitude].reshape(shape)
         alphas[where] = scaling.of(where, change.rank) if names.alpha is None else float(tensors[names.alpha])
+        if not math.isfinite(alphas[where]):
+            raise refused(f"the alpha {names.alpha} of a LoRA is {alphas[where]}, and not a number")
     config = LoraConfig(
         r=changes[0].rank,
         lora_alpha=alphas[changes[0].module],  # type: ignore[arg-type]
