@@ -5,11 +5,15 @@ from pathlib import Path
 from configs.schema import RunConfig
 
 CPU_INFO = Path("/proc/cpuinfo")
-# dtype -> the flags of Linux, on x86 and ARM, each of which makes it as fast as float32 or faster.
+# dtype -> the flags of Linux, on x86 and ARM, of instructions that compute in it. Each is enough.
 FAST_WITH = {
     "bfloat16": frozenset({"avx512_bf16", "amx_bf16", "bf16"}),
     "float16": frozenset({"avx512_fp16", "amx_fp16", "asimdhp"}),
 }
+
+# What a pass takes without them, as a multiple of float32. Measured on the embedded model: `python -m benchmarks.dtypes`.
+_TIMES = {"bfloat16": "20 to 45", "float16": "20 to 70"}
+_TIMES_WITH_AVX512 = {"bfloat16": "1.5 to 1.8"}
 
 
 def cpu_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
@@ -30,9 +34,10 @@ def slow_dtype(config: RunConfig) -> str | None:
     if dtype not in FAST_WITH or not flags or flags & FAST_WITH[dtype] or not _on_cpu(config):
         return None
     lacking = " nor ".join(flag for flag in sorted(FAST_WITH[dtype]) if "_" in flag)
+    times = _TIMES | (_TIMES_WITH_AVX512 if "avx512bw" in flags else {})
     return (
         f"model.dtype is {dtype}, and this CPU has neither {lacking}: if the model is computed on CPUs like this one, "
-        f"a step can take 20 to 40 times as long as in float32; set model.dtype=float32"
+        f"a pass takes {times[dtype]} times as long as in float32; fix: set model.dtype=float32"
     )
 
 

@@ -11,7 +11,7 @@ from pipeline.planning import cpu_support
 
 DEMO = str(Path(__file__).parents[3] / "configs" / "demo.yaml")
 AVX2 = "flags\t\t: fpu sse4_2 avx avx2 fma\n"
-AVX512 = "flags\t\t: avx avx2 avx512f avx512_vnni\n"
+AVX512 = "flags\t\t: avx avx2 avx512f avx512bw avx512_vnni\n"
 ZEN4 = "processor\t: 0\nflags\t\t: avx avx2 avx512f avx512_bf16\n\nprocessor\t: 1\nflags\t\t: fpu\n"
 SAPPHIRE = "flags\t\t: avx2 avx512f avx512_bf16 avx512_fp16 amx_bf16 amx_tile\n"
 GRAVITON = "Features\t: fp asimd fphp asimdhp bf16\n"
@@ -51,7 +51,18 @@ def test_check_warns_of_a_dtype_without_instructions(
     cpu(info)
     output = checked(f"model.dtype={dtype}", f"output={tmp_path / 'run'}")
     assert output.count("warning:") == warned and (f"model.dtype is {dtype}" in output) == warned
-    assert ("set model.dtype=float32" in output) == warned
+    assert ("fix: set model.dtype=float32" in output) == warned
+
+
+@pytest.mark.parametrize(
+    ("info", "dtype", "times"),
+    [(AVX2, "bfloat16", "20 to 45"), (AVX512, "bfloat16", "1.5 to 1.8"), (AVX2, "float16", "20 to 70"),
+     (AVX512, "float16", "20 to 70")],
+)  # fmt: skip
+def test_the_warning_says_how_much_slower(cpu: Any, tmp_path: Path, info: str, dtype: str, times: str) -> None:
+    """As `python -m benchmarks.dtypes` measures it, with oneDNN limited to these instructions."""
+    cpu(info)
+    assert f"a pass takes {times} times as long" in checked(f"model.dtype={dtype}", f"output={tmp_path / 'run'}")
 
 
 @pytest.mark.parametrize(("device", "gpu", "warned"), [("auto", True, 0), ("gpu", False, 0), ("cpu", True, 1)])
