@@ -11,7 +11,7 @@ FAST_WITH = {
     "float16": frozenset({"avx512_fp16", "amx_fp16", "asimdhp"}),
 }
 
-# What a pass takes without them, as a multiple of float32. Measured on the embedded model: `python -m benchmarks.dtypes`.
+# What a pass takes without them, as a multiple of float32: see `python -m benchmarks.dtypes`.
 _TIMES = {"bfloat16": "20 to 45", "float16": "20 to 70"}
 _TIMES_WITH_AVX512 = {"bfloat16": "1.5 to 1.8"}
 
