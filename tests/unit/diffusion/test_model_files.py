@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -165,6 +166,53 @@ def with_few_embeddings(folder: Path) -> None:
     with_config("text_encoder/config.json", vocab_size=20)(folder)
 
 
+def with_header(file: str, change: Callable[[str], str]) -> Break:
+    """Change the header of a safetensors file, and its length, and nothing else."""
+
+    def changed(data: bytes) -> bytes:
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = change(data[8:end].decode()).encode()
+        return len(header).to_bytes(8, "little") + header + data[end:]
+
+    return with_bytes(file, changed)
+
+
+def in_utf_16(data: bytes) -> bytes:
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:end].decode().encode("utf-16")
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def with_classes(folder: Path) -> None:
+    """A UNet that also takes a class, with all of its weights."""
+    config = {**UNet2DConditionModel.load_config(folder / "unet"), "num_class_embeds": 10}
+    UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
+
+
+def as_file(part: str) -> Break:
+    def breaks(folder: Path) -> None:
+        shutil.rmtree(folder / part)
+        (folder / part).write_bytes(b"x")
+
+    return breaks
+
+
+class Poison:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.makedirs, (str(self.path),)
+
+
+def as_pickles(folder: Path) -> None:
+    """`run`, where the test looks whether anything has begun, is what unpickling would make."""
+    weights_of(folder, "unet").unlink()
+    torch.save(Poison(folder.parent / "run"), folder / "unet" / "diffusion_pytorch_model.bin")
+
+
 UNET, TEXT, VAE = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "vae/config.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 BROKEN: dict[str, tuple[str, Break, str]] = {
@@ -253,6 +301,48 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "a FIFO for weights": ("sd", as_fifo(UNET), "no regular file"),
     "a FIFO for a config": ("sd", as_fifo("unet/config.json"), "no regular file"),
     "a deep config": ("sd", with_bytes(VAE, lambda _: b"[" * 100_000), "is not JSON"),
+    "a scheduler of no class": ("sd", with_config(SCHEDULER, _class_name=None), "has no class"),
+    "a scheduler of a list": ("sd", with_config(SCHEDULER, _class_name=["DDIMScheduler"]), "has no class"),
+    "a scheduler that diffusers lacks": (
+        "sd", with_config("model_index.json", scheduler=["diffusers", "Nope"]), "which is none of diffusers"),
+    "a scheduler that is a shell": (
+        "sd3", with_config("model_index.json", scheduler=["os", "system"]), "which is none of diffusers"),
+    "timesteps of 400 digits": ("sd", with_config(SCHEDULER, num_train_timesteps=10**400), "1..100000"),
+    "a beta of 400 digits": ("sd", with_config(SCHEDULER, beta_start=10**400), "beta_start '1000"),
+    "a shift of 400 digits": ("sd3", with_config(SCHEDULER, shift=10**400), "shift '1000"),
+    "a beta of NaN": ("sd", with_config(SCHEDULER, beta_end=float("nan")), "beta_end 'nan'"),
+    "Karras' sigmas of a word": ("sdxl", with_config(SCHEDULER, use_karras_sigmas="x"), "gives no timesteps"),
+    "a scaling_factor of 400 digits": ("sd", with_config(VAE, scaling_factor=10**400), "scaling_factor 1000"),
+    "one mean for four channels": (
+        "sdxl", with_config(VAE, latents_mean=[0.0], latents_std=[1.0]), "latents_mean [0.0]"),
+    "a deviation of 0": (
+        "sdxl", with_config(VAE, latents_mean=[0.0] * 4, latents_std=[0.0] * 4), "positive for latents_std"),
+    "quantized text": ("sd", with_config("text_encoder/config.json", quantization_config={"quant_method": "x"}),
+                       "quantized weights"),
+    "a quantized UNet": ("sd", with_config("unet/config.json", quantization_config={}), "quantized weights"),
+    "a million layers within": (
+        "sd", with_config("text_encoder/config.json", text_config={"hidden_size": 16, "num_hidden_layers": 10**6}),
+        "at most 1000 layers"),
+    "a million blocks": (
+        "sd", with_config("unet/config.json", down_block_types=["DownBlock2D"] * 10**6), "at most 1000 layers"),
+    "a UNet for classes": ("sd", with_classes, "class_labels should be provided"),
+    "a UNet for classes in SDXL": ("sdxl", with_classes, "class_labels should be provided"),
+    "a shift of frequencies that is a word": (
+        "sd", with_config("unet/config.json", freq_shift="x"), "the unet of"),
+    "images larger than their places": (
+        "sd3", with_config("transformer/config.json", sample_size=32), "cannot be greater than `pos_embed_max_size`"),
+    "T5 without its tokenizer": (
+        "sd3", with_config("model_index.json", tokenizer_3=[None, None]), "text encoder without its tokenizer_3"),
+    "metadata of numbers": ("sd", with_header(UNET, lambda text: text.replace('"pt"', "1")), "are no texts"),
+    "a header in UTF-16": ("sd", with_bytes(UNET, in_utf_16), "header is broken"),
+    "a model_max_length of a word": (
+        "sd", with_config("tokenizer/tokenizer_config.json", model_max_length="77"), "model_max_length 77"),
+    "a vocabulary of gigabytes": (
+        "sd", lambda folder: os.truncate(folder / "tokenizer/tokenizer.json", 3 * 10**9), "is longer than 50000000"),
+    "a config of gigabytes": (
+        "sd", lambda folder: os.truncate(folder / "unet/config.json", 3 * 10**9), "is longer than 50000000"),
+    "a folder that is a file": ("sd", as_file("vae"), "no vae/config.json"),
+    "pickles only": ("sd", as_pickles, "no safetensors"),
     "variants that differ": (
         "sd", lambda folder: in_variants(folder, {"unet": "fp16", "vae": "ema"}), "different variants only: ema, fp16"),
     "a shape with lost weights": (
@@ -321,6 +411,14 @@ def test_a_folder_with_fp16_weights_only_is_loaded(
     in_variants(folder, dict.fromkeys(all_parts if parts == "all" else [FAMILIES[pipeline].denoiser], "fp16"))
     assert invoke("check", write_config(tmp_path / "tiny.yaml", folder)).exit_code == 0
     assert_same_model(load(folder), load(folders[family]))
+
+
+def test_a_part_for_image_prompts_is_not_loaded(folders: dict[str, Path], tmp_path: Path) -> None:
+    """The index names it, and the folder may lack it: only image prompts need it."""
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    with_config("model_index.json", image_encoder=["transformers", "CLIPVisionModelWithProjection"])(folder)
+    assert invoke("check", write_config(tmp_path / "tiny.yaml", folder)).exit_code == 0
+    assert_same_model(load(folder), load(folders["sd"]))
 
 
 @pytest.mark.parametrize("variant", ["", ".fp16"])
