@@ -91,13 +91,6 @@ def absent_parts(folder: Path) -> frozenset[str]:
     return frozenset(part for part in optional if not isinstance(index.get(part), list) or None in index[part])
 
 
-def has_weights(folder: Path) -> bool:
-    """Return whether every part of a model has safetensors: of a hub model perhaps only the configuration is here."""
-    family, absent = FAMILIES[pipeline_class(folder)], absent_parts(folder)
-    parts = (part for part in family.parts if _has_weights(part) and part not in absent)
-    return all(list((folder / part).glob("*.safetensors")) for part in parts)
-
-
 def _has_weights(part: str) -> bool:
     return part != "scheduler" and not part.startswith("tokenizer")
 

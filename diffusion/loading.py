@@ -1,6 +1,6 @@
 """Downloads of the hub, and the errors and messages of the libraries that load a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from diffusion.checks.weights import files_of, variant_of, weight_parts
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 from diffusion.folder import absent_parts, pipeline_class
-from diffusion.source import Source, Vae, metadata_folder
+from diffusion.source import Source, Vae, metadata_folder, of_hub
 from diffusion.vae import refused, vae_variant
 
 
@@ -23,26 +23,32 @@ def download(source: Source, owner: Any, **options: Any) -> Path:
         options: arguments that the pipeline is loaded with, besides its files.
 
     Raises:
-        ModelError: a part has no weights in safetensors.
+        ModelError: the hub does not give the model, or a part has no weights in safetensors.
     """
     folder = metadata_folder(source)
     parts = weight_parts(FAMILIES[pipeline_class(folder)], absent_parts(folder))
-    files = _on_hub(source) or files_of(folder, parts)
-    variant = variant_of(source.name, files, parts)
-    return Path(owner.download(source.name, revision=source.revision, variant=variant, use_safetensors=True, **options))
+    with of_hub(f"{source.name} at {source.revision}", "model.name"):
+        variant = None if _has_plain_weights(folder, parts) else variant_of(source.name, _on_hub(source), parts)
+        path = owner.download(source.name, revision=source.revision, variant=variant, use_safetensors=True, **options)
+    return Path(path)
+
+
+def _has_plain_weights(folder: Path, parts: Mapping[str, str]) -> bool:
+    """Whether every part is on this machine. If not, or if only a variant is, the hub tells which variants it has."""
+    try:
+        return variant_of(str(folder), files_of(folder, parts), parts) is None
+    except ModelError:
+        return False
 
 
 def _on_hub(source: Source) -> dict[str, list[str]]:
-    """The names of the files in each folder of a hub model; none if the hub cannot be reached."""
+    """The names of the files in each folder of a hub model."""
     from huggingface_hub import HfApi
 
     files = dict[str, list[str]]()
-    try:
-        for name in HfApi().list_repo_files(source.name, revision=source.revision):
-            part, _, rest = name.partition("/")
-            files.setdefault(part, []).append(rest)
-    except OSError:
-        return {}
+    for name in HfApi().list_repo_files(source.name, revision=source.revision):
+        part, _, rest = name.partition("/")
+        files.setdefault(part, []).append(rest)
     return files
 
 

@@ -103,7 +103,7 @@ def metadata_folder(source: Source, fetch: bool = True) -> Path:
         return local_folder(source.name)
     from huggingface_hub import snapshot_download
 
-    with _of_hub(f"{source.name} at {source.revision}", "model.name", fetch):
+    with of_hub(f"{source.name} at {source.revision}", "model.name", fetch):
         folder = snapshot_download(
             source.name, revision=source.revision, allow_patterns=["*.json"], local_files_only=not fetch
         )
@@ -128,7 +128,7 @@ def adapter_file(adapter: Adapter, fetch: bool = True) -> Path:
     from huggingface_hub import hf_hub_download
 
     options: dict[str, Any] = {"revision": adapter.revision, "local_files_only": not fetch}
-    with _of_hub(f"{adapter.file} of {adapter.name} at {adapter.revision}", "model.adapters", fetch):
+    with of_hub(f"{adapter.file} of {adapter.name} at {adapter.revision}", "model.adapters", fetch):
         path = Path(hf_hub_download(adapter.name, adapter.file, **options))
         if is_of_peft(path):
             hf_hub_download(adapter.name, str(PurePosixPath(adapter.file).with_name(PEFT_CONFIG)), **options)
@@ -172,7 +172,7 @@ def vae_folder(vae: Vae, fetch: bool = True) -> Path:
         return Path(vae.name)
     from huggingface_hub import hf_hub_download
 
-    with _of_hub(f"config.json of {vae.name} at {vae.revision}", "model.vae", fetch):
+    with of_hub(f"config.json of {vae.name} at {vae.revision}", "model.vae", fetch):
         file = hf_hub_download(vae.name, "config.json", revision=vae.revision, local_files_only=not fetch)
     return Path(file).parent
 
@@ -207,17 +207,28 @@ def _contents(folder: Path) -> str:
 
 
 @contextmanager
-def _of_hub(what: str, key: str, fetch: bool) -> Iterator[None]:
-    """Turn the hub's errors into NotHereError and ModelError."""
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+def of_hub(what: str, key: str, fetch: bool = True) -> Iterator[None]:
+    """Turn the errors of the hub, or of the way to it, into NotHereError and ModelError.
+
+    Args:
+        what: what the hub was asked for, for the message.
+        key: key of the configuration that names it.
+        fetch: whether downloads are allowed; if not, a file that is not on this machine is a NotHereError.
+    """
+    # HTTPError is the base of the errors of the library that the hub is asked with, whichever it is.
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        EntryNotFoundError,
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
 
     try:
         yield
-    except (OSError, EntryNotFoundError) as error:
+    except (OSError, EntryNotFoundError, HTTPError) as error:
         if not fetch and isinstance(error, LocalEntryNotFoundError):
             raise NotHereError(what) from error
         raise ModelError(
-            f"the hub does not give {what}: {str(error).splitlines()[0]}",
+            f"the hub does not give {what}: {(str(error) or type(error).__name__).splitlines()[0]}",
             "owner/name of a repository that you may read, and one of its commits",
             "check name and revision, log in with `hf auth login` if the model is gated, or give a local copy",
             key,

@@ -26,6 +26,11 @@ def check_tokenizers(folder: Path, family: Family, absent: Collection[str]) -> N
             _check(folder / part, _load(folder, part), encoder)
 
 
+def has_vocabulary(folder: Path) -> bool:
+    """Return whether a tokenizer has all files of a vocabulary."""
+    return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
+
+
 def _load(folder: Path, part: str) -> Any:
     import transformers
 
@@ -42,7 +47,7 @@ def _load(folder: Path, part: str) -> Any:
         check_no_pointer(folder / part / name)
         if (folder / part / name).stat().st_size > MOST_BYTES:
             raise ModelError(f"{folder / part / name} is longer than {MOST_BYTES} bytes", "a tokenizer's file", _FIX)
-    if not any(names.issuperset(files) for files in _VOCABULARIES):
+    if not has_vocabulary(folder / part):
         raise ModelError(
             f"{folder / part} has no vocabulary", " or ".join(" and ".join(files) for files in _VOCABULARIES), _FIX
         )

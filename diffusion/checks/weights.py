@@ -119,40 +119,56 @@ def _check_part(folder: Path, module: Any, tensors: Mapping[str, TensorInfo], is
         )  # fmt: skip
 
 
+def weight_files(folder: Path, base: str, variant: str | None) -> list[Path]:
+    """Return the files of a part's weights, of the variant if the part has it: one, or the shards of an index.
+
+    Raises:
+        ModelError: there are no weights, or an index cannot be read.
+    """
+    found = _single_or_index(folder, base, variant)
+    if found.suffix != ".json":
+        return [found]
+    names = {str(place) for place in _places(found).values()}
+    for name in names:
+        if Path(name).name != name:
+            raise ModelError(f"{found} names {name[:200]}, which is no file beside it", "names of files", _SAVE_AGAIN)
+    return [folder / name for name in sorted(names)]
+
+
 def _tensors(folder: Path, base: str, variant: str | None) -> dict[str, TensorInfo]:
-    """The tensors of a part over all of its files, of the variant if the part has it."""
+    """The tensors of a part over all of its files."""
+    tensors, found = dict[str, TensorInfo](), _single_or_index(folder, base, variant)
+    for file in weight_files(folder, base, variant):
+        if found.suffix == ".json" and not file.exists():
+            raise ModelError(f"{folder} lacks the shard {file.name} that its index names", "all shards", _SAVE_AGAIN)
+        tensors |= read_tensor_file(file).tensors
+    absent = sorted(set(_places(found)) - set(tensors)) if found.suffix == ".json" else []
+    if absent:
+        raise ModelError(
+            f"the shards of {found} lack {_listed(absent)} that the index names", "all tensors of the index",
+            _SAVE_AGAIN,
+        )  # fmt: skip
+    return tensors
+
+
+def _single_or_index(folder: Path, base: str, variant: str | None) -> Path:
     dotted = "" if variant is None else f".{variant}"
     for end in [dotted, ""] if dotted else [""]:
-        single, index = folder / f"{base}{end}.safetensors", folder / f"{base}.safetensors.index{end}.json"
-        if index.exists():
-            return _of_shards(index)
-        if single.exists() or single.is_symlink():
-            return read_tensor_file(single).tensors
+        for path in (folder / f"{base}.safetensors.index{end}.json", folder / f"{base}{end}.safetensors"):
+            if path.exists() or path.is_symlink():
+                return path
     raise ModelError(f"{folder} has no {base}.safetensors", "weights in safetensors", _SAVE_AGAIN)
 
 
-def _of_shards(index: Path) -> dict[str, TensorInfo]:
+def _places(index: Path) -> dict[str, Any]:
+    """The file of each tensor, by an index."""
     content = read_json(index)
     places = content.get("weight_map")
     if not isinstance(places, dict) or not isinstance(content.get("metadata"), dict):
         raise ModelError(
             f"{index} has no weight_map or no metadata", "the index that save_pretrained writes", _SAVE_AGAIN
         )
-    tensors = dict[str, TensorInfo]()
-    for name in sorted({str(place) for place in places.values()}):
-        if Path(name).name != name:
-            raise ModelError(f"{index} names {name}, which is no file beside it", "names of files", _SAVE_AGAIN)
-        if not (index.parent / name).exists():
-            raise ModelError(f"{index.parent} lacks the shard {name} that its index names", "all shards", _SAVE_AGAIN)
-        tensors |= read_tensor_file(index.parent / name).tensors
-    absent = sorted(set(places) - set(tensors))
-    if absent:
-        raise ModelError(
-            f"the shards of {index} lack {_listed(absent)} that the index names",
-            "all tensors of the index",
-            _SAVE_AGAIN,
-        )
-    return tensors
+    return places
 
 
 def _variant(name: str, base: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from diffusion.checks.json_file import read_json
 from diffusion.checks.skeleton import short
-from diffusion.checks.tokenizers import check_tokenizers
-from diffusion.checks.weights import check_weights
+from diffusion.checks.tokenizers import check_tokenizers, has_vocabulary
+from diffusion.checks.weights import check_weights, files_of, variant_of, weight_files, weight_parts
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 from diffusion.folder import absent_parts, pipeline_class
@@ -23,6 +23,19 @@ def check_whole(folder: Path) -> str | None:
     """
     files = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
     return _checked(folder, tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in files))
+
+
+def is_downloaded(folder: Path) -> bool:
+    """Return whether all weights and vocabularies of a hub model are on this machine, and not only a part of them."""
+    family, absent = FAMILIES[pipeline_class(folder)], absent_parts(folder)
+    parts = weight_parts(family, absent)
+    tokenizers = [folder / part for part in family.texts if part.startswith("tokenizer") and part not in absent]
+    try:
+        variant = variant_of(str(folder), files_of(folder, parts), parts)
+        files = [file for part, base in parts.items() for file in weight_files(folder / part, base, variant)]
+    except ModelError:
+        return False
+    return all(file.exists() for file in files) and all(map(has_vocabulary, tokenizers))
 
 
 @lru_cache(maxsize=8)

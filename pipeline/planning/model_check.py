@@ -7,10 +7,10 @@ from typing import NamedTuple
 from actors.from_config import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.checks.whole import check_timesteps, check_whole
+from diffusion.checks.whole import check_timesteps, check_whole, is_downloaded
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
-from diffusion.folder import check_folder, has_weights
+from diffusion.folder import check_folder
 from diffusion.lora.check import adapted_layers, check_adapter
 from diffusion.source import EMBEDDED, Source, adapter_file, metadata_folder, model_revision, vae_folder
 from diffusion.vae import check_vae, vae_config, vae_variant
@@ -69,7 +69,7 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     pipeline = check_folder(folder, config.steps, whole=source.revision is None)
     if source.name != EMBEDDED:  # which the tests of the package check
         check_timesteps(folder, config.steps)
-        if has_weights(folder):
+        if source.revision is None or is_downloaded(folder):
             check_whole(folder)
     family = FAMILIES[pipeline]
     for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):

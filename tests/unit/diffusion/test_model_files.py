@@ -18,18 +18,22 @@ from actors.cluster import model_actors
 from actors.workers import DiffusionWorker
 from configs.errors import RequestError
 from configs.load import load_config
+from diffusion import loading
 from diffusion.base import Loading, Sampling, load_model
 from diffusion.checks.weights import variant_of, weight_parts
+from diffusion.checks.whole import is_downloaded
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.source import Source
 from pipeline.cli.commands import app
+from pipeline.planning import model_check
 from tests.support import tiny
 
 SAMPLING = Sampling(steps=3, guidance_scale=5.0)
 EVERY_FAMILY = pytest.mark.parametrize("family", tiny.FAMILIES)
 BASE = {"text_encoder": "model", "text_encoder_2": "model", "text_encoder_3": "model"}
+PARTS = weight_parts(FAMILIES["StableDiffusionPipeline"])
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:aaaa\nsize 3438167536\n"
 Break = Callable[[Path], object]
 
@@ -465,6 +469,70 @@ def test_the_older_names_of_a_vae_and_of_a_text_encoder_are_known(folders: dict[
 )
 def test_the_variant_is_that_of_the_files(names: list[str], variant: str | None) -> None:
     assert variant_of("a model", {"unet": names}, {"unet": "diffusion_pytorch_model"}) == variant
+
+
+def with_two_files_of_a_vocabulary(folder: Path) -> None:
+    """As SD 1.5 has it; the metadata of the hub, which are its JSON files, has one of them only."""
+    model = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(model["vocab"]))
+
+
+@pytest.mark.parametrize(
+    ("breaks", "whole"),
+    [
+        (lambda _: None, True), (sharded, True), (without_a_shard, False), (with_two_files_of_a_vocabulary, False),
+        (lambda folder: weights_of(folder, "vae").unlink(), False),
+        (lambda folder: in_variants(folder, dict.fromkeys(["unet", "vae", "text_encoder"], "fp16")), True),
+        (lambda folder: in_variants(folder, {"unet": "fp16", "vae": "ema"}), False),
+    ],
+)  # fmt: skip
+def test_a_hub_model_that_is_here_in_part_is_downloaded_and_not_refused(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: Break, whole: bool
+) -> None:
+    folder, commit = shutil.copytree(folders["sd"], tmp_path / "model"), "a" * 40
+    breaks(folder)
+    monkeypatch.setattr(model_check, "metadata_folder", lambda *_: folder)
+    config = load_config(write_config(tmp_path / "tiny.yaml", Path("some/model"),
+                                      model={"name": "some/model", "revision": commit}))  # fmt: skip
+    assert is_downloaded(folder) == whole
+    assert model_check.checked_model(config, str, fetch=True) == (commit, "StableDiffusionPipeline")
+
+
+@pytest.mark.parametrize(
+    ("here", "on_hub", "variant"),
+    [
+        (True, None, None),
+        (False, [f"{part}/{base}{end}.safetensors" for part, base in PARTS.items() for end in ("", ".fp16")], None),
+        (False, [f"{part}/{base}.fp16.safetensors" for part, base in PARTS.items()], "fp16"),
+    ],
+)
+def test_the_variant_to_download_is_that_of_the_hub(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool, on_hub: Any, variant: Any
+) -> None:
+    """The hub is not asked if plain weights are on this machine, and a variant that happens to be here is not taken."""
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    if not here:
+        in_variants(folder, dict.fromkeys(PARTS, "fp16"))
+    monkeypatch.setattr(loading, "metadata_folder", lambda _: folder)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: [*on_hub])
+    asked = dict[str, Any]()
+    monkeypatch.setattr(tiny.PIPELINES["sd"], "download", lambda _, **options: asked.update(options) or folder)
+    assert loading.download(Source("some/model", "a" * 40), tiny.PIPELINES["sd"]) == folder
+    assert asked["variant"] == variant
+
+
+def test_a_hub_that_cannot_be_reached_is_one_error(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(folders["sd"], tmp_path / "model")
+    in_variants(folder, dict.fromkeys(PARTS, "fp16"))
+    monkeypatch.setattr(loading, "metadata_folder", lambda _: folder)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(ModelError, match="the hub does not give some/model") as error:
+        loading.download(Source("some/model", "a" * 40), tiny.PIPELINES["sd"])
+    assert "give a local copy" in error.value.fix
 
 
 def unloadable(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
