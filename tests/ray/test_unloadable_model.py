@@ -35,4 +35,5 @@ def test_a_lora_with_an_alpha_of_nan_stops_a_run_before_it_starts(tmp_path: Path
         assert done.stderr.count(part) == 1, done.stderr
     assert "Traceback" not in done.stderr
     log = (tmp_path / "run" / "driver.log").read_text()
-    assert log.count("an actor did not start") == 1, log
+    assert log.count("starts its workers") == 1 and "faults    none" in log, log
+    assert "did not start" not in log and "is removed" not in log, log
