@@ -23,7 +23,7 @@ from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, Revers
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
-from diffusion.errors import NotFiniteError
+from diffusion.errors import ModelError, NotFiniteError
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
@@ -94,9 +94,16 @@ class DiffusionWorker:
 
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
-        """Load the model of a configuration."""
+        """Load the model of a configuration.
+
+        Raises:
+            RequestError: the model or an adapter of it is missing on this machine, or cannot be loaded.
+        """
         set_threads(config.compute.threads)
-        return cls(load_model(source_of(config.model), loading_of(config.model), device))
+        try:
+            return cls(load_model(source_of(config.model), loading_of(config.model), device))
+        except ModelError as error:
+            raise unloadable_model(config, error) from error
 
     def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
         """Compute the text conditioning of a prompt."""
@@ -182,6 +189,19 @@ class RewardWorker:
 def _create_reward(name: str, config: RunConfig) -> Reward:
     """Create a reward by name. Only the judge has settings in the configuration."""
     return VlmJudge(config.rewards.judge) if name == "vlm_judge" else registry.create(name)
+
+
+def unloadable_model(config: RunConfig, error: ModelError) -> RequestError:
+    """Return the refusal of a run whose model cannot be loaded on a machine that is to compute it."""
+    adapters = [adapter.name for adapter in config.model.adapters]
+    return RequestError(
+        file=config.name,
+        key=error.key,
+        value=adapters if error.key == "model.adapters" else config.model.name,
+        problem=error.problem,
+        allowed=error.allowed,
+        fix=error.fix,
+    )
 
 
 def unloadable(config: RunConfig, error: RewardError) -> RequestError:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from diffusion.checks.dimensions import check_denoiser
+from diffusion.checks.schedulers import check_scheduler
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES, Family
-from diffusion.folder import check_denoiser, pipeline_class
-from diffusion.schedulers import check_scheduler
+from diffusion.folder import pipeline_class
 from diffusion.source import Source, metadata_folder
 
 

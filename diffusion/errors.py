@@ -1,5 +1,8 @@
 """The errors of models."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ModelError(ValueError):
     """A model, or an adapter of it, that cannot be used.
@@ -17,6 +20,15 @@ class ModelError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.problem}; allowed: {self.allowed}; fix: {self.fix}"
+
+
+@contextmanager
+def for_key(key: str) -> Iterator[None]:
+    """Give every ModelError that is raised within the key of the configuration that named the file."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(error.problem, error.allowed, error.fix, key) from error
 
 
 class NotHereError(Exception):

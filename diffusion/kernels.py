@@ -8,11 +8,12 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from diffusion.schedulers import spacing_of
+from diffusion.checks.schedulers import spacing_of
 
 
 class Kernel(Protocol):
@@ -203,10 +204,15 @@ _SETTINGS = (
 
 def _ddim_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a `DDIMScheduler` with a scheduler's noise levels and timesteps."""
+    settings = {**_class_defaults(str(config.get("_class_name"))), **config, "timestep_spacing": spacing_of(config)}
+    return {key: value for key, value in settings.items() if key in _SETTINGS}
+
+
+@lru_cache
+def _class_defaults(name: str) -> Mapping[str, Any]:
+    """The settings of a scheduler whose configuration is empty; those of DDIM for a class that is not of diffusers."""
     import diffusers
 
-    own = getattr(diffusers, str(config.get("_class_name")), diffusers.DDIMScheduler)
-    arguments = inspect.signature(own.__init__).parameters
-    defaults = {key: arguments[key].default for key in _SETTINGS if key in arguments}
-    settings = {**defaults, **config, "timestep_spacing": spacing_of(config)}
-    return {key: value for key, value in settings.items() if key in _SETTINGS}
+    own = getattr(diffusers, name, None)
+    arguments = inspect.signature(own if isinstance(own, type) else diffusers.DDIMScheduler).parameters
+    return {key: arguments[key].default for key in _SETTINGS if key in arguments}

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
-from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
-from diffusion.adapters import adapted_layers
 from diffusion.base import Conditioning, Loading, ReverseMoments, Sampling
+from diffusion.checks.whole import check_whole
 from diffusion.errors import NotFiniteError
+from diffusion.families import FAMILIES
 from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, Kernel
-from diffusion.source import Adapter, Source, Vae, adapter_file, metadata_folder
-from diffusion.vae import refused
+from diffusion.loading import download, load_vae, only_model_errors, silence_libraries
+from diffusion.lora.load import load_adapters
+from diffusion.source import Source, metadata_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +46,20 @@ class LatentDiffusion(ABC):
         self._cut_prompts = set[str]()
 
     def _load(self, source: Source) -> Any:
-        _quiet()
+        silence_libraries()
         import diffusers  # imported here, because the import of its pipelines logs a warning about torchvision
 
-        vae = {"vae": _load_vae(source.vae, self._dtype)} if source.vae else {}
-        pipe = getattr(diffusers, self.PIPELINE).from_pretrained(
-            source.path,
-            revision=source.revision,
-            dtype=self._dtype,
-            use_safetensors=True,
-            local_files_only=source.revision is None,
-            **self.LOADED_WITH,
-            **vae,
-            **dict.fromkeys(absent_parts(metadata_folder(source))),
-        )
-        _load_adapters(pipe, source.adapters)
+        owner = getattr(diffusers, self.PIPELINE)
+        folder = metadata_folder(source) if source.revision is None else download(source, owner, **self.LOADED_WITH)
+        variant = check_whole(folder)
+        options = {**self.LOADED_WITH, **dict.fromkeys(absent_parts(folder))}
+        if source.vae:
+            options["vae"] = load_vae(source.vae, self._dtype)
+        with only_model_errors(folder):
+            pipe = owner.from_pretrained(
+                folder, variant=variant, dtype=self._dtype, use_safetensors=True, local_files_only=True, **options
+            )
+        load_adapters(pipe, source.adapters, folder, FAMILIES[self.PIPELINE])
         if self._loading.attention_slicing:
             pipe.enable_attention_slicing()
         if self._loading.vae_slicing:
@@ -194,18 +193,6 @@ class LatentDiffusion(ABC):
             log.warning("%s cut off the end of a long prompt: %.200r", ", ".join(cuts), longest)
 
 
-def _load_vae(vae: Vae, dtype: torch.dtype) -> Any:
-    from diffusers import AutoencoderKL
-
-    loaded, info = AutoencoderKL.from_pretrained(
-        vae.name, revision=vae.revision, dtype=dtype, use_safetensors=True, local_files_only=vae.revision is None,
-        output_loading_info=True,
-    )  # fmt: skip
-    if missing := info["missing_keys"]:
-        raise refused(f"{len(missing)} tensors of {vae.name} are missing, such as {missing[0]}")
-    return loaded
-
-
 def _finite(tensor: Tensor, part: str, dtype: torch.dtype, step: int | None = None) -> Tensor:
     """Return a tensor that a part computed.
 
@@ -217,27 +204,5 @@ def _finite(tensor: Tensor, part: str, dtype: torch.dtype, step: int | None = No
     return tensor
 
 
-def _load_adapters(pipe: Any, adapters: Sequence[Adapter]) -> None:
-    """Load LoRAs into a pipeline. Each layer becomes W + sum_k weight_k B_k A_k."""
-    names = [f"adapter_{index}" for index in range(len(adapters))]
-    for name, adapter in zip(names, adapters, strict=True):
-        path = adapter_file(adapter)
-        pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
-        there = sum(name in getattr(module, "lora_A", ()) for part in _modules(pipe) for module in part.modules())
-        # diffusers silently ignores layers for which it finds no place.
-        if there != len(adapted_layers(path)):
-            raise ValueError(f"{path}: {there} of its {len(adapted_layers(path))} layers fit the model")
-    if adapters:
-        pipe.set_adapters(names, [adapter.weight for adapter in adapters])
-
-
 def _modules(pipe: Any) -> list[torch.nn.Module]:
     return [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-
-
-def _quiet() -> None:
-    """Silence both libraries, which print a bar for each load, and a cut prompt in full, however long it is."""
-    diffusers_logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()

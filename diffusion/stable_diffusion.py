@@ -14,11 +14,12 @@ class StableDiffusion(LatentDiffusion):
 
     PIPELINE = "StableDiffusionPipeline"
     ENCODERS = ("text_encoder",)
-    # The safety checker would black images out. Only it and image prompts need the feature extractor.
+    # The safety checker would black images out. Only it and image prompts need the other two.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {
         "safety_checker": None,
         "requires_safety_checker": False,
         "feature_extractor": None,
+        "image_encoder": None,
     }
 
     @property

@@ -1,6 +1,7 @@
 """Stable Diffusion 3 and 3.5: two CLIP text encoders and T5, MMDiT, AutoencoderKL with a shift, flow SDE."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ class StableDiffusion3(LatentDiffusion):
 
     PIPELINE = "StableDiffusion3Pipeline"
     ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+    # For image prompts.
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {"image_encoder": None, "feature_extractor": None}
 
     def _make_kernel(self, sampling: Sampling) -> Kernel:
         return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level)

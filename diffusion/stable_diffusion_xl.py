@@ -14,7 +14,12 @@ class StableDiffusionXL(LatentDiffusion):
 
     PIPELINE = "StableDiffusionXLPipeline"
     ENCODERS = ("text_encoder", "text_encoder_2")
-    LOADED_WITH: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
+    # The last two are for image prompts.
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {
+        "add_watermarker": False,
+        "image_encoder": None,
+        "feature_extractor": None,
+    }
 
     def _vae_overflows(self, config: Any) -> bool:
         """Whether the VAE needs float32: SDXL's first VAE overflows in float16 and says so in `force_upcast`.

@@ -1,11 +1,12 @@
 """Checks whether a VAE fits a model in place of the model's own, from their configurations. Imports no torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from diffusion.errors import ModelError
-from diffusion.source import VAE_WEIGHTS, Vae
+from diffusion.checks.json_file import read_json
+from diffusion.checks.weights import check_vae_weights
+from diffusion.errors import ModelError, for_key
+from diffusion.source import Vae
 
 CLASS = "AutoencoderKL"
 # What the latents of two VAEs must have in common, besides their size, with the defaults of diffusers.
@@ -16,18 +17,27 @@ def vae_config(vae: Vae, folder: Path) -> dict[str, Any]:
     """Return the configuration of a VAE.
 
     Args:
-        vae: the VAE, for messages. If it is a local one, the folder must also have its weights.
+        vae: the VAE, for messages.
         folder: folder with the VAE's config.json.
 
     Raises:
-        ModelError: there is no such VAE, it is of another class, or its weights are not in safetensors.
+        ModelError: there is no such VAE, or it is of another class.
     """
-    config = _read(folder / "config.json")
+    with for_key("model.vae"):
+        config = read_json(folder / "config.json")
     if config.get("_class_name") != CLASS:
-        raise refused(f"{vae.name} is a {config.get('_class_name')}")
-    if vae.revision is None and not (folder / VAE_WEIGHTS).is_file():
-        raise refused(f"{folder} has no {VAE_WEIGHTS}")
+        raise refused(f"{vae.name} is a {str(config.get('_class_name'))[:100]}")
     return config
+
+
+def vae_variant(folder: Path) -> str | None:
+    """Check the weights in the folder of a VAE by their headers, and return their variant, such as "fp16".
+
+    Raises:
+        ModelError: a file is broken or missing, or the tensors are not those of the VAE.
+    """
+    with for_key("model.vae"):
+        return check_vae_weights(folder)
 
 
 def check_vae(vae: Vae, folder: Path, model: Path) -> None:
@@ -41,7 +51,7 @@ def check_vae(vae: Vae, folder: Path, model: Path) -> None:
     Raises:
         ModelError: the VAE cannot be used, or its latents are not those of the model's own VAE.
     """
-    config, own = vae_config(vae, folder), _read(model / "vae" / "config.json")
+    config, own = vae_config(vae, folder), read_json(model / "vae" / "config.json")
     for key, default in _SHARED.items():
         value, own_value = (one.get(key, default) for one in (config, own))
         if value != own_value:
@@ -49,16 +59,6 @@ def check_vae(vae: Vae, folder: Path, model: Path) -> None:
     factor, own_factor = (2 ** (len(one.get("block_out_channels", [64])) - 1) for one in (config, own))
     if factor != own_factor:
         raise refused(f"images of {vae.name} are {factor} times as wide as latents, but the model's {own_factor} times")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise refused(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise refused(f"{path} is not a JSON object")
-    return config
 
 
 def refused(problem: str) -> ModelError:

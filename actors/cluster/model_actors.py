@@ -39,7 +39,13 @@ class _DiffusionActor:
     """
 
     def __init__(self, config: RunConfig, gpus: float) -> None:
-        self._threads, self._loaded = config.compute.threads, DiffusionWorker.from_config(config, device_for(gpus))
+        self._threads = config.compute.threads
+        self._load_error: RequestError | None = None
+        try:
+            self._loaded = DiffusionWorker.from_config(config, device_for(gpus))
+        except RequestError as error:
+            # Raised by `node`, because Ray reports an error of the constructor only as the actor's death.
+            self._load_error = error
 
     @property
     def _worker(self) -> DiffusionWorker:
@@ -48,7 +54,13 @@ class _DiffusionActor:
         return self._loaded
 
     def node(self) -> str:
-        """Wait until the models are loaded. Returns Ray's name of the node."""
+        """Wait until the models are loaded. Returns Ray's name of the node.
+
+        Raises:
+            RequestError: the model is missing on this node, or cannot be loaded.
+        """
+        if self._load_error is not None:
+            raise self._load_error
         return _node_id()
 
     @_method(concurrency_group="probe")

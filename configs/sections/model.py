@@ -10,7 +10,7 @@ from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name, 
 class AdapterConfig(StrictModel):
     """A LoRA on top of the model."""
 
-    name: str = Field(description="a .safetensors file, or, with revision, owner/name on the hub")
+    name: str = Field(description="a .safetensors file or the folder of one, or, with revision, owner/name on the hub")
     revision: Commit | None = Field(
         None, description="commit of the adapter on the hub, 40 hexadecimal digits; null for a local file"
     )

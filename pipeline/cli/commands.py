@@ -97,6 +97,7 @@ def check(config: ConfigFile, overrides: Overrides = None, over: Over = None, pl
             [make(plans) for make in (sweep_table, prompts_table, needs_table)] if swept else [plan_table(plans[0])]
         )
         Console(markup=False, emoji=False).print(*tables)
+        _warn(plans)
 
 
 _CONTINUE = "finished fronts are kept; the same command continues the run"
@@ -109,6 +110,7 @@ def execute_plans(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool
     from pipeline.job.progress import Reporter
     from pipeline.job.summary import Summary
 
+    _warn(plans)
     summary = Summary()
     for plan in plans:
         if found := len(plan.tasks) - len(plan.open_tasks):
@@ -137,6 +139,14 @@ def execute_plans(plans: "Sequence[Plan]", local: bool, allow_open_cluster: bool
             print(f"{len(outcome.failures)} failed: see {plan.folder / 'failures'}; the same command tries them again")
     _print_summary(summary)
     return max(outcome.exit_status for outcome in outcomes)
+
+
+def _warn(plans: "Sequence[Plan]") -> None:
+    from pipeline.planning.cpu_support import slow_dtype
+
+    for warning in dict.fromkeys(slow_dtype(plan.config) for plan in plans):
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _print_summary(summary: "Summary") -> None:

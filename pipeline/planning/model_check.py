@@ -7,12 +7,13 @@ from typing import NamedTuple
 from actors.from_config import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.adapters import adapted_layers, check_adapter
+from diffusion.checks.whole import check_timesteps, check_whole, is_downloaded
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
-from diffusion.folder import attention_width, check_folder
-from diffusion.source import Source, adapter_file, metadata_folder, model_revision, vae_folder
-from diffusion.vae import check_vae, vae_config
+from diffusion.folder import check_folder
+from diffusion.lora.check import adapted_layers, check_adapter
+from diffusion.source import EMBEDDED, Source, adapter_file, metadata_folder, model_revision, vae_folder
+from diffusion.vae import check_vae, vae_config, vae_variant
 
 # Returns, for a dotted key, the file (or "command line") that set its value, for error messages.
 Origin = Callable[[str], str]
@@ -63,8 +64,13 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     try:
         folder = metadata_folder(source, fetch)
     except NotHereError:
+        _check_weights_of_vae(source)
         return None
     pipeline = check_folder(folder, config.steps, whole=source.revision is None)
+    if source.name != EMBEDDED:  # which the tests of the package check
+        check_timesteps(folder, config.steps)
+        if source.revision is None or is_downloaded(folder):
+            check_whole(folder)
     family = FAMILIES[pipeline]
     for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
         if getattr(config.model, key) != type(config.model).model_fields[key].default:
@@ -76,10 +82,16 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     if source.vae:
         with suppress(NotHereError):
             check_vae(source.vae, vae_folder(source.vae, fetch), folder)
+        _check_weights_of_vae(source)
     for adapter in source.adapters:
         with suppress(NotHereError):
-            check_adapter(adapter_file(adapter, fetch), family, attention_width(folder, family))
+            check_adapter(adapter_file(adapter, fetch), folder, family)
     return pipeline
+
+
+def _check_weights_of_vae(source: Source) -> None:
+    if source.vae and source.vae.revision is None:
+        vae_variant(vae_folder(source.vae))
 
 
 def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allowed: str, fix: str) -> RequestError:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from diffusion.base import Loading, Sampling, load_model
+from diffusion.checks.schedulers import LINSPACE_CLASSES, SPACINGS, check_scheduler, first_timestep
 from diffusion.errors import ModelError
 from diffusion.kernels import DDIM, FlowSDE
 from diffusion.latent_diffusion import LatentDiffusion
-from diffusion.schedulers import LINSPACE_CLASSES, SPACINGS, check_scheduler, first_timestep
 from diffusion.source import Source
 from tests.support import reference
 

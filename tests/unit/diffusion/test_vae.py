@@ -131,12 +131,48 @@ def test_a_broken_vae_is_refused(tmp_path: Path, broken: str) -> None:
     assert caught.value.key == "model.vae" and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("broken", "problem"),
+    [
+        ("cut", "cut short"), ("a pointer", "pointer of Git LFS"),
+        ("a shape", "another shape for decoder.conv_in.bias"),
+        ("more", "has other, for which"), ("a folder", "it is a folder"), ("other names", "has no safetensors"),
+    ],
+)  # fmt: skip
+def test_the_weights_of_a_vae_are_checked_by_their_header(tmp_path: Path, broken: str, problem: str) -> None:
+    vae = shutil.copytree(MINI / "vae", tmp_path / "vae")
+    weights, tensors = vae / VAE_WEIGHTS, load_file(vae / VAE_WEIGHTS)
+    if broken == "cut":
+        weights.write_bytes(weights.read_bytes()[:-4])
+    elif broken == "a pointer":
+        weights.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    elif broken in ("a shape", "more"):
+        save_file(tensors | {"decoder.conv_in.bias" if broken == "a shape" else "other": torch.zeros(3)}, weights)
+    else:
+        weights.rename(vae / "model.safetensors")
+        if broken == "a folder":
+            weights.mkdir()
+    with pytest.raises(RequestError) as caught:
+        make_plan(load_config(DEMO, [f"model.vae={{name: {vae}}}", f"output={tmp_path / 'run'}"]), str)
+    assert caught.value.key == "model.vae" and problem in caught.value.problem
+
+
+def test_a_vae_with_fp16_weights_only_is_loaded(folders: dict[str, Path], tmp_path: Path) -> None:
+    vae = tiny.save_vae(folders["sd"], tmp_path / "vae")
+    x0 = torch.randn(1, *load(folders["sd"]).latent_shape, generator=torch.Generator().manual_seed(0))
+    expected = load(folders["sd"], vae).decode(x0)
+    (vae / VAE_WEIGHTS).rename(vae / VAE_WEIGHTS.replace(".safe", ".fp16.safe"))
+    make_plan(load_config(DEMO, [f"model.name={folders['sd']}", f"model.vae={{name: {vae}}}", "steps=3",
+                                 "soup.steps=1", f"output={tmp_path / 'run'}"]), str)  # fmt: skip
+    assert torch.equal(load(folders["sd"], vae).decode(x0), expected)
+
+
 def test_tensors_that_are_missing_are_not_made_up(folders: dict[str, Path], tmp_path: Path) -> None:
     vae = tiny.save_vae(folders["sd"], tmp_path / "vae")
     weights = load_file(vae / VAE_WEIGHTS)
     weights.pop("decoder.conv_in.weight")
     save_file(weights, vae / VAE_WEIGHTS, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"1 tensors of .* are missing, such as decoder.conv_in.weight"):
+    with pytest.raises(ModelError, match=r"vae lacks decoder\.conv_in\.weight, which would be made up"):
         load(folders["sd"], vae)
 
 

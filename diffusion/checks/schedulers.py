@@ -1,13 +1,16 @@
 """Checks of the scheduler that a model comes with, from its configuration alone. Imports no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from diffusion.checks.json_file import is_number
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("leading", "trailing", "linspace")
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+MOST_TIMESTEPS = 100_000
 # The classes of diffusers whose spacing is `linspace` if the configuration names none; that of all others is `leading`.
 LINSPACE_CLASSES = frozenset({
     "DEISMultistepScheduler", "DPMSolverMultistepInverseScheduler", "DPMSolverMultistepScheduler",
@@ -34,23 +37,31 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
 
     def refused(problem: str, allowed: str) -> ModelError:
         return ModelError(
-            f"the scheduler of {folder}, a {config.get('_class_name')}, {problem}",
+            f"the scheduler of {folder}, a {str(config.get('_class_name'))[:100]}, {problem}",
             allowed,
             "give the model the scheduler that it was trained with",
         )
 
+    if not isinstance(config.get("_class_name"), str):
+        raise refused("has no class", "a configuration with the name of its class as _class_name")
     if FAMILIES[pipeline].is_flow:
         if not str(config.get("_class_name")).startswith("FlowMatch"):
             raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
         for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
             if config.get(key):
                 raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
+        _check_values(config, _FLOW_VALUES, refused)
         return
     if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
         raise refused("has no betas", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
     for key, values in (("prediction_type", PREDICTIONS), ("timestep_spacing", SPACINGS)):
         if config.get(key, values[0]) not in values:
             raise refused(f"has the {key} {config[key]!r}", ", ".join(values))
+    if config.get("trained_betas") is None and config.get("beta_schedule", "linear") not in BETA_SCHEDULES:
+        raise refused(f"has the beta_schedule {config['beta_schedule']!r}", ", ".join(BETA_SCHEDULES))
+    _check_values(config, _DIFFUSION_VALUES, refused)
+    if len(config.get("trained_betas") or ()) not in (0, config.get("num_train_timesteps", 1000)):
+        raise refused(f"has {len(config['trained_betas'])} trained_betas", "one for each of its num_train_timesteps")
     if config.get("thresholding"):
         raise refused("has thresholding, which is meant for pixels and not for latents", "thresholding: false")
     if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
@@ -58,6 +69,51 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
             "ends without signal, so a prediction of the noise gives no x0", "v_prediction or sample with zero SNR"
         )
     _check_steps(config, steps)
+
+
+def _is_beta(value: Any) -> bool:
+    return is_number(value) and 0 <= value < 1
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and least <= value <= MOST_TIMESTEPS
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _are_betas(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_beta, value)))
+
+
+_Values = dict[str, tuple[Callable[[Any], bool], str]]
+_COUNT = (lambda value: _is_whole(value, 1), f"a whole number, 1..{MOST_TIMESTEPS}")
+_FLAG = (_is_flag, "true or false")
+# Key -> whether a value is allowed, and what is. Keys that are missing have the defaults of the class.
+_DIFFUSION_VALUES: _Values = {
+    "num_train_timesteps": _COUNT,
+    "steps_offset": (_is_whole, f"a whole number, 0..{MOST_TIMESTEPS}"),
+    "beta_start": (_is_beta, "a number from 0 to 1"),
+    "beta_end": (_is_beta, "a number from 0 to 1"),
+    "trained_betas": (_are_betas, "null, or a list of numbers from 0 to 1"),
+    "set_alpha_to_one": _FLAG,
+    "rescale_betas_zero_snr": _FLAG,
+}
+_FLOW_VALUES: _Values = {
+    "num_train_timesteps": _COUNT,
+    "shift": (lambda value: is_number(value) and value > 0, "a positive number"),
+    "shift_terminal": (lambda value: value is None or (is_number(value) and 0 < value < 1), "null, or from 0 to 1"),
+    "use_karras_sigmas": _FLAG,
+    "use_exponential_sigmas": _FLAG,
+    "use_beta_sigmas": _FLAG,
+}
+
+
+def _check_values(config: Mapping[str, Any], values: _Values, refused: Callable[[str, str], ModelError]) -> None:
+    for key, (is_allowed, allowed) in values.items():
+        if key in config and not is_allowed(config[key]):
+            raise refused(f"has the {key} {str(config[key])[:100]!r}", allowed)
 
 
 def spacing_of(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Checks of a model's files that read no weights."""

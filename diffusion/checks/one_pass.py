@@ -1,0 +1,67 @@
+"""Computes the shapes of one pass of a model's denoiser and decoder, on torch's `meta` device, which has no numbers."""
+
+from pathlib import Path
+from typing import Any
+
+from diffusion.checks.skeleton import short
+from diffusion.errors import ModelError
+from diffusion.families import T5_TOKENS, Family
+
+_CLIP_TOKENS = 77
+
+
+def check_one_pass(folder: Path, family: Family, denoiser: Any, vae: Any) -> None:
+    """Check that a denoiser takes latents of its own size and predicts as many, and that the VAE decodes them.
+
+    Args:
+        folder: folder of the model, for messages.
+        family: family of the model.
+        denoiser: module of `skeleton`.
+        vae: module of `skeleton`.
+
+    Raises:
+        ModelError: a pass fails, or gives another shape.
+    """
+    import torch
+
+    size = denoiser.config.sample_size
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    part = family.denoiser
+    try:
+        with torch.device("meta"), torch.no_grad():
+            x = torch.empty(2, denoiser.config.in_channels, *sides)
+            predicted = _predict(family, denoiser, x).shape
+            part = "vae"
+            decoded = vae.decode(x, return_dict=False)[0].shape
+    except Exception as error:
+        raise _refused(folder, part, f"cannot take latents of the shape {[*x.shape]}: {short(error)}") from error
+    if predicted != x.shape:
+        raise _refused(folder, family.denoiser, f"predicts the shape {[*predicted]} for latents of {[*x.shape]}")
+    if decoded[:2] != (2, 3):
+        raise _refused(folder, "vae", f"decodes latents to the shape {[*decoded]} and not to RGB")
+
+
+def _predict(family: Family, denoiser: Any, x: Any) -> Any:
+    import torch
+
+    config, rows = denoiser.config, len(x)
+    if family.is_flow:
+        text = torch.empty(rows, _CLIP_TOKENS + T5_TOKENS, config.joint_attention_dim)
+        pooled, times = torch.empty(rows, config.pooled_projection_dim), torch.empty(rows)
+        return denoiser(
+            hidden_states=x, timestep=times, encoder_hidden_states=text, pooled_projections=pooled, return_dict=False
+        )[0]
+    text, added = torch.empty(rows, _CLIP_TOKENS, config.cross_attention_dim), {}
+    if config.addition_embed_type == "text_time":
+        # `check_widths` has compared this sum with the text encoder.
+        width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+        added = {"text_embeds": torch.empty(rows, width), "time_ids": torch.empty(rows, 6)}
+    return denoiser(x, 1, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
+
+
+def _refused(folder: Path, part: str, problem: str) -> ModelError:
+    return ModelError(
+        f"the {part} of {folder} {problem}",
+        "a text-to-image model, which takes nothing but the latents, the timestep and the text",
+        f"use another model, or correct {part}/config.json of this one",
+    )
