@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.guidance.ports import Query
-from pipeline.guidance.search_gradient import StepKind, move, search_gradient
+from pipeline.guidance.search_gradient import Move, search_gradient
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import TOLERANCE, Soup, support
 
@@ -49,7 +49,7 @@ async def soup_step(
     query: Query,
     step: int,
     correction: Correction,
-    kind: StepKind,
+    move: Move,
     shaping: Shaping = PLAIN,
 ) -> Guided:
     """Move all rows by Algorithm 2. Only candidates of the M exemplars are scored, each by one reward: M*N queries.
@@ -80,7 +80,7 @@ async def soup_step(
     used_RM = soup.w_RM > TOLERANCE
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+    return moved(mu_RCHW, sigma, g_RD, move, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
 
 
 def corrected_gradient(r_N: Tensor, z_ND: Tensor, delta_D: Tensor, sigma: float, correction: Correction) -> Tensor:
@@ -112,7 +112,7 @@ async def weighted_sum_step(
     w_RM: Tensor,
     query: Query,
     step: int,
-    kind: StepKind,
+    move: Move,
     shaping: Shaping = PLAIN,
 ) -> Guided:
     """Move all rows by Equation 9. Every row has its own N candidates, scored by each reward with w_m > 0.
@@ -128,10 +128,11 @@ async def weighted_sum_step(
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
             g_RD[row] += w_RM[row, m] * search_gradient(shaping(r_N, m, exemplar=False), z_ND)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM)
+    return moved(mu_RCHW, sigma, g_RD, move, mean_RM, std_RM)
 
 
-def _moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, kind: StepKind, mean_RM: Tensor, std_RM: Tensor) -> Guided:
-    s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
+def moved(mu_RCHW: Tensor, sigma: float, g_RD: Tensor, move: Move, mean_RM: Tensor, std_RM: Tensor) -> Guided:
+    """Return the outcome of a step in which each row moves along its gradient."""
+    s_RD = torch.stack([move(g_D) for g_D in g_RD])
     x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
     return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM)
