@@ -178,6 +178,12 @@ class RunConfig(StrictModel):
                 f"add one of the methods {' and '.join(sorted(SURROGATE_METHODS))}, or leave surrogate out",
                 "surrogate",
             )
+        if self.surrogate.strength not in (None, 1) and self.guidance.step != "sphere":
+            raise InvalidValueError(
+                f"guidance.step is {self.guidance.step}, which leaves no room for fresh noise",
+                "set guidance.step=sphere, or leave surrogate.strength out",
+                "surrogate.strength",
+            )
         if options := self.guidance.shaping_options:
             raise InvalidValueError(
                 f"{options[0]} shapes the rewards of the candidates, and a surrogate predicts the rewards themselves",

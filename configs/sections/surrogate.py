@@ -30,6 +30,12 @@ class SurrogateConfig(StrictModel):
         description="true adds what the queries tell about the surrogate's error, so that the gradient is unbiased; "
         "false moves along the surrogate's gradient alone, and the queries serve to train it",
     )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="guidance.strength of the fronts that have a surrogate; null for the same as the other fronts",
+    )
     rounds: int = Field(
         4, ge=1, le=20, description="number of rounds; each has twice as many fronts as the one before it, and the "
         "last one has all that are left; without effect if file is given",

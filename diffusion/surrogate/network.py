@@ -21,7 +21,7 @@ FORMAT = 1
 # The number of equal parts of the denoising steps for each of which a deviation is recorded.
 STEP_BINS = 5
 # Under the root of the pooled standard deviation, whose derivative at 0 would be infinite.
-_VARIANCE_FLOOR = 1e-6
+_VARIANCE_FLOOR = 1e-4
 _WIDTHS = (32, 48, 48)
 _HIDDEN = 32
 
@@ -33,10 +33,11 @@ class SurrogateFileError(ValueError):
 class SurrogateNetwork(nn.Module):
     """Predicts standardised rewards of clean latents x0.
 
-    The latents, and the output of each of three convolutions, two of which halve the size, are pooled over the
-    pixels by mean and standard deviation. Two linear layers follow. If a reward reads the prompt, the text
-    embedding scales and shifts the layer between them (FiLM, Perez et al. 2018). No layer mixes latents, so a row
-    does not depend on the other rows of its batch.
+    The latents, and the output of each of three convolutions before its activation, are pooled over the pixels by
+    mean and standard deviation: the deviation of a linear filter's output is what most measures of colour and
+    detail are made of. Two of the convolutions halve the size. Two linear layers follow. If a reward reads the
+    prompt, the text embedding scales and shifts the layer between them (FiLM, Perez et al. 2018). No layer mixes
+    latents, so a row does not depend on the other rows of its batch.
 
     Args:
         channels: C of the latents.
@@ -59,8 +60,9 @@ class SurrogateNetwork(nn.Module):
         """Return the standardised predictions, shape (n, M)."""
         pooled, x = _pooled(x0_nCHW), x0_nCHW
         for convolution in self.convolutions:
-            x = nn.functional.silu(convolution(x))
+            x = convolution(x)
             pooled += _pooled(x)
+            x = nn.functional.silu(x)
         hidden = self.hidden(torch.cat(pooled, 1))
         if self.film is not None:
             scale, shift = self.film(text_nE).chunk(2, 1)

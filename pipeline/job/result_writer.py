@@ -236,8 +236,8 @@ def _record(plan: Plan) -> str:
         "plugins": plan.plugin_digests,
         "chunk": plan.chunk,
     }
-    if plan.surrogate_sha256:
-        record["surrogate_sha256"] = plan.surrogate_sha256
+    if plan.surrogate_file:
+        record["surrogate_file"] = plan.surrogate_file
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 
 

@@ -23,7 +23,7 @@ from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
 from pipeline.planning.request_checks import check_reference_point, check_rewards, check_size
 from pipeline.planning.resume import chunk_of_folder
-from pipeline.planning.surrogates.given import given_surrogate, sha256, surrogate_identity
+from pipeline.planning.surrogates.given import given_surrogate, named, surrogate_identity
 from pipeline.planning.surrogates.rounds import fronts_digest, with_rounds
 from pipeline.planning.task import PromptTask
 from pipeline.records import finished_keys
@@ -95,10 +95,10 @@ class Plan:
         return replace(self, tasks=tuple(replace(task, chunk=chunk) for task in self.tasks))
 
     @property
-    def surrogate_sha256(self) -> str | None:
-        """The SHA-256 of the surrogate's file that the configuration names, or None if it names none."""
+    def surrogate_file(self) -> str | None:
+        """The name by content of the surrogate that the configuration names, or None if it names none."""
         given = self.config.surrogate is not None and self.config.surrogate.file is not None
-        return next((sha256(task.surrogate) for task in self.tasks if given and task.surrogate), None)
+        return next((named(task.surrogate) for task in self.tasks if given and task.surrogate), None)
 
     def with_restarts(self, keys: Collection[str]) -> "Plan":
         """Return this plan with one more restart of these tasks."""
@@ -156,7 +156,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     )
     plan = Plan(config, revision, pipeline, with_rounds(config, tasks, surrogate), tuple(plugins))
     identity = unchangeable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
-    identity["surrogate_sha256"] = surrogate and sha256(surrogate)
+    identity["surrogate_file"] = surrogate and named(surrogate)
     return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)
 
 

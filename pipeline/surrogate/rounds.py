@@ -2,21 +2,19 @@
 
 surrogate/pairs/KEY.safetensors   the training pairs of a front
 surrogate/round-K.safetensors     the surrogate of round K, trained on the fronts of the rounds before it
-surrogate/round-K.yaml            the record of its training
+surrogate/round-K.json            the record of its training
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
-import yaml
-
 from actors.protocol import RunStopped
 from configs.errors import RequestError
 from configs.location import Location
-from configs.plain.data import parse_yaml
 from diffusion.surrogate.network import SurrogateFileError, from_bytes, to_bytes
 from pipeline.guidance.seeds import derive_seed
 from pipeline.planning.plan import Plan
@@ -59,11 +57,11 @@ def rounds(plan: Plan, tasks: Sequence[PromptTask], stop_requested: Event) -> It
 def _surrogate_of(plan: Plan, number: int) -> tuple[bytes, float]:
     """Return the surrogate of a round and the seconds of its training, which is done if the folder does not hold it."""
     name = f"surrogate/round-{number}"
-    if not has_file(plan.folder, f"{name}.yaml"):
+    if not has_file(plan.folder, f"{name}.json"):
         _train(plan, number, name)
     try:
         content = read_file(plan.folder, f"{name}.safetensors")
-        record = parse_yaml(read_file(plan.folder, f"{name}.yaml").decode())
+        record = json.loads(read_file(plan.folder, f"{name}.json"))
         check_surrogate(from_bytes(content), plan.config, plan.model_revision, plan.plugin_digests)
         if record["sha256"] != sha256(content):
             raise SurrogateFileError("it is not the one that its record names")
@@ -95,7 +93,7 @@ def _train(plan: Plan, number: int, name: str) -> None:
     content = to_bytes(fit.surrogate)
     write_atomically(plan.folder / f"{name}.safetensors", content)
     record = _record(fit, content, keys, sum(one.count for one in pairs), seconds)
-    write_atomically(plan.folder / f"{name}.yaml", yaml.safe_dump(record, sort_keys=False).encode())
+    write_atomically(plan.folder / f"{name}.json", json.dumps(record, indent=1).encode())
     found = ", ".join(f"{reward} {value:.2f}" for reward, value in zip(guided, fit.correlation_M, strict=True))
     log.info(
         "surrogate of round %d: trained on %d pairs of %d fronts in %.1f s; correlation within a step: %s",

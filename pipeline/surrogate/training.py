@@ -18,6 +18,8 @@ from diffusion.surrogate.network import STEP_BINS, Surrogate, SurrogateNetwork
 PASSES, FEWEST_UPDATES, MOST_UPDATES = 15, 100, 1500
 GROUPS_PER_BATCH = 16
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.3
+# The standard deviation of the noise on the latents, which have one of about 1. It makes the gradient of r^ smooth.
+INPUT_NOISE = 0.1
 # The standard deviation of a reward that does not vary at all counts as this, so that nothing is divided by 0.
 _SMALLEST_STD = 1e-8
 
@@ -95,7 +97,9 @@ def train(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, updates, pct_start=0.1)
         losses = list[float]()
         for batch_g in _batches(len(x0_GKCHW), updates, generator):
-            predicted_gKM = _predicted(network, x0_GKCHW[batch_g], text_FE[owner_G[batch_g]])
+            x0_gKCHW = x0_GKCHW[batch_g].float()
+            x0_gKCHW += INPUT_NOISE * torch.randn(x0_gKCHW.shape, generator=generator)
+            predicted_gKM = _predicted(network, x0_gKCHW, text_FE[owner_G[batch_g]])
             loss = _loss(predicted_gKM, target_GKM[batch_g], unit_GM[batch_g])
             optimiser.zero_grad()
             loss.backward()

@@ -61,6 +61,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def named(content: bytes) -> str:
+    """Return the SHA-256 of a surrogate's file with a prefix, so that no reader of YAML takes it for a number."""
+    return f"sha256:{sha256(content)}"
+
+
 def _error(name: str, problem: str, fix: str, origin: Origin) -> RequestError:
     return RequestError(
         file=origin(_KEY), key=_KEY, value=name, problem=f"the surrogate cannot be used: {problem}",
@@ -76,6 +81,6 @@ def surrogate_identity(config: RunConfig, content: bytes | None, fronts: Any) ->
     if config.surrogate is None:
         return None
     if content is not None:
-        keys = {"queries", "unbiased"}
+        keys = {"queries", "unbiased", "strength"}
         return {"sha256": sha256(content)} | config.surrogate.model_dump(mode="json", include=keys)
     return config.surrogate.model_dump(mode="json") | {"fronts": fronts}

@@ -38,7 +38,8 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
         if number or content:
             # In the last round nothing is left to train, so queries that serve nothing else are not made.
             n = section.queries if section.unbiased or pairs else 0
-            guidance = replace(guidance, candidates=n, unbiased=section.unbiased)
+            strength = guidance.strength if section.strength is None else section.strength
+            guidance = replace(guidance, candidates=n, unbiased=section.unbiased, strength=strength)
         return replace(task, guidance=guidance, round=number, pairs=pairs, surrogate=content)
 
     return tuple(placed(task) for task in tasks)

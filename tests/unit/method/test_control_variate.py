@@ -160,15 +160,15 @@ def test_a_step_equals_the_equation(n: int, shared: bool) -> None:
     assert surrogate.gradients == 3
     assert query.images == (2 * n if shared else 3 * n)
 
-    mu, z, e = (tensor.flatten(1).double().numpy() for tensor in (mu_R, z_N, e_C))
-    e = e[0]
+    mu, z = (tensor.flatten(1).double().numpy() for tensor in (mu_R, z_N))
+    e = e_C.flatten().double().numpy()
     exemplars = (0, 2)
     for row in range(3):
         g = np.zeros(D)
         for m in (0, 1):
             if not w[row, m]:
                 continue
-            x = np.float32(mu[exemplars[m] if shared else row] + SIGMA * z).astype(np.float64)
+            x = (mu[exemplars[m] if shared else row] + SIGMA * z).astype(np.float32).astype(np.float64)
             r = np.array([query.rewards[m](one) for one in x])
             d = r - surrogate.values(torch.as_tensor(x)).numpy()[:, m] if n else np.zeros(0)
             spread = r.var() if n else 0.0
