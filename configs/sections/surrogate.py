@@ -36,6 +36,13 @@ class SurrogateConfig(StrictModel):
         le=1,
         description="guidance.strength of the fronts that have a surrogate; null for the same as the other fronts",
     )
+    fronts: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="number of fronts that are guided with the surrogate for each prompt; each weighting keeps the "
+        "best sample of them all by the rewards",
+    )
     rounds: int = Field(
         4, ge=1, le=20, description="number of rounds; each has twice as many fronts as the one before it, and the "
         "last one has all that are left; without effect if file is given",

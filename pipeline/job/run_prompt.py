@@ -13,6 +13,7 @@ from torch import Tensor
 from actors.protocol import CallFailed, ChunkTooLarge, EncodeResult, ScoreResult, Workers, WorkersLost
 from configs.plain.texts import message_of, writable
 from diffusion.surrogate.network import Surrogate, from_bytes
+from pipeline.guidance.best_front import run_best_front
 from pipeline.guidance.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import Answers, ReverseStep
@@ -81,12 +82,14 @@ class BoundPorts:
             call.cancel()
 
     async def score_finals(self, x_BCHW: Tensor) -> Tensor:
-        """Score one chunk of final latents with every guiding reward: float64 (B, M)."""
-        task = self.task
-        scored = await self.workers.score_finals(x_BCHW.numpy(), task.guided, task.prompt.text, task.chunk)
-        self.meter.add(scored)
-        self.on_progress(0, len(x_BCHW))
-        return torch.from_numpy(scored.scores.copy())
+        """Score final latents with every guiding reward, chunk by chunk: float64 (B, M)."""
+        task, scores = self.task, list[Tensor]()
+        for x_bCHW in torch.split(x_BCHW, task.chunk):
+            scored = await self.workers.score_finals(x_bCHW.numpy(), task.guided, task.prompt.text, task.chunk)
+            self.meter.add(scored)
+            self.on_progress(0, len(x_bCHW))
+            scores.append(torch.from_numpy(scored.scores.copy()))
+        return torch.cat(scores)
 
     async def _score_chunk(self, x_nCHW: Tensor, step: int, names: Sequence[str]) -> ScoreResult:
         scored = await self.workers.score_candidates(
@@ -191,9 +194,13 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
             )
         else:
             surrogate = BoundSurrogate(ports, from_bytes(task.surrogate)) if task.surrogate else None
-            trajectory = await run_guided(
-                weights, shape, task.seed, task.guidance, ports, ports, ledger, on_step, surrogate
-            )
+            guided = (task.guidance, ports, ports)
+            if task.fronts > 1:
+                trajectory, seeds = await run_best_front(
+                    weights, task.fronts, shape, task.seed, *guided, ports.score_finals, ledger, on_step, surrogate
+                )
+            else:
+                trajectory = await run_guided(weights, shape, task.seed, *guided, ledger, on_step, surrogate)
     finally:
         ports.cancel_pending()
     ledger.decodes += len(trajectory.x_LCHW)

@@ -34,13 +34,14 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
             return task
         number = round_of[task.key]
         pairs = section.pairs if number < last else 0
-        guidance = task.guidance
+        guidance, fronts = task.guidance, 1
         if number or content:
+            fronts = section.fronts
             # In the last round nothing is left to train, so queries that serve nothing else are not made.
             n = section.queries if section.unbiased or pairs else 0
             strength = guidance.strength if section.strength is None else section.strength
             guidance = replace(guidance, candidates=n, unbiased=section.unbiased, strength=strength)
-        return replace(task, guidance=guidance, round=number, pairs=pairs, surrogate=content)
+        return replace(task, guidance=guidance, round=number, fronts=fronts, pairs=pairs, surrogate=content)
 
     return tuple(placed(task) for task in tasks)
 

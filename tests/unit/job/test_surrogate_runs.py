@@ -16,6 +16,7 @@ from pipeline.planning.surrogates.given import sha256
 from pipeline.records import read_table
 from tests.support.runs import DEMO, FOUR_FRONTS, run_here, same_bits
 
+pytestmark = pytest.mark.slow
 ROUNDS = (*FOUR_FRONTS, "surrogate={first_round: 1, rounds: 3, queries: 2, pairs: 3}")
 
 
@@ -134,13 +135,36 @@ def test_a_surrogate_of_another_run_can_be_named(rounds: Path, tmp_path: Path) -
     replaced = invoke(run, *reuse, f"surrogate={{file: {other}, queries: 0}}")
     assert replaced.exit_code == 2 and "surrogate" in replaced.output
     for wrong, problem in (
-        (("rewards.guided=[sharpness, brightness]",), "trained for colorfulness, compressibility"),
+        (
+            ("rewards.guided=[sharpness, brightness]", "report.reference_point=null"),
+            "trained for colorfulness, compressibility",
+        ),
         ((f"surrogate={{file: {tmp_path / 'none.safetensors'}, queries: 0}}",), "cannot be read"),
         ((f"surrogate={{file: {DEMO}, queries: 0}}",), "no surrogate"),
     ):
         refused = invoke(tmp_path / "refused", *reuse, *wrong)
         assert refused.exit_code == 2 and problem in " ".join(refused.output.split()), refused.output
         assert not (tmp_path / "refused").exists()
+
+
+def test_each_weighting_keeps_the_best_sample_of_several_fronts(rounds: Path, tmp_path: Path) -> None:
+    file = rounds / "surrogate" / "round-2.safetensors"
+    one, many = (
+        run_here(
+            tmp_path / str(n), *FOUR_FRONTS, "prompts.list=[owl]",
+            f"surrogate={{file: {file}, queries: 0, strength: 0.3, fronts: {n}}}",
+        )
+        for n in (1, 3)
+    )  # fmt: skip
+    costs = costs_of(many)
+    assert costs.queries.tolist() == [3 * 3 * 2] and costs.decodes.tolist() == [3 * 3 + 3]
+    assert costs.backwards.tolist() == [3 * 9]
+    single, best = (
+        read_table(run, "scores").to_pandas().pivot_table("value", "weight_index", "reward") for run in (one, many)
+    )
+    for row, reward in ((0, "compressibility"), (2, "colorfulness")):
+        assert best[reward][row] >= single[reward][row], "the first of the fronts is the only one of the other run"
+    assert best["colorfulness"][2] == best["colorfulness"].max()
 
 
 def test_a_surrogate_of_another_model_is_refused(rounds: Path, tmp_path: Path) -> None:
