@@ -20,6 +20,7 @@ def loading_of(model: ModelConfig) -> Loading:
         attention_slicing=model.attention_slicing,
         vae_slicing=model.vae_slicing,
         offload_text_encoders=model.offload_text_encoders,
+        gradient_checkpointing=model.gradient_checkpointing,
     )
 
 

@@ -14,6 +14,7 @@ from diffusion.base import Sampling
 from diffusion.errors import NotFiniteError as NotFiniteError  # for `actors.pool`, which does not import `diffusion`
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 Doubles = NDArray[np.float64]
 
 
@@ -27,6 +28,9 @@ class EncodeResult:
         timesteps: the T timesteps, largest first.
         retries: calls that failed and were repeated.
         warnings: the messages that the model logged about the prompt, if it runs in another process.
+        text: the mean of the prompt's token embeddings, shape (E,), which a surrogate may read.
+        surrogate: the content of the file of the prompt's surrogate, or a Ray reference to it; None without one.
+        keep: the number of look-ahead estimates of each chunk, the first ones, that are returned with its scores.
     """
 
     conditioning: Any
@@ -34,6 +38,9 @@ class EncodeResult:
     timesteps: tuple[int, ...]
     retries: int = 0
     warnings: tuple[str, ...] = ()
+    text: Floats | None = None
+    surrogate: Any = None
+    keep: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,37 @@ class ReverseStepResult:
 
 
 @dataclass(frozen=True)
+class GradientResult:
+    """The gradient of the surrogate for n candidates.
+
+    Attributes:
+        gradient: shape (n, C, H, W).
+        seconds: the time of the computation.
+        peak_memory: bytes, as in `ScoreResult`.
+        retries: calls that failed and were repeated.
+    """
+
+    gradient: Floats
+    seconds: float
+    peak_memory: int
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the look-ahead estimates x0 of one chunk of n candidates are needed for besides their images.
+
+    Attributes:
+        predicted: the predictions of the surrogate, one column for each reward that it knows, shape (n, M); None
+            without a surrogate.
+        latents: the estimates of the first rows, float16, as many as the call wants.
+    """
+
+    predicted: Doubles | None
+    latents: Halves
+
+
+@dataclass(frozen=True)
 class ScoreResult:
     """The scores of n images, and the time that each part of the computation took.
 
@@ -62,6 +100,7 @@ class ScoreResult:
         peak_memory: bytes. The most memory that the diffusion worker has used since it was started: GPU memory, or
             resident memory if it has no GPU.
         retries: calls that failed and were repeated.
+        looks: what else was computed from the look-ahead estimates; None if the images are final ones.
     """
 
     scores: Doubles
@@ -70,6 +109,7 @@ class ScoreResult:
     seconds_by_reward: Mapping[str, float]
     peak_memory: int
     retries: int = 0
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +192,10 @@ class Workers(Protocol):
         """Compute the text conditioning of a prompt. The other calls take it and sample as `sampling` says."""
         ...
 
+    def with_surrogate(self, encoded: EncodeResult, surrogate: bytes) -> EncodeResult:
+        """Return the same with a surrogate, given by the content of its file, which the other calls then use."""
+        ...
+
     async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
         """Compute mean and sigma of x_{t-1} for all latents of a prompt at once."""
         ...
@@ -159,7 +203,19 @@ class Workers(Protocol):
     async def score_candidates(
         self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
     ) -> ScoreResult:
-        """Look ahead from one chunk of candidates x_{t-1} of a step, decode the estimates and score the images."""
+        """Look ahead from one chunk of candidates x_{t-1} of a step, decode the estimates and score the images.
+
+        `looks` of the result has the predictions of the surrogate of `encoded`, and the first `encoded.keep` estimates.
+        """
+        ...
+
+    async def surrogate_gradient(self, encoded: EncodeResult, x: Floats, step: int, factors: Doubles) -> GradientResult:
+        """Compute, for each row of the candidates x_{t-1}, the gradient of sum_m factors_m r^_m(x0(x)).
+
+        Args:
+            x: one candidate of each of the prompt's rows.
+            factors: shape (rows, M), with a column for each reward that the surrogate of `encoded` knows.
+        """
         ...
 
     async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.from_config import loading_of, source_of
-from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, ReverseStepResult
+from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, GradientResult, Looks, ReverseStepResult
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
 from diffusion.errors import ModelError, NotFiniteError
+from diffusion.surrogate.network import Surrogate, from_bytes, text_embedding
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
@@ -39,12 +40,16 @@ LOGICAL_GPUS = "SRSOUP_LOGICAL_GPUS"
 
 
 class DecodeReport(NamedTuple):
-    """Measurements of one call that decodes: busy seconds, the worker's peak memory and the images' size in bytes."""
+    """Measurements of one call that decodes: busy seconds, the worker's peak memory and the images' size in bytes.
+
+    A call that looks ahead also reports what else it computed from the estimates.
+    """
 
     seconds_lookahead: float
     seconds_decode: float
     peak_memory: int
     pixel_bytes: int
+    looks: Looks | None = None
 
 
 def set_threads(threads: int) -> None:
@@ -91,6 +96,8 @@ class DiffusionWorker:
 
     def __init__(self, model: DiffusionModel) -> None:
         self.model = model
+        # The content of the last surrogate and the surrogate, which need not be read again for every call.
+        self._surrogate: tuple[bytes, Surrogate] | None = None
 
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
@@ -108,7 +115,8 @@ class DiffusionWorker:
     def encode(self, prompt: str, sampling: Sampling) -> EncodeResult:
         """Compute the text conditioning of a prompt."""
         conditioning, timesteps = self.model.encode(prompt, sampling), self.model.timesteps(sampling)
-        return EncodeResult(conditioning, self.model.latent_shape, tuple(timesteps))
+        text = text_embedding(conditioning.embeds).numpy()
+        return EncodeResult(conditioning, self.model.latent_shape, tuple(timesteps), text=text)
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
         """Compute mean and sigma of x_{t-1} for latents x_t."""
@@ -117,18 +125,60 @@ class DiffusionWorker:
         return ReverseStepResult(mean.numpy(), sigma, time.perf_counter() - start)
 
     def decode_candidates(
-        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+        self,
+        x: Floats,
+        step: int,
+        conditioning: Conditioning,
+        chunk: int,
+        surrogate: bytes | None = None,
+        keep: int = 0,
     ) -> tuple[Pixels, DecodeReport]:
-        """Look ahead from one chunk of candidates x_{t-1} and decode the estimates: images uint8 (n, 3, h, w)."""
+        """Look ahead from one chunk of candidates x_{t-1} and decode the estimates: images uint8 (n, 3, h, w).
+
+        The report holds the surrogate's predictions for all rows, and the estimates of the first `keep`.
+        """
         start = time.perf_counter()
         with raising_chunk_too_large(chunk):
             x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
+            looks = self._looks(x0, len(x), conditioning, surrogate, keep)
             middle = time.perf_counter()
             try:
                 pixels = self.model.decode(x0)[: len(x)].numpy()
             except NotFiniteError as error:
                 raise error.at(step) from None
-        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes)
+        return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes, looks)
+
+    def surrogate_gradient(
+        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes
+    ) -> GradientResult:
+        """Compute the gradient of sum_m factors_m r^_m(x0(x)) for each row of x."""
+        start = time.perf_counter()
+        predictor, text = self._read(surrogate), text_embedding(conditioning.embeds)
+
+        def value(x0: torch.Tensor, row: int) -> torch.Tensor:
+            predicted = predictor.predict(x0, text.to(x0.device))[0]
+            return (predicted * as_tensor(factors[row]).to(predicted)).sum()
+
+        with raising_chunk_too_large(1):
+            gradient = self.model.look_ahead_gradient(as_tensor(x), step, conditioning, value)
+        return GradientResult(gradient.numpy(), time.perf_counter() - start, peak_memory())
+
+    def _looks(self, x0: torch.Tensor, n: int, conditioning: Conditioning, surrogate: bytes | None, keep: int) -> Looks:
+        predicted = None
+        if surrogate is not None:
+            with torch.inference_mode():
+                text = text_embedding(conditioning.embeds).to(x0.device)
+                predicted = self._read(surrogate).predict(x0, text)[:n].double().cpu().numpy()
+        return Looks(predicted, x0[: min(keep, n)].half().cpu().numpy())
+
+    def _read(self, content: bytes) -> Surrogate:
+        if self._surrogate is None or self._surrogate[0] != content:
+            # Outside the inference mode, because its weights enter a backward pass.
+            with torch.inference_mode(False):
+                surrogate = from_bytes(content)
+            surrogate.network.to(self.model.device)
+            self._surrogate = content, surrogate
+        return self._surrogate[1]
 
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
         """Decode any number of final latents in chunks: images uint8 (n, 3, h, w)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.guidance.noise import step_noise
 from pipeline.guidance.overlap import overlap_quartiles
+from pipeline.guidance.search_gradient import Move
 from pipeline.guidance.simplex import as_weights, with_exemplars
 from pipeline.guidance.soup import soup_step, weighted_sum_step
 
@@ -56,8 +57,8 @@ def measure(shape: tuple[int, int, int], repetitions: int = 10) -> dict[str, flo
         "two products": lowest(lambda: (r_LN @ z_ND, mu_LD @ z_ND.T), repetitions),
         "noise": lowest(lambda: step_noise(1, 0, N, shape), repetitions),
         "overlap": lowest(lambda: overlap_quartiles(mu, soup.exemplars, SIGMA), repetitions),
-        "soup step": step(lambda: soup_step(mu, SIGMA, z, soup, query, 0, "renormalised", "sphere")),
-        "weighted-sum step": step(lambda: weighted_sum_step(mu, SIGMA, z, weights, query, 0, "sphere")),
+        "soup step": step(lambda: soup_step(mu, SIGMA, z, soup, query, 0, "renormalised", Move("sphere"))),
+        "weighted-sum step": step(lambda: weighted_sum_step(mu, SIGMA, z, weights, query, 0, Move("sphere"))),
     }
     loop.close()
     return found

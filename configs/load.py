@@ -205,6 +205,10 @@ def _sections_with_paths(data: dict[str, Any]) -> list[tuple[str, dict[str, Any]
     adapters = model.get("adapters") if isinstance(model, dict) else None
     vae = model.get("vae") if isinstance(model, dict) else None
     sections: list[tuple[str, Any]] = [("file", prompts), ("name", model), ("name", vae)]
+    surrogate = data.get("surrogate")
+    # Any other text is the name of a surrogate that comes with SRSoup.
+    if isinstance(surrogate, dict) and str(surrogate.get("file")).endswith(".safetensors"):
+        sections.append(("file", surrogate))
     if isinstance(adapters, list):
         sections += [("name", adapter) for adapter in adapters]
     return [(key, section) for key, section in sections if isinstance(section, dict)]

@@ -8,7 +8,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from configs.errors import InvalidValueError
 from configs.location import Location, location_of
@@ -17,10 +24,12 @@ from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
 from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
+from configs.sections.surrogate import SurrogateConfig
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
 Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
+SURROGATE_METHODS = frozenset({"srsoup", "weighted_sum"})
 METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
 LARGEST_CHUNK = 64
 # A folder's name has at most 255 bytes on most file systems.
@@ -48,6 +57,9 @@ class RunConfig(StrictModel):
     queries: int = Field(30, ge=1, le=10_000, description="N, the number of candidates around each mean in each step")
     soup: SoupConfig = Field(SoupConfig(), description="the steps that share the exemplars' rewards")
     guidance: GuidanceConfig = Field(GuidanceConfig(), description="how a search gradient moves a sample")
+    surrogate: SurrogateConfig | None = Field(
+        None, description="a learned stand-in for the rewards, for the methods srsoup and weighted_sum; null for none"
+    )
     best_of: BestOfConfig = Field(BestOfConfig(), description="how many samples the method best_of chooses from")
     weights: Annotated[tuple[WeightRow, ...], BeforeValidator(as_tuple)] = Field(
         description=f"L rows of M entries, one row for each image of a front, or a rule: {RULES}"
@@ -155,6 +167,38 @@ class RunConfig(StrictModel):
                 "queries",
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_surrogate(self) -> Self:
+        if self.surrogate is None:
+            return self
+        if not SURROGATE_METHODS & set(self.methods):
+            raise InvalidValueError(
+                f"no method of this run takes a surrogate: {', '.join(self.methods)}",
+                f"add one of the methods {' and '.join(sorted(SURROGATE_METHODS))}, or leave surrogate out",
+                "surrogate",
+            )
+        if self.surrogate.strength not in (None, 1) and self.guidance.step != "sphere":
+            raise InvalidValueError(
+                f"guidance.step is {self.guidance.step}, which leaves no room for fresh noise",
+                "set guidance.step=sphere, or leave surrogate.strength out",
+                "surrogate.strength",
+            )
+        if options := self.guidance.shaping_options:
+            raise InvalidValueError(
+                f"{options[0]} shapes the rewards of the candidates, and a surrogate predicts the rewards themselves",
+                f"leave guidance.{options[0]} out, or leave surrogate out",
+                f"guidance.{options[0]}",
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `surrogate` if it is not set, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.surrogate is None:
+            data.pop("surrogate", None)
+        return data
 
     def _check_first_soup_step(self, methods: set[str]) -> None:
         if "srsoup" in methods and self.soup.first + self.soup.steps > self.steps:

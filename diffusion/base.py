@@ -3,12 +3,13 @@
 Each model family is one module. A new family is such a module and a row in `families.FAMILIES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
+from torch import device as Device
 
 from diffusion.checks.dimensions import check_denoiser
 from diffusion.checks.schedulers import check_scheduler
@@ -35,12 +36,15 @@ class Loading:
             only.
         vae_slicing: whether images are decoded one by one, which takes less memory and more time.
         offload_text_encoders: whether the text encoders stay on the CPU except while a prompt is encoded.
+        gradient_checkpointing: whether a backward pass computes activations again instead of keeping them, which takes
+            less memory and more time.
     """
 
     dtype: str = "float32"
     attention_slicing: bool = False
     vae_slicing: bool = False
     offload_text_encoders: bool = False
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,18 @@ class Conditioning(NamedTuple):
     embeds: Tensor
     pooled: Tensor | None = None
 
+    def copied(self) -> "Conditioning":
+        """Return the same inputs in tensors of their own."""
+        return Conditioning(self.sampling, self.embeds.clone(), None if self.pooled is None else self.pooled.clone())
+
 
 class DiffusionModel(Protocol):
     """A pretrained text-to-image model on one device. Latents are float32, images uint8 NCHW RGB."""
+
+    @property
+    def device(self) -> Device:
+        """The device on which the model computes."""
+        ...
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -100,6 +113,21 @@ class DiffusionModel(Protocol):
         """Return the denoised estimates x0 of a step's candidates x_{t-1}, by a second guided prediction.
 
         The rewards need them because they are trained on clean images (Chung et al. 2023, Equation 11).
+        """
+        ...
+
+    def look_ahead_gradient(
+        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor]
+    ) -> Tensor:
+        """Return, for each row of x, the gradient of a function of its denoised estimate x0, float32, shape of x.
+
+        Each row is one forward and one backward pass through the denoiser, with classifier-free guidance, by itself:
+        so the memory is that of one row, and a row's bits do not depend on the others.
+
+        Args:
+            x: candidates x_{t-1} of a step.
+            value: a differentiable function of x0, shape (1, C, H, W), and of the number of the row, with one number as
+                its value.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -91,6 +91,10 @@ class LatentDiffusion(ABC):
         """Return the output of the denoiser. All arguments have the same length, and are in its dtype."""
 
     @property
+    def device(self) -> torch.device:
+        return self._device
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         config = self._denoiser.config
         size = config.sample_size
@@ -126,6 +130,40 @@ class LatentDiffusion(ABC):
             return _finite(x, "look-ahead", torch.float32, step)
         x0 = kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
         return _finite(x0, "look-ahead", self._dtype, step)
+
+    def look_ahead_gradient(
+        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor]
+    ) -> Tensor:
+        return torch.stack([self._gradient_of_row(x[row], step, conditioning, value, row) for row in range(len(x))])
+
+    def _gradient_of_row(
+        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor], row: int
+    ) -> Tensor:
+        kernel = self._kernel(conditioning.sampling)
+        timestep = kernel.look_ahead_timestep(step)
+        with torch.inference_mode(False), torch.enable_grad(), self._differentiable_denoiser():
+            # Copies, because tensors of the inference mode cannot be used in a backward pass.
+            conditioning = conditioning.copied()
+            x = x.clone().to(self._device)[None].requires_grad_()
+            x0 = x if timestep is None else kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+            (gradient,) = torch.autograd.grad(value(x0, row), x)
+        return _finite(gradient[0].float(), "gradient of the surrogate", self._dtype, step).cpu()
+
+    @contextmanager
+    def _differentiable_denoiser(self) -> Iterator[None]:
+        """Keep no gradients of the weights, and only the activations that the configuration wants to be kept."""
+        required = [weight for weight in self._denoiser.parameters() if weight.requires_grad]
+        for weight in required:
+            weight.requires_grad_(False)
+        if self._loading.gradient_checkpointing:
+            self._denoiser.enable_gradient_checkpointing()
+        try:
+            yield
+        finally:
+            if self._loading.gradient_checkpointing:
+                self._denoiser.disable_gradient_checkpointing()
+            for weight in required:
+                weight.requires_grad_(True)
 
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:

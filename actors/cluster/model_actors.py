@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import ray
 
-from actors.protocol import Doubles, EncodeResult, Floats, ReverseStepResult
+from actors.protocol import Doubles, EncodeResult, Floats, GradientResult, ReverseStepResult
 from actors.telemetry.warnings import collected_warnings
 from actors.workers import (
     DecodeReport,
@@ -77,9 +77,20 @@ class _DiffusionActor:
 
     @_method(num_returns=2)
     def decode_candidates(
-        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+        self,
+        x: Floats,
+        step: int,
+        conditioning: Conditioning,
+        chunk: int,
+        surrogate: bytes | None = None,
+        keep: int = 0,
     ) -> tuple[Pixels, DecodeReport]:
-        return self._worker.decode_candidates(x, step, conditioning, chunk)
+        return self._worker.decode_candidates(x, step, conditioning, chunk, surrogate, keep)
+
+    def surrogate_gradient(
+        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes
+    ) -> GradientResult:
+        return self._worker.surrogate_gradient(x, step, factors, conditioning, surrogate)
 
     @_method(num_returns=2)
     def decode_pixels(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:

@@ -15,9 +15,11 @@ from actors.pool.pool import Pool
 from actors.pool.transport import Limits, PartialAnswer, StartedActor
 from actors.protocol import (
     CallFailed,
+    Doubles,
     EncodeResult,
     FinishResult,
     Floats,
+    GradientResult,
     InputLost,
     ReverseStepResult,
     ScoreResult,
@@ -109,6 +111,9 @@ class RayWorkers:
         # Stored once, so that every later call of the prompt takes a reference.
         return replace(encoded, conditioning=self._put(encoded.conditioning), retries=answer.retries)
 
+    def with_surrogate(self, encoded: EncodeResult, surrogate: bytes) -> EncodeResult:
+        return replace(encoded, surrogate=self._put(surrogate))
+
     async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
         async def compute(handle: Any, *_: int) -> Any:
             return await result_of(handle.reverse_step.remote(x, step, encoded.conditioning))
@@ -118,14 +123,33 @@ class RayWorkers:
         return replace(result, retries=answer.retries)
 
     async def score_candidates(
-        self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
+        self,
+        encoded: EncodeResult,
+        x: Floats,
+        step: int,
+        rewards: Sequence[str],
+        prompt: str,
+        chunk: int,
+        keep: int = 0,
     ) -> ScoreResult:
         async def decode(handle: Any, *_: int) -> tuple[Any, Any, Any]:
-            pixels, report = handle.decode_candidates.remote(x, step, encoded.conditioning, chunk)
+            pixels, report = handle.decode_candidates.remote(
+                x, step, encoded.conditioning, chunk, encoded.surrogate, encoded.keep
+            )
             return pixels, None, await result_of(report)
 
         scored, _ = await self._decode_and_score("look-ahead and decode", decode, len(x), rewards, prompt, chunk)
         return scored
+
+    async def surrogate_gradient(self, encoded: EncodeResult, x: Floats, step: int, factors: Doubles) -> GradientResult:
+        async def compute(handle: Any, *_: int) -> Any:
+            return await result_of(
+                handle.surrogate_gradient.remote(x, step, factors, encoded.conditioning, encoded.surrogate)
+            )
+
+        answer = await self._diffusion.call("surrogate gradient", len(x), compute)
+        result: GradientResult = answer.partials[0].value
+        return replace(result, retries=answer.retries)
 
     async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
         async def decode(handle: Any, *_: int) -> tuple[Any, Any, Any]:
@@ -169,6 +193,7 @@ class RayWorkers:
                 dict(zip(rewards, seconds, strict=True)),
                 report.peak_memory,
                 retries + sum(reward_retries),
+                report.looks,
             ), files
         attempts = self._limits.call_deaths
         raise CallFailed(f"the pixels were lost {attempts} times: {lost}", attempts) from lost

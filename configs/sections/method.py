@@ -4,13 +4,14 @@ The letters in the descriptions are the paper's: T denoising steps, N candidates
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from configs.errors import InvalidValueError
@@ -76,6 +77,13 @@ class GuidanceConfig(StrictModel):
         description="noise of the candidates; antithetic draws pairs z and -z, and leaves the last -z out if queries "
         "is odd",
     )
+    strength: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of a move that is along the gradient; the rest is fresh noise, so that the move keeps its "
+        "length; less than 1 with step: sphere only",
+    )
     normalisation: Literal["std", "tanh", "min-max"] = Field(
         "std",
         description="how the candidates' rewards are normalised: std is (r - mean) / std; tanh is the tanh of that, "
@@ -116,6 +124,26 @@ class GuidanceConfig(StrictModel):
                     f"guidance.{key}",
                 )
 
+    @model_validator(mode="after")
+    def _check_strength(self) -> Self:
+        if self.strength < 1 and self.step != "sphere":
+            raise InvalidValueError(
+                f"guidance.step is {self.step}, which leaves no room for fresh noise",
+                "set guidance.step=sphere, or guidance.strength=1",
+                "guidance.strength",
+            )
+        return self
+
+    @property
+    def shaping_options(self) -> list[str]:
+        """The keys that are set to change how rewards become factors of the noises."""
+        changed = {
+            "normalisation": self.normalisation != "std",
+            "elite_fraction": bool(self.elite_fraction),
+            "satisfied_above": bool(self.satisfied_above),
+        }
+        return [key for key, is_set in changed.items() if is_set]
+
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
@@ -125,6 +153,8 @@ class GuidanceConfig(StrictModel):
             data.pop("elite_in", None)
         if not self.satisfied_above:
             data.pop("satisfied_in", None)
+        if self.strength == 1:
+            data.pop("strength", None)
         return data
 
 

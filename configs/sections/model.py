@@ -78,6 +78,12 @@ class ModelConfig(StrictModel):
         "and some seconds",
     )
 
+    gradient_checkpointing: bool = Field(
+        False,
+        description="compute activations again in the backward passes of a surrogate, which takes less memory and more "
+        "time",
+    )
+
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         check_hub_name("model.name", self.name, self.revision)
@@ -85,8 +91,10 @@ class ModelConfig(StrictModel):
 
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `vae` if it is not set, so that runs of versions without this key can be continued."""
+        """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
         data: dict[str, Any] = serialise(self)
+        if not self.gradient_checkpointing:
+            data.pop("gradient_checkpointing", None)
         if self.vae is None:
             data.pop("vae", None)
         return data

@@ -7,6 +7,8 @@ import pandas as pd
 from evaluation.reading.comparison import Comparison
 
 COUNTS = ("queries", "decodes", "denoises")
+# Quantities that only runs with a surrogate have, or that earlier versions did not count.
+OPTIONAL = ("forwards", "backwards", "seconds_surrogate", "seconds_training")
 SECONDS = (
     "seconds_total",
     "seconds_denoise",
@@ -54,6 +56,11 @@ def _quantities(label: str, costs: pd.DataFrame) -> list[tuple[str, str, float, 
     columns: dict[str, pd.Series] = {"queries": costs["queries"]}
     columns |= {f"queries: {reward}": by_reward[reward] for reward in by_reward.columns}
     columns |= {name: costs[name] for name in (*COUNTS[1:], *SECONDS, "attempts", "peak_memory_bytes")}
+    columns |= {name: costs[name].astype(float) for name in OPTIONAL if name in costs and costs[name].fillna(0).any()}
+    rounds = costs["surrogate_round"] if "surrogate_round" in costs else pd.Series(dtype=float)
+    for number in sorted(rounds.dropna().unique()) if rounds.nunique() > 1 else ():
+        of_round = costs[rounds == number]
+        columns |= {f"{name}, round {number:.0f}": of_round[name] for name in ("queries", "decodes", "seconds_total")}
     rows = []
     for name, column in columns.items():
         total = float("nan") if name == "peak_memory_bytes" else float(column.sum())

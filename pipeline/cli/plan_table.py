@@ -17,6 +17,7 @@ from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
 from pipeline.planning.plan import Plan, prompt_task
 from pipeline.planning.prompt_summary import prompt_rows
 from pipeline.planning.prompts import Prompt
+from pipeline.planning.surrogates.rounds import unamortised
 from pipeline.planning.task import PromptTask
 
 # Seconds that one CPU core takes for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
@@ -37,6 +38,7 @@ def plan_table(plan: Plan) -> Table:
     for method in config.methods:
         cost = expected_cost(_task_of(plan, method), config.steps)
         rows.append((method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a front"))
+    rows += _surrogate_rows(plan)
     queries, decodes = _total(plan)
     rows.append(("in all", f"{queries:,} queries, {decodes:,} decodes" if plan.tasks else NOT_KNOWN))
     done = f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts"
@@ -47,6 +49,29 @@ def plan_table(plan: Plan) -> Table:
     rows.append(("diffusion actors", automatic if actors == "auto" else str(actors)))
     rows.append(("output", str(plan.folder)))
     return _table(f"{config.name}: the plan", rows)
+
+
+def _surrogate_rows(plan: Plan) -> list[tuple[str, str]]:
+    """What a surrogate changes: the fronts and the costs of each round, and the memory of its backward passes."""
+    if plan.config.surrogate is None:
+        return []
+    of_round: dict[int, list[PromptTask]] = {}
+    for task in plan.tasks:
+        if task.round is not None:
+            of_round.setdefault(task.round, []).append(task)
+    rows = []
+    for number, tasks in sorted(of_round.items()):
+        cost = expected_cost(tasks[0], plan.config.steps)
+        by = "a surrogate" if number or tasks[0].surrogate else "queries alone"
+        text = f"{len(tasks):,} fronts by {by}: {cost.queries:,} queries and {cost.decodes:,} decodes each"
+        rows.append((f"surrogate, round {number}", text))
+    if warning := unamortised(plan.config, plan.tasks):
+        rows.append(("surrogate", warning))
+    saving = (
+        "already set" if plan.config.model.gradient_checkpointing else "set model.gradient_checkpointing to save some"
+    )
+    memory = "that of one row at a time, with the activations of the denoiser; its peak is not known"
+    return [*rows, ("memory of backward passes", f"{memory}; model.gradient_checkpointing {saving}")]
 
 
 def _task_of(plan: Plan, method: str) -> PromptTask:

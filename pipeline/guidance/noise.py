@@ -29,5 +29,10 @@ def step_noise(seed: int, step: int, n: int, shape: Sequence[int], kind: NoiseKi
     return torch.cat([half, -half])[:n]
 
 
+def extra_noise(seed: int, purpose: str, step: int, shape: Sequence[int]) -> Tensor:
+    """Draw one noise of a step for a purpose other than its candidates: float32, in the given shape."""
+    return _normal(derive_seed(seed, purpose, step), shape)
+
+
 def _normal(seed: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""The two ports of the method, a denoiser and a query. The caller of the method provides both.
+"""The ports of the method: a denoiser, a query and a surrogate. The caller of the method provides them.
 
 Legend of the shape suffixes: L weightings (rows of latents), N candidates, M rewards, R queried rewards,
 C channels, H height, W width.
@@ -43,5 +43,34 @@ class Query(Protocol):
 
         Returns:
             Scores: float64, shape (N, R), finite; higher is better.
+        """
+        ...
+
+
+class Answers(NamedTuple):
+    """The scores of N candidates by R queried rewards, and the surrogate's predictions of them, both float64 (N, R)."""
+
+    scores_NR: Tensor
+    predicted_NR: Tensor
+
+
+class Surrogate(Protocol):
+    """A differentiable function r^ of the look-ahead latents x0 that stands in for the rewards of one prompt."""
+
+    def deviation(self, step: int) -> Tensor:
+        """Return the deviation of each of the M rewards over a step's candidates in training; 0 if it is unknown."""
+        ...
+
+    async def query(self, x_NCHW: Tensor, step: int, rewards: Sequence[int]) -> Answers:
+        """Do what `Query` does, and predict the same rewards from the same look-ahead latents.
+
+        N may be 0; then nothing is decoded or queried.
+        """
+        ...
+
+    async def gradient(self, x_RCHW: Tensor, step: int, factor_RM: Tensor) -> Tensor:
+        """Return, for each row, the gradient of sum_m factor_m r^_m(x0(x)) with respect to x, shape of x.
+
+        It takes one pass forward and one backward through the denoiser for each row, no query and no decode.
         """
         ...

@@ -11,12 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.guidance.ledger import CountedDenoiser, CountedQuery, Ledger
-from pipeline.guidance.noise import NoiseKind, initial_noise, step_noise
+from pipeline.guidance.control_variate import surrogate_step
+from pipeline.guidance.ledger import CountedDenoiser, CountedQuery, CountedSurrogate, Ledger
+from pipeline.guidance.noise import NoiseKind, extra_noise, initial_noise, step_noise
 from pipeline.guidance.overlap import overlap_quartiles
-from pipeline.guidance.ports import Denoiser, Query
+from pipeline.guidance.ports import Denoiser, Query, Surrogate
 from pipeline.guidance.row_gradients import Correction
-from pipeline.guidance.search_gradient import StepKind
+from pipeline.guidance.search_gradient import Move, StepKind
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import Soup, with_exemplars
@@ -30,7 +31,7 @@ class Guidance:
     """The options of the method.
 
     Attributes:
-        candidates: N, the number of look-ahead candidates around each mean, >= 1.
+        candidates: N, the number of look-ahead candidates around each mean, >= 1; or 0 with a surrogate.
         soup_steps: K in 0..T, the number of steps that share the exemplars' rewards; K = 0 is the weighted sum.
         step: the rule for the length of a move; see `search_gradient.move`.
         correction: the rule that carries an exemplar's gradient over to another row; see `row_gradients`.
@@ -38,6 +39,8 @@ class Guidance:
         first: the kind of the first K steps: `soup`, or `unguided` for the ablation of Figure 7 (right).
         shaping: the rule that turns rewards into factors of the noises; see `shaping.Shaping`.
         soup_first: the number of weighted-sum steps before the K soup steps; 0 for unguided steps.
+        strength: the share of a move that is along the gradient; the rest is fresh noise (`search_gradient.Move`).
+        unbiased: whether a surrogate's error enters the gradient; see `control_variate.surrogate_step`.
     """
 
     candidates: int
@@ -48,6 +51,8 @@ class Guidance:
     first: Literal["soup", "unguided"] = "soup"
     shaping: Shaping = PLAIN
     soup_first: int = 0
+    strength: float = 1.0
+    unbiased: bool = True
 
     @property
     def soup_end(self) -> int:
@@ -92,6 +97,7 @@ async def run_guided(
     query: Query,
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
+    surrogate: Surrogate | None = None,
 ) -> Trajectory:
     """Guide L copies of one x_T, one for each weighting: K soup steps (Algorithm 2), then weighted-sum steps.
 
@@ -106,19 +112,21 @@ async def run_guided(
         denoiser, query: the ports, bound to the prompt.
         ledger: the ledger that counts the calls.
         on_step: a function that is called with the index of each step when the step is done.
+        surrogate: a surrogate of the rewards, bound to the prompt, as the control variate of every guided step.
 
     Raises:
         ValueError: the soup steps are not within the T steps.
     """
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
+    counted = surrogate and CountedSurrogate(surrogate, ledger)
     soup, x_RCHW = _start(w_LM, shape, seed, guidance, len(denoiser.timesteps))
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
         if i == guidance.soup_end:
             soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, soup.visible)
         mu_RCHW, sigma = await denoiser.reverse_step(x_RCHW, i)
-        z_NCHW = step_noise(seed, i, guidance.candidates, shape, guidance.noise)
-        phase, x_RCHW, guided = await _next_latents(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance)
+        noises = _Noises(seed, i, guidance, shape)
+        phase, x_RCHW, guided = await _next_latents(mu_RCHW, sigma, noises, soup, query, counted, i, guidance)
         records.append(StepRecord(i, timestep, phase, sigma, guided, _overlap(mu_RCHW, sigma, soup)))
         on_step(i)
     return Trajectory(_visible(x_RCHW, soup.visible), tuple(records))
@@ -135,21 +143,45 @@ def _start(w_LM: Tensor, shape: Sequence[int], seed: int, guidance: Guidance, n_
     return soup, initial_noise(seed, shape).expand(n_rows, *shape)
 
 
+class _Noises:
+    """The noises of one step, each from a stream of its own."""
+
+    def __init__(self, seed: int, step: int, guidance: Guidance, shape: Sequence[int]) -> None:
+        self._seed, self._step, self._shape = seed, step, shape
+        self.z_NCHW = step_noise(seed, step, guidance.candidates, shape, guidance.noise)
+        fresh_D = None if guidance.strength == 1 else extra_noise(seed, "fresh", step, shape).flatten()
+        self.move = Move(guidance.step, guidance.strength, fresh_D)
+
+    def of_surrogate(self) -> Tensor:
+        return extra_noise(self._seed, "surrogate", self._step, self._shape)
+
+
 async def _next_latents(
-    mu_RCHW: Tensor, sigma: float, z_NCHW: Tensor, soup: Soup, query: Query, i: int, guidance: Guidance
+    mu_RCHW: Tensor,
+    sigma: float,
+    noises: _Noises,
+    soup: Soup,
+    query: Query,
+    surrogate: Surrogate | None,
+    i: int,
+    guidance: Guidance,
 ) -> tuple[Phase, Tensor, Guided | None]:
     """Return the phase of step i, its latents x_{t-1}, and for a guided step the outcome of the visible rows."""
     if sigma == 0:
         return "mean", mu_RCHW, None
-    if not guidance.soup_first <= i < guidance.soup_end:
-        guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.step, guidance.shaping)
-        return "weighted_sum", guided.x_RCHW, guided.first(soup.visible)
-    if guidance.first == "unguided":
+    z_NCHW, move, shared = noises.z_NCHW, noises.move, guidance.soup_first <= i < guidance.soup_end
+    if shared and guidance.first == "unguided":
         return "unguided", mu_RCHW + sigma * z_NCHW[:1], None
-    guided = await soup_step(
-        mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, guidance.step, guidance.shaping
-    )
-    return "soup", guided.x_RCHW, guided.first(soup.visible)
+    if surrogate:
+        e_CHW = noises.of_surrogate()
+        guided = await surrogate_step(
+            mu_RCHW, sigma, z_NCHW, e_CHW, soup, surrogate, i, shared, guidance.correction, move, guidance.unbiased
+        )
+    elif shared:
+        guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, move, guidance.shaping)
+    else:
+        guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, move, guidance.shaping)
+    return "soup" if shared else "weighted_sum", guided.x_RCHW, guided.first(soup.visible)
 
 
 def _overlap(mu_RCHW: Tensor, sigma: float, soup: Soup) -> Tensor | None:

@@ -5,6 +5,7 @@ All arithmetic here is float64. N is small, so it is cheap, and the sums do not 
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -38,6 +39,32 @@ def search_gradient(r_N: Tensor, z_ND: Tensor) -> Tensor:
         z_ND: noises of the candidates (in a soup, the corrected noises).
     """
     return r_N.double() @ z_ND.double() / len(z_ND)
+
+
+@dataclass(frozen=True)
+class Move:
+    """The rule for a move along a search gradient: x_{t-1} = mu + sigma s(g).
+
+    Attributes:
+        kind: the rule for the length.
+        strength: the share tau of the move that is along the gradient, in (0, 1]; less than 1 with `sphere` only.
+        fresh_D: the noise of the rest of the move; None if the strength is 1.
+    """
+
+    kind: StepKind
+    strength: float = 1.0
+    fresh_D: Tensor | None = None
+
+    def __call__(self, g_D: Tensor) -> Tensor:
+        """Return s(g), shape (D,). With strength 1 it is `move(g_D, kind)`.
+
+        With less it is u scaled to length sqrt(D), u = tau g / ||g|| + sqrt(1 - tau^2) f / ||f||, with the fresh noise
+        f. If g = 0, it is the fresh noise alone.
+        """
+        if self.fresh_D is None:
+            return move(g_D, self.kind)
+        along_D, fresh_D = move(g_D, "sphere"), move(self.fresh_D.to(g_D), "sphere")
+        return move(self.strength * along_D + math.sqrt(1 - self.strength**2) * fresh_D, "sphere")
 
 
 def move(g_D: Tensor, step: StepKind) -> Tensor:

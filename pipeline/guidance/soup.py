@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.guidance.conflict import gradient_cosines
 from pipeline.guidance.ports import Query
-from pipeline.guidance.row_gradients import Correction, Gradients, corrected_gradients, plain_gradients
-from pipeline.guidance.search_gradient import StepKind, move
+from pipeline.guidance.row_gradients import (
+    Correction,
+    Gradients,
+    corrected_gradients,
+    gradient_cosines,
+    plain_gradients,
+)
+from pipeline.guidance.search_gradient import Move
 from pipeline.guidance.shaping import PLAIN, Shaping
 from pipeline.guidance.simplex import TOLERANCE, Soup, support
 
@@ -28,7 +33,7 @@ class Guided:
         reward_mean_RM, reward_std_RM: the mean and the standard deviation of each reward over the candidates that gave
             the row's gradient; NaN for a reward whose weight is 0 in the row.
         cosine_RMM: the cosines of the rewards' search gradients in each row, before they are added; see
-            `conflict.gradient_cosines`.
+            `row_gradients.gradient_cosines`.
     """
 
     x_RCHW: Tensor
@@ -52,7 +57,7 @@ async def soup_step(
     query: Query,
     step: int,
     correction: Correction,
-    kind: StepKind,
+    move: Move,
     shaping: Shaping = PLAIN,
 ) -> Guided:
     """Move all rows by Algorithm 2. Only candidates of the M exemplars are scored, each by one reward: M*N queries.
@@ -76,7 +81,7 @@ async def soup_step(
 
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
-    return _moved(mu_RCHW, sigma, gradients, kind, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
+    return moved(mu_RCHW, sigma, gradients, move, mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan))
 
 
 async def weighted_sum_step(
@@ -86,7 +91,7 @@ async def weighted_sum_step(
     w_RM: Tensor,
     query: Query,
     step: int,
-    kind: StepKind,
+    move: Move,
     shaping: Shaping = PLAIN,
 ) -> Guided:
     """Move all rows by Equation 9. Every row has its own N candidates, scored by each reward with w_m > 0.
@@ -104,7 +109,7 @@ async def weighted_sum_step(
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
             r_RMN[row, m] = w_RM[row, m] * shaping(r_N, m, exemplar=False)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    return _moved(mu_RCHW, sigma, plain_gradients(r_RMN, z_NCHW.flatten(1)), kind, mean_RM, std_RM)
+    return moved(mu_RCHW, sigma, plain_gradients(r_RMN, z_NCHW.flatten(1)), move, mean_RM, std_RM)
 
 
 def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
@@ -112,10 +117,9 @@ def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
     return (sigma * z_NCHW).add_(mu_CHW)
 
 
-def _moved(
-    mu_RCHW: Tensor, sigma: float, gradients: Gradients, kind: StepKind, mean_RM: Tensor, std_RM: Tensor
-) -> Guided:
+def moved(mu_RCHW: Tensor, sigma: float, gradients: Gradients, move: Move, mean_RM: Tensor, std_RM: Tensor) -> Guided:
+    """Return the outcome of a step in which each row moves along its gradient."""
     g_RD, gram_RMM = gradients
-    s_RD = torch.stack([move(g_D, kind) for g_D in g_RD])
+    s_RD = torch.stack([move(g_D) for g_D in g_RD])
     x_RCHW = (mu_RCHW.double() + sigma * s_RD.view_as(mu_RCHW)).float()
     return Guided(x_RCHW, torch.linalg.vector_norm(g_RD, dim=1), mean_RM, std_RM, gradient_cosines(gram_RMM))

@@ -4,11 +4,11 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import chain, groupby
 from threading import Event, current_thread, main_thread
 
 from actors.cluster.connect import prepare as prepare_cluster
@@ -16,6 +16,7 @@ from actors.protocol import ChunkTooLarge, RunStopped
 from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
 from configs.plain.texts import described
+from pipeline.job.batches import Batches, batches_of
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.result_writer import Outcome, ResultWriter, remove_record_of_refused_run, write_record, writing
@@ -25,7 +26,7 @@ from pipeline.job.summary import Summary
 from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
-from pipeline.planning.task import PromptTask
+from pipeline.planning.surrogates.rounds import unamortised
 from pipeline.records import has_file
 from pipeline.storage.disk import remove_leftovers, store_of
 from pipeline.storage.lock import FolderInUse, FolderLock, lock_folder
@@ -100,6 +101,9 @@ def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summa
             log.info("%s: %d of %d fronts are open, chunks of %d candidates", plan.folder, n_open, n_fronts, plan.chunk)
             for line in accepted_lines(plan.config):
                 log.warning("%s", line)
+            if warning := unamortised(plan.config, plan.tasks):
+                log.warning("%s", warning)
+                reporter.show_message(warning)
         wanted = {task.key for writer in writers for task in writer.plan.tasks}
         still_open = {task.key for writer in writers for task in writer.plan.open_tasks}
         summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - still_open))
@@ -143,8 +147,8 @@ def _run_on_shared_workers(
     while tasks := {task.key: task for writer in writers for task in writer.open_tasks}:
         running = set[str]()
         try:
-            until_stop = takewhile(lambda _: not stop_requested.is_set(), tasks.values())
-            with closing(run(writers[0].plan, _mark_running(until_stop, running), reporter)) as results:
+            batches = batches_of(writers, tasks, running, stop_requested)
+            with closing(run(writers[0].plan, batches, reporter)) as results:
                 for result in results:
                     running.discard(result.key)
                     summary.add(tasks[result.key], result)
@@ -163,13 +167,6 @@ def _run_on_shared_workers(
             reporter.show_message(text)
         if stop_requested.is_set() and any(writer.open_tasks for writer in writers):
             raise RunStopped("a SIGTERM arrived before all prompts were done")
-
-
-def _mark_running(tasks: Iterable[PromptTask], running: set[str]) -> Iterator[PromptTask]:
-    """Yield the tasks, and add the key of each to `running` when it is taken."""
-    for task in tasks:
-        running.add(task.key)
-        yield task
 
 
 @contextmanager
@@ -199,19 +196,20 @@ def _stop_on_sigterm(reporter: Reporter) -> Iterator[Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_on_ray(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
+def _run_on_ray(plan: Plan, batches: Batches, reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
     # Imported here, because a run in one process, or one with nothing left to do, needs no Ray.
     from actors.cluster.session import RaySession
 
     steps, candidates = reporter.counts
     with RaySession(plan.config, attempt_prompt, plan.plugins, run_monitor) as session:
         reporter.started()
-        yield from session.results(
-            tasks, lambda progress: reporter.update(steps + progress.steps, candidates + progress.candidates)
-        )
+        for tasks in batches:
+            yield from session.results(
+                tasks, lambda progress: reporter.update(steps + progress.steps, candidates + progress.candidates)
+            )
 
 
-def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
+def _run_here(plan: Plan, batches: Batches, reporter: Reporter) -> Results:
     from pipeline.job.local_workers import LocalWorkers
 
     try:
@@ -222,7 +220,7 @@ def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Re
         raise RunStopped(f"the models cannot be loaded: {described(error)}") from error
     reporter.started()
     try:
-        for task in tasks:
+        for task in chain.from_iterable(batches):
             yield asyncio.run(attempt_prompt(task, workers, reporter.add))
     finally:
         workers.close()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from actors.pool.transport import Limits
-from actors.protocol import Doubles, EncodeResult, FinishResult, Floats, ReverseStepResult, ScoreResult
+from actors.protocol import Doubles, EncodeResult, FinishResult, Floats, GradientResult, ReverseStepResult, ScoreResult
 from actors.workers import (
     DecodeReport,
     DiffusionWorker,
@@ -50,6 +50,9 @@ class LocalWorkers:
         result, retries = self._once("encode", 1, lambda: self._diffusion.encode(prompt, sampling))
         return replace(result, retries=retries)
 
+    def with_surrogate(self, encoded: EncodeResult, surrogate: bytes) -> EncodeResult:
+        return replace(encoded, surrogate=surrogate)
+
     async def reverse_step(self, encoded: EncodeResult, x: Floats, step: int) -> ReverseStepResult:
         result, retries = self._once(
             "reverse step", len(x), lambda: self._diffusion.reverse_step(x, step, encoded.conditioning)
@@ -57,12 +60,29 @@ class LocalWorkers:
         return replace(result, retries=retries)
 
     async def score_candidates(
-        self, encoded: EncodeResult, x: Floats, step: int, rewards: Sequence[str], prompt: str, chunk: int
+        self,
+        encoded: EncodeResult,
+        x: Floats,
+        step: int,
+        rewards: Sequence[str],
+        prompt: str,
+        chunk: int,
+        keep: int = 0,
     ) -> ScoreResult:
+        looks = (encoded.surrogate, encoded.keep)
+
         def decode() -> Decoded:
-            return self._diffusion.decode_candidates(x, step, encoded.conditioning, chunk)
+            return self._diffusion.decode_candidates(x, step, encoded.conditioning, chunk, *looks)
 
         return self._scored("look-ahead and decode", decode, len(x), rewards, prompt, chunk)[0]
+
+    async def surrogate_gradient(self, encoded: EncodeResult, x: Floats, step: int, factors: Doubles) -> GradientResult:
+        result, retries = self._once(
+            "surrogate gradient",
+            len(x),
+            lambda: self._diffusion.surrogate_gradient(x, step, factors, encoded.conditioning, encoded.surrogate),
+        )
+        return replace(result, retries=retries)
 
     async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
         return self._scored("decode", lambda: self._diffusion.decode(x, chunk), len(x), rewards, prompt, chunk)[0]
@@ -94,7 +114,13 @@ class LocalWorkers:
             columns.append(join_scores([scores for scores, _ in parts]))
             seconds[name], retries = sum(spent for _, spent in parts), retries + more
         scored = ScoreResult(
-            stack_scores(columns), report.seconds_lookahead, report.seconds_decode, seconds, report.peak_memory, retries
+            stack_scores(columns),
+            report.seconds_lookahead,
+            report.seconds_decode,
+            seconds,
+            report.peak_memory,
+            retries,
+            report.looks,
         )
         return scored, pixels
 

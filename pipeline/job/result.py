@@ -13,13 +13,13 @@ class Meter:
     """Adds up what the workers spent on a task.
 
     Attributes:
-        seconds: by stage: denoise, lookahead, decode, reward.
+        seconds: by stage: denoise, lookahead, decode, reward, surrogate.
         peak_memory: bytes, the maximum over the calls.
         retries: calls that failed and were made again.
     """
 
     seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("denoise", "lookahead", "decode", "reward"), 0.0)
+        default_factory=lambda: dict.fromkeys(("denoise", "lookahead", "decode", "reward", "surrogate"), 0.0)
     )
     seconds_by_reward: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     peak_memory: int = 0
@@ -43,12 +43,14 @@ class PromptResult:
         tables: its rows, by table.
         seconds_by_reward: the seconds of each reward. Their sum is a column of `costs`.
         warnings: the warnings of the model.
+        pairs: the content of the file of its training pairs; None if none are kept.
     """
 
     key: str
     tables: dict[str, list[Row]]
     seconds_by_reward: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    pairs: bytes | None = None
 
 
 @dataclass(frozen=True)

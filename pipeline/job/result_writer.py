@@ -27,6 +27,7 @@ from pipeline.storage.disk import store_of
 from pipeline.storage.lock import FolderLock
 from pipeline.storage.no_failures import remove_part_without_rows, write_part_without_rows
 from pipeline.storage.status import DRIVER_FILE, write_driver_record, write_pace
+from pipeline.surrogate.rounds import pairs_file
 from rewards.registry import create
 
 # At the end of a driver, the parts of a table are merged if at least this many are small.
@@ -203,6 +204,8 @@ def _write_finished(folder: Location, result: PromptResult) -> None:
     """
     for table in ("samples", "scores", "steps"):
         write_part(folder, table, result.key, result.tables[table])
+    if result.pairs is not None:
+        write_atomically(pairs_file(folder, result.key), result.pairs)
     remove_part(folder, "failures", result.key)
     write_part(folder, "costs", result.key, result.tables["costs"])
 
@@ -226,7 +229,7 @@ def remove_record_of_refused_run(folder: Location, kind: type[BaseException] | N
 def _record(plan: Plan) -> str:
     """Return the `config.yaml` of a run: the resolved configuration, units, versions, model revision and chunk."""
     rewards = plan.config.rewards
-    record = {
+    record: dict[str, object] = {
         "config": plan.config.model_dump(mode="json"),
         "units": {name: create(name).info.unit for name in (*rewards.guided, *rewards.held_out)},
         "versions": {"python": platform.python_version(), **_versions()},
@@ -234,6 +237,8 @@ def _record(plan: Plan) -> str:
         "plugins": plan.plugin_digests,
         "chunk": plan.chunk,
     }
+    if plan.surrogate_file:
+        record["surrogate_file"] = plan.surrogate_file
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 
 

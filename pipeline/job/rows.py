@@ -10,6 +10,7 @@ from configs.schema import METHODS_WITHOUT_GUIDANCE
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.runner import Trajectory
 from pipeline.job.result import Meter
+from pipeline.planning.surrogates.given import sha256
 from pipeline.planning.task import PromptTask
 from pipeline.records import Row
 
@@ -91,9 +92,14 @@ def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> 
         "queries_by_reward": [(name, ledger.queries[m]) for m, name in enumerate(task.guided)],
         "decodes": ledger.decodes,
         "denoises": ledger.denoises,
+        "forwards": ledger.forwards,
+        "backwards": ledger.backwards,
+        "surrogate_round": task.round,
+        "surrogate": sha256(task.surrogate) if task.surrogate else None,
         "seconds_total": seconds,
         **{f"seconds_{stage}": value for stage, value in meter.seconds.items()},
         # Several workers may be busy for one task at once, so this is a lower bound of the waiting time.
+        "seconds_training": task.training_seconds,
         "seconds_wait": max(seconds - busy, 0.0),
         "peak_memory_bytes": meter.peak_memory,
         "attempts": 1 + task.restarts + meter.retries,

@@ -42,20 +42,22 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     k = task.guidance.soup_steps
     shared = k if task.guidance.first == "soup" else 0
     hidden = n * hidden_exemplars(task.weights) * task.guidance.soup_first
+    # The samples among which several fronts let each weighting choose.
+    pool = task.fronts * n_weights if task.fronts > 1 else 0
     return ExpectedCost(
-        queries=queries_of(n, task.weights, shared, steps - k) + hidden,
-        decodes=n * (n_rewards * shared + n_weights * (steps - k)) + hidden + n_weights,
-        steps=steps,
+        queries=task.fronts * (queries_of(n, task.weights, shared, steps - k) + hidden) + n_rewards * pool,
+        decodes=task.fronts * (n * (n_rewards * shared + n_weights * (steps - k)) + hidden) + pool + n_weights,
+        steps=task.fronts * steps,
     )
 
 
 def expected_costs(tasks: Sequence[PromptTask], steps: int) -> list[ExpectedCost]:
-    """Return the expected cost of each task of one run, in which the cost depends on the method only."""
-    costs = dict[str, ExpectedCost]()
+    """Return the expected cost of each task of one run, in which the method, N and the number of fronts decide."""
+    costs = dict[tuple[str, int, int], ExpectedCost]()
     for task in tasks:
-        if task.method not in costs:
-            costs[task.method] = expected_cost(task, steps)
-    return [costs[task.method] for task in tasks]
+        if (kind := (task.method, task.guidance.candidates, task.fronts)) not in costs:
+            costs[kind] = expected_cost(task, steps)
+    return [costs[task.method, task.guidance.candidates, task.fronts] for task in tasks]
 
 
 def hidden_exemplars(weights: Sequence[Sequence[float]]) -> int:

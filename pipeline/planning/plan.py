@@ -23,6 +23,8 @@ from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
 from pipeline.planning.request_checks import check_reference_point, check_rewards, check_size
 from pipeline.planning.resume import chunk_of_folder
+from pipeline.planning.surrogates.given import given_surrogate, named, surrogate_identity
+from pipeline.planning.surrogates.rounds import fronts_digest, with_rounds
 from pipeline.planning.task import PromptTask
 from pipeline.records import finished_keys
 from rewards.plugin import Plugin
@@ -92,6 +94,12 @@ class Plan:
         """Return this plan with chunks of another size. This may change last bits, but the keys stay the same."""
         return replace(self, tasks=tuple(replace(task, chunk=chunk) for task in self.tasks))
 
+    @property
+    def surrogate_file(self) -> str | None:
+        """The name by content of the surrogate that the configuration names, or None if it names none."""
+        given = self.config.surrogate is not None and self.config.surrogate.file is not None
+        return next((named(task.surrogate) for task in self.tasks if given and task.surrogate), None)
+
     def with_restarts(self, keys: Collection[str]) -> "Plan":
         """Return this plan with one more restart of these tasks."""
         return replace(self, tasks=tuple(task.restarted() if task.key in keys else task for task in self.tasks))
@@ -135,15 +143,20 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     except PromptsNotHereError:
         prompts = []
     check_size(config, len(prompts), origin)
-    shared_identity = json.dumps(_shared_identity(config, plugins), sort_keys=True)
+    surrogate = given_surrogate(config, revision, _digests(plugins), origin)
+    shared = _shared_identity(config, plugins)
+    if about := surrogate_identity(config, surrogate, fronts_digest(config, prompts)):
+        shared["surrogate"] = about
+    shared_identity = json.dumps(shared, sort_keys=True)
     tasks = tuple(
         prompt_task(config, prompt, index, method, revision, shared_identity)
         for prompt in prompts
         for index in range(config.seeds)
         for method in config.methods
     )
-    plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
+    plan = Plan(config, revision, pipeline, with_rounds(config, tasks, surrogate), tuple(plugins))
     identity = unchangeable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
+    identity["surrogate_file"] = surrogate and named(surrogate)
     return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)
 
 
@@ -193,6 +206,7 @@ def prompt_task(
             first="unguided" if method == "unguided_first" else "soup",
             shaping=_shaping(config),
             soup_first=config.soup.first if method == "srsoup" and config.soup.steps else 0,
+            strength=config.guidance.strength,
         ),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,

@@ -12,9 +12,11 @@ from pipeline.records import has_file, read_file
 from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 
 # The keys of `config.yaml`, besides the configuration, that must not change in a folder.
-_EXTRA_KEYS = ("model_revision", "plugins")
+_EXTRA_KEYS = ("model_revision", "plugins", "surrogate_file")
 # The sections and keys that a configuration leaves out where they have no effect, or whose entries users choose.
-_MAY_BE_LEFT_OUT = ("guidance.", "soup.", "model.vae", "rewards.accept_sha256.")
+_MAY_BE_LEFT_OUT = (
+    "guidance.", "soup.", "model.vae", "model.gradient_checkpointing", "rewards.accept_sha256.", "surrogate.",
+)  # fmt: skip
 
 
 def chunk_of_folder(folder: Location, identity: Mapping[str, Any], origin: Origin) -> int | None:
@@ -101,7 +103,7 @@ def _record_error(folder: Location, problem: str) -> RequestError:
 def _check_same(folder: Location, identity: Mapping[str, Any], record: Mapping[str, Any], origin: Origin) -> None:
     """Refuse to mix two configurations in one folder, and name the first key that differs."""
     # Versions without plugins wrote no key `plugins`, and those without `skip_empty` skipped no prompt.
-    recorded = {"prompts.skip_empty": False} | _flat(record.get("config", {})) | {"plugins": {}}
+    recorded = {"prompts.skip_empty": False} | _flat(record.get("config", {})) | {"plugins": {}, "surrogate_file": None}
     recorded |= {key: record[key] for key in _EXTRA_KEYS if key in record}
     requested = _flat({key: value for key, value in identity.items() if key not in _EXTRA_KEYS})
     # A key that only the record has is compared with None.

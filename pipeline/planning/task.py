@@ -22,6 +22,11 @@ class PromptTask:
         sampling: the options with which the model is sampled.
         chunk: the largest number of candidates in one unit of work.
         samples: the number of samples that `unguided` draws, one for each weighting, or that `best_of` chooses from.
+        round: the number of the surrogate's round that it is in, from 0; None if it has no part in one.
+        fronts: the number of fronts that are guided, of which each weighting keeps its best sample.
+        pairs: the number of candidates of each row and step that are kept to train a surrogate with.
+        surrogate: the content of the file of its surrogate; None if it has none, or has not been given it yet.
+        training_seconds: the share of this task in the seconds that its surrogate was trained for.
         restarts: how often it was started before and lost: its cell died, or a chunk did not fit into memory.
     """
 
@@ -36,6 +41,11 @@ class PromptTask:
     sampling: Sampling
     chunk: int
     samples: int
+    round: int | None = None
+    fronts: int = 1
+    pairs: int = 0
+    surrogate: bytes | None = None
+    training_seconds: float = 0.0
     restarts: int = 0
 
     def restarted(self) -> Self:

@@ -2,8 +2,9 @@
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from configs.load import load_config
 from configs.location import Location
 from pipeline.job import driver
+from pipeline.job.batches import Batches
 from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
@@ -47,8 +49,8 @@ def run(output: Location, wrong_for: str | None = None) -> Outcome:
     """Run the real driver with results that were computed before. The prompt `wrong_for` fails."""
     plan = plan_of(output)
 
-    def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
-        for task in tasks:
+    def computed(plan: Plan, batches: Batches, reporter: Reporter) -> Iterator[Any]:
+        for task in chain.from_iterable(batches):
             yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
 
     with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as nowhere:

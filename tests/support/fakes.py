@@ -6,13 +6,22 @@ how many others are in its batch. What a run asked is counted here, where it is 
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from actors.protocol import EncodeResult, FinishResult, Floats, ReverseStepResult, ScoreResult
+from actors.protocol import (
+    Doubles,
+    EncodeResult,
+    FinishResult,
+    Floats,
+    GradientResult,
+    ReverseStepResult,
+    ScoreResult,
+)
 from actors.workers import png_files
 from diffusion.base import Sampling
 from pipeline.guidance.ledger import Ledger
@@ -153,6 +162,12 @@ class FakeWorkers:
     ) -> ScoreResult:
         await asyncio.sleep(0)
         return self._scored(x, len(rewards))
+
+    def with_surrogate(self, encoded: EncodeResult, surrogate: bytes) -> EncodeResult:
+        return replace(encoded, surrogate=surrogate)
+
+    async def surrogate_gradient(self, encoded: EncodeResult, x: Floats, step: int, factors: Doubles) -> GradientResult:
+        raise NotImplementedError
 
     async def score_finals(self, x: Floats, rewards: Sequence[str], prompt: str, chunk: int) -> ScoreResult:
         return self._scored(x, len(rewards))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,12 +95,12 @@ class SmallMemory(DiffusionWorker):
     """A worker on a device whose memory holds three candidates."""
 
     def decode_candidates(
-        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int, *looks: Any
     ) -> tuple[Pixels, DecodeReport]:
         with raising_chunk_too_large(chunk):
             if chunk > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().decode_candidates(x, step, conditioning, chunk)
+        return super().decode_candidates(x, step, conditioning, chunk, *looks)
 
 
 EIGHT = ["queries=8", "prompts.list=[snail]"]
@@ -141,12 +142,12 @@ class SmallMemoryUnlessUnguided(DiffusionWorker):
     """A worker on a device whose memory holds eight rows; a prediction with guidance has two rows per candidate."""
 
     def decode_candidates(
-        self, x: Floats, step: int, conditioning: Conditioning, chunk: int
+        self, x: Floats, step: int, conditioning: Conditioning, chunk: int, *looks: Any
     ) -> tuple[Pixels, DecodeReport]:
         with raising_chunk_too_large(chunk):
             if chunk * (1 if conditioning.sampling.guidance_scale == 1 else 2) > 8:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().decode_candidates(x, step, conditioning, chunk)
+        return super().decode_candidates(x, step, conditioning, chunk, *looks)
 
 
 def test_the_chunk_is_halved_for_those_points_of_a_sweep_that_need_it(

@@ -3,8 +3,9 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from actors.telemetry.pool_totals import CallTotals, PoolTotals
 from configs.load import load_config
 from pipeline.cli.commands import app
 from pipeline.job import driver
+from pipeline.job.batches import Batches
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.run_log import LOG_NAME, run_log
@@ -35,9 +37,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     """The command line on fake workers. The prompt `wrong_for` fails, because they cannot encode it."""
 
     def call(*arguments: str, wrong_for: str | None = None) -> Result:
-        def computed(plan: Plan, tasks: Sequence[PromptTask], reporter: Reporter) -> Iterator[Any]:
+        def computed(plan: Plan, batches: Batches, reporter: Reporter) -> Iterator[Any]:
             reporter.started()
-            for task in tasks:
+            for task in chain.from_iterable(batches):
                 yield wait(attempt_prompt(task, FakeWorkers(3, wrong_for), reporter.add))
 
         monkeypatch.setattr(driver, "_run_here", computed)

@@ -15,7 +15,7 @@ from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.runner import Guidance, Trajectory, run_guided, run_unguided, unguided_seeds
-from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
+from pipeline.guidance.search_gradient import Move, StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import as_weights, with_exemplars
 from pipeline.guidance.soup import soup_step, weighted_sum_step
 
@@ -94,7 +94,7 @@ def np_soup(mu: np.ndarray, sigma: float, z: np.ndarray, w: np.ndarray, correcti
 def test_a_soup_step_equals_the_equations(correction: Correction, kind: StepKind) -> None:
     mu, z = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(0)), step_noise(1, 0, 10, SHAPE)
     soup = with_exemplars(as_weights(SIX))
-    got = asyncio.run(soup_step(mu, 0.3, z, soup, Rewards(), 0, correction, kind)).x_RCHW
+    got = asyncio.run(soup_step(mu, 0.3, z, soup, Rewards(), 0, correction, Move(kind))).x_RCHW
     want = np_soup(mu.flatten(1).double().numpy(), 0.3, z.flatten(1).double().numpy(), np.array(SIX), correction, kind)
     np.testing.assert_allclose(got.flatten(1).numpy(), want, rtol=1e-5, atol=1e-5)
 
@@ -102,7 +102,7 @@ def test_a_soup_step_equals_the_equations(correction: Correction, kind: StepKind
 @pytest.mark.parametrize("kind", ["sphere", "gradient"])
 def test_a_weighted_sum_step_equals_equation_9(kind: StepKind) -> None:
     mu, z = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(0)), step_noise(1, 0, 10, SHAPE)
-    got = asyncio.run(weighted_sum_step(mu, 0.3, z, as_weights(SIX), Rewards(), 0, kind)).x_RCHW
+    got = asyncio.run(weighted_sum_step(mu, 0.3, z, as_weights(SIX), Rewards(), 0, Move(kind))).x_RCHW
     mu_np, z_np = mu.flatten(1).double().numpy(), z.flatten(1).double().numpy()
     for row, w in enumerate(SIX):
         scores = np_rewards((mu_np[row] + 0.3 * z_np).astype(np.float32).astype(float))

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.guidance.noise import NoiseKind, initial_noise, step_noise
 from pipeline.guidance.row_gradients import Correction
-from pipeline.guidance.search_gradient import StepKind, move, normalise, search_gradient
+from pipeline.guidance.search_gradient import Move, StepKind, move, normalise, search_gradient
 from pipeline.guidance.simplex import with_exemplars
 from pipeline.guidance.soup import soup_step, weighted_sum_step
 from tests.support import reference
@@ -107,7 +107,7 @@ def test_a_whole_step_climbs_a_linear_reward_at_the_rate_that_N_and_D_predict() 
     cos2 = []
     for seed in range(runs):
         z = step_noise(seed, 0, n, shape)
-        x = wait(weighted_sum_step(mu, sigma, z, one, query, 0, "sphere")).x_RCHW
+        x = wait(weighted_sum_step(mu, sigma, z, one, query, 0, Move("sphere"))).x_RCHW
         gain = x.flatten().double().numpy() @ a
         assert gain > 0
         cos2.append((gain / (sigma * math.sqrt(d))) ** 2)
@@ -148,8 +148,10 @@ def test_equal_rewards_move_nothing_at_all(value: float, n: int, kind: StepKind)
     mu = torch.randn(3, 2, 2, 2, generator=torch.Generator().manual_seed(1))
     w = torch.tensor([[1.0, 0.0], [0.4, 0.6], [0.0, 1.0]], dtype=torch.float64)
     query = FakeQuery([Constant(value), Constant(-value)])
-    guided = [wait(weighted_sum_step(mu, 0.5, z, w, query, 0, kind))]
-    guided += [wait(soup_step(mu, 0.5, z, with_exemplars(w), query, 0, correction, kind)) for correction in CORRECTIONS]
+    guided = [wait(weighted_sum_step(mu, 0.5, z, w, query, 0, Move(kind)))]
+    guided += [
+        wait(soup_step(mu, 0.5, z, with_exemplars(w), query, 0, correction, Move(kind))) for correction in CORRECTIONS
+    ]
     for g in guided:
         assert torch.equal(g.x_RCHW, mu)
         assert torch.equal(g.norm_R.double(), torch.zeros(3, dtype=torch.float64))
@@ -167,8 +169,8 @@ def test_a_constant_reward_leaves_the_direction_to_the_other(kind: StepKind) -> 
     mu = torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
     a = np.arange(1.0, 7.0)
     half = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
-    both = wait(weighted_sum_step(mu, 1.0, z, half, FakeQuery([Linear(a), Constant(0.1)]), 0, kind)).x_RCHW
-    alone = wait(weighted_sum_step(mu, 1.0, z, half[:, :1] * 2, FakeQuery([Linear(a)]), 0, kind)).x_RCHW
+    both = wait(weighted_sum_step(mu, 1.0, z, half, FakeQuery([Linear(a), Constant(0.1)]), 0, Move(kind))).x_RCHW
+    alone = wait(weighted_sum_step(mu, 1.0, z, half[:, :1] * 2, FakeQuery([Linear(a)]), 0, Move(kind))).x_RCHW
     share = 1.0 if kind == "sphere" else 0.5
     np.testing.assert_allclose(both - mu, share * (alone - mu), rtol=1e-5, atol=1e-6)
 

@@ -8,7 +8,7 @@ from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.noise import step_noise
 from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.runner import Guidance, run_guided
-from pipeline.guidance.search_gradient import StepKind, normalise
+from pipeline.guidance.search_gradient import Move, StepKind, normalise
 from pipeline.guidance.shaping import PLAIN, Normalisation, Place, Shaping, elite_size
 from pipeline.guidance.simplex import as_weights, with_exemplars
 from pipeline.guidance.soup import soup_step, weighted_sum_step
@@ -170,10 +170,10 @@ def test_steps_with_a_target_and_an_elite_equal_the_equations(
     between = np.concatenate([[r[0] - 1], (r[1:] + r[:-1]) / 2, [r[-1] + 1]])
     target = float(between[9 - past])
     shaping, factors = shaping_of(w, place, target)
-    moved = wait(soup_step(mu, sigma, z, soup, fake_query(2), 0, correction, kind, shaping)).x_RCHW
+    moved = wait(soup_step(mu, sigma, z, soup, fake_query(2), 0, correction, Move(kind), shaping)).x_RCHW
     expected = reference.soup_step(flat(mu), sigma, flat(z), w, rewards, correction, kind, factors)
     np.testing.assert_allclose(flat(moved), expected, rtol=1e-5, atol=1e-5)
-    moved = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, fake_query(2), 0, kind, shaping)).x_RCHW
+    moved = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, fake_query(2), 0, Move(kind), shaping)).x_RCHW
     expected = reference.weighted_sum_step(flat(mu), sigma, flat(z), w, rewards, kind, factors)
     np.testing.assert_allclose(flat(moved), expected, rtol=1e-5, atol=1e-5)
 

@@ -10,7 +10,7 @@ import torch
 from pipeline.guidance.noise import NoiseKind, step_noise
 from pipeline.guidance.row_gradients import Correction, corrected_gradient
 from pipeline.guidance.runner import Guidance
-from pipeline.guidance.search_gradient import StepKind
+from pipeline.guidance.search_gradient import Move, StepKind
 from pipeline.guidance.simplex import as_weights, with_exemplars
 from pipeline.guidance.soup import soup_step, weighted_sum_step
 from tests.support import reference
@@ -49,7 +49,7 @@ def flat(x: torch.Tensor) -> np.ndarray:
 def test_a_soup_step_equals_algorithm_2(m: int, n_weights: int, correction: Correction, kind: StepKind) -> None:
     mu, z, w, sigma = step_of(m, n_weights, 1)
     query = fake_query(m)
-    guided = wait(soup_step(mu, sigma, z, with_exemplars(as_weights(w.tolist())), query, 0, correction, kind))
+    guided = wait(soup_step(mu, sigma, z, with_exemplars(as_weights(w.tolist())), query, 0, correction, Move(kind)))
     rewards = [f.values for f in query.rewards]
     expected = reference.soup_step(flat(mu), sigma, flat(z), w, rewards, correction, kind)
     assert guided.x_RCHW.dtype == torch.float32
@@ -63,7 +63,7 @@ def test_a_soup_step_equals_algorithm_2(m: int, n_weights: int, correction: Corr
 def test_a_weighted_sum_step_equals_equation_9(m: int, n_weights: int, kind: StepKind) -> None:
     mu, z, w, sigma = step_of(m, n_weights, 2)
     query = fake_query(m)
-    guided = wait(weighted_sum_step(mu, sigma, z, as_weights(w.tolist()), query, 0, kind))
+    guided = wait(weighted_sum_step(mu, sigma, z, as_weights(w.tolist()), query, 0, Move(kind)))
     rewards = [f.values for f in query.rewards]
     expected = reference.weighted_sum_step(flat(mu), sigma, flat(z), w, rewards, kind)
     assert guided.x_RCHW.dtype == torch.float32
@@ -115,8 +115,8 @@ def test_if_all_means_agree_a_soup_step_is_the_weighted_sum_step(correction: Cor
     weights = as_weights(w.tolist())
     if correction == "renormalised":  # noises that already have length sqrt(D)
         z = z * (math.sqrt(D) / z.flatten(1).norm(dim=1))[:, None, None, None]
-    soup = wait(soup_step(mu, sigma, z, with_exemplars(weights), fake_query(2), 0, correction, kind)).x_RCHW
-    weighted_sum = wait(weighted_sum_step(mu, sigma, z, weights, fake_query(2), 0, kind)).x_RCHW
+    soup = wait(soup_step(mu, sigma, z, with_exemplars(weights), fake_query(2), 0, correction, Move(kind))).x_RCHW
+    weighted_sum = wait(weighted_sum_step(mu, sigma, z, weights, fake_query(2), 0, Move(kind))).x_RCHW
     assert_same_move(soup, flat(mu), flat(weighted_sum))
 
 
@@ -125,7 +125,9 @@ def test_the_first_soup_step_renormalises_the_noises_of_all_rows_except_the_exem
     _, z, w, sigma = step_of(2, 6, 3)
     mu = torch.zeros(6, *SHAPE)
     query = fake_query(2)
-    guided = wait(soup_step(mu, sigma, z, with_exemplars(as_weights(w.tolist())), query, 0, "renormalised", "sphere"))
+    guided = wait(
+        soup_step(mu, sigma, z, with_exemplars(as_weights(w.tolist())), query, 0, "renormalised", Move("sphere"))
+    )
     rewards = [f.values for f in query.rewards]
     expected = reference.soup_step(flat(mu), sigma, flat(z), w, rewards, "renormalised", "sphere")
     plain = reference.soup_step(flat(mu), sigma, flat(z), w, rewards, "none", "sphere")
@@ -187,7 +189,7 @@ def test_K_0_is_the_weighted_sum_bit_for_bit(correction: Correction, kind: StepK
         assert torch.equal(run.denoiser.seen[step], x)
         z = step_noise(4, step, 6, SHAPE)
         mu = run.denoiser.mean(x)
-        x = wait(weighted_sum_step(mu, sigma, z, as_weights(w.tolist()), fake_query(2), step, kind)).x_RCHW
+        x = wait(weighted_sum_step(mu, sigma, z, as_weights(w.tolist()), fake_query(2), step, Move(kind))).x_RCHW
     assert torch.equal(run.x, x)
 
 
@@ -274,8 +276,8 @@ def test_a_step_records_gradient_lengths_and_the_rewards_behind_each_gradient() 
     mu, z, w, sigma = step_of(2, 4, 4)
     query = fake_query(2)
     soup = with_exemplars(as_weights(w.tolist()))
-    in_soup = wait(soup_step(mu, sigma, z, soup, query, 0, "none", "sphere"))
-    alone = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, query, 0, "sphere"))
+    in_soup = wait(soup_step(mu, sigma, z, soup, query, 0, "none", Move("sphere")))
+    alone = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, query, 0, Move("sphere")))
     for row, m in itertools.product(range(4), range(2)):
         for guided, source in ((in_soup, soup.exemplars[m]), (alone, row)):
             r = query.rewards[m].values(flat(mu)[source] + sigma * flat(z))
@@ -284,7 +286,7 @@ def test_a_step_records_gradient_lengths_and_the_rewards_behind_each_gradient() 
                 assert got == pytest.approx((r.mean(), r.std()), rel=1e-4)
             else:
                 assert np.isnan(got).all()
-    gradient = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, query, 0, "gradient"))
+    gradient = wait(weighted_sum_step(mu, sigma, z, soup.w_RM, query, 0, Move("gradient")))
     lengths = np.linalg.norm(flat(gradient.x_RCHW) - flat(mu), axis=1) / sigma
     np.testing.assert_allclose(alone.norm_R, lengths, rtol=1e-5)
     assert torch.equal(alone.norm_R, gradient.norm_R)

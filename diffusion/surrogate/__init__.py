@@ -1,0 +1,1 @@
+"""The network that stands in for the rewards, and its file."""

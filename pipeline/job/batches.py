@@ -1,0 +1,38 @@
+"""The order in which a driver hands out tasks: in batches, each of which needs the results of those before it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from threading import Event
+
+from pipeline.job.result_writer import ResultWriter
+from pipeline.planning.task import PromptTask
+from pipeline.surrogate.rounds import rounds
+
+# The next batch may be taken only after all results of the last one have been written.
+Batches = Iterable[Iterable[PromptTask]]
+
+
+def batches_of(
+    writers: Sequence[ResultWriter], tasks: Mapping[str, PromptTask], running: set[str], stop_requested: Event
+) -> Iterator[Iterator[PromptTask]]:
+    """Yield the tasks in batches: those of all plans that can run at once, then the later rounds of each plan.
+
+    Without a surrogate there is one batch. A plan's surrogate is trained when the batch of its round is taken.
+
+    Args:
+        tasks: the open tasks of all plans, each once, by key.
+        running: gets the key of each task when it is taken.
+        stop_requested: an event after which no further task is yielded.
+    """
+
+    def until_stop(members: Iterable[PromptTask]) -> Iterator[PromptTask]:
+        for task in takewhile(lambda _: not stop_requested.is_set(), members):
+            running.add(task.key)
+            yield task
+
+    owners = {task.key: writer for writer in reversed(writers) for task in writer.open_tasks}
+    yield until_stop([task for task in tasks.values() if not task.round])
+    for writer in writers:
+        later = [task for task in tasks.values() if task.round and owners[task.key] is writer]
+        for members in rounds(writer.plan, later, stop_requested):
+            yield until_stop(members)

@@ -1,0 +1,86 @@
+"""Reads a trained surrogate that a configuration names, and checks that it belongs to the model and the rewards."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configs.errors import RequestError
+from configs.schema import RunConfig
+from diffusion.surrogate.network import Surrogate, SurrogateFileError, from_bytes
+from mini.surrogates import packaged_surrogates
+from pipeline.planning.model_check import Origin
+
+LARGEST_FILE = 64 * 2**20
+_KEY = "surrogate.file"
+
+
+def given_surrogate(config: RunConfig, revision: str, plugins: Mapping[str, str], origin: Origin) -> bytes | None:
+    """Return the content of the file that `surrogate.file` names, or None if it names none.
+
+    Raises:
+        RequestError: there is no such file, it is damaged, or it is of another model or of other rewards.
+    """
+    if config.surrogate is None or config.surrogate.file is None:
+        return None
+    name = config.surrogate.file
+    path = packaged_surrogates().get(name, Path(name))
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise SurrogateFileError("it is larger than any surrogate")
+        content = path.read_bytes()
+        check_surrogate(from_bytes(content), config, revision, plugins)
+    except OSError as error:
+        names = ", ".join(packaged_surrogates())
+        raise _error(
+            name, f"it cannot be read ({error.strerror})", f"check the path, or give {names}", origin
+        ) from error
+    except SurrogateFileError as error:
+        fix = "copy it again, name another one, or leave surrogate.file out to train one in this run"
+        raise _error(name, str(error), fix, origin) from error
+    return content
+
+
+def check_surrogate(surrogate: Surrogate, config: RunConfig, revision: str, plugins: Mapping[str, str]) -> None:
+    """Check that a surrogate was trained for the model and the rewards of a run.
+
+    Raises:
+        SurrogateFileError: it was not.
+    """
+    if missing := [name for name in config.rewards.guided if name not in surrogate.rewards]:
+        known = ", ".join(surrogate.rewards)
+        raise SurrogateFileError(f"it was trained for {known}, and not for {', '.join(missing)}")
+    if surrogate.record.get("model_revision") != revision:
+        raise SurrogateFileError("it was trained with another model, VAE or adapter")
+    if surrogate.record.get("plugins") != dict(plugins):
+        raise SurrogateFileError("it was trained with other plugin files, whose rewards may differ")
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of a surrogate's file, which names it in keys and tables."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def named(content: bytes) -> str:
+    """Return the SHA-256 of a surrogate's file with a prefix, so that no reader of YAML takes it for a number."""
+    return f"sha256:{sha256(content)}"
+
+
+def _error(name: str, problem: str, fix: str, origin: Origin) -> RequestError:
+    return RequestError(
+        file=origin(_KEY), key=_KEY, value=name, problem=f"the surrogate cannot be used: {problem}",
+        allowed="a surrogate that was trained with the model, the rewards and the plugins of this run", fix=fix,
+    )  # fmt: skip
+
+
+def surrogate_identity(config: RunConfig, content: bytes | None, fronts: Any) -> dict[str, Any] | None:
+    """Return the values of the section `surrogate` that decide pixels: a given file by its content.
+
+    Without a file the fronts of the run decide what the surrogates are trained on, so they are part of it.
+    """
+    if config.surrogate is None:
+        return None
+    if content is not None:
+        keys = {"queries", "unbiased", "strength", "fronts"}
+        return {"sha256": sha256(content)} | config.surrogate.model_dump(mode="json", include=keys)
+    return config.surrogate.model_dump(mode="json") | {"fronts": fronts}

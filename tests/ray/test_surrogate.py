@@ -1,0 +1,25 @@
+"""Rounds of a surrogate on Ray: the bits of one process on one actor and on two, to the files of the surrogates."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.runs import FOUR_FRONTS, run, same_bits
+
+ROUNDS = (*FOUR_FRONTS, "surrogate={first_round: 1, rounds: 3, queries: 2, pairs: 3}")
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("runs") / "local", *ROUNDS, "--local")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("actors", [1, 2])
+def test_rounds_on_ray_give_the_bits_of_one_process(local_run: Path, tmp_path: Path, actors: int) -> None:
+    output = run(tmp_path / "run", *ROUNDS, f"compute.diffusion_actors={actors}")
+    assert same_bits(output, local_run)
+    for number in (1, 2):
+        name = f"surrogate/round-{number}.safetensors"
+        assert (output / name).read_bytes() == (local_run / name).read_bytes()
