@@ -103,6 +103,8 @@ def fronts_of(run: Path) -> pd.DataFrame:
 
 def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_]) -> str:
     """Return mean(ours) / mean(theirs) with its 95 % interval, by Fieller's linearisation over names."""
+    if not theirs.any():
+        return "not defined"
     ratio = ours.mean() / theirs.mean()
     low, high = mean_interval((ours - ratio * theirs) / theirs.mean(), names)
     return f"{ratio:.2f} ({ratio + low:.2f} to {ratio + high:.2f})"
@@ -129,7 +131,8 @@ def table(folder: Path, arms: Sequence[str]) -> str:
             *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards", "seconds")),
             f"{ours.middle.mean():.1f}", ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
             f"{ours.below.mean():.0f}", ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
-            f"{mean_volume:.1f}", f"{mean_volume / mean_base:.2f}", f"{ours.mini_clip.mean():.2f}",
+            f"{mean_volume:.1f}", f"{mean_volume / mean_base:.2f}" if mean_base else "not defined",
+            f"{ours.mini_clip.mean():.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
