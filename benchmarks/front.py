@@ -56,12 +56,13 @@ ARMS: Mapping[str, Arm] = {
     "soup": Arm("SRSoup, K = 10, N = 16", "weighted_sum_mini", ("method=srsoup", "soup.steps=10")),
     "soup25": Arm("SRSoup, K = 25, N = 16", "weighted_sum_mini", ("method=srsoup", "soup.steps=25")),
     "cv2": Arm(
-        "control variate, N = 2",
+        "surrogate as control variate, N = 2, one front",
         "best_mini",
-        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1"),
+        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", "surrogate.fronts=1"),
     ),
-    "best": Arm("configs/best_mini.yaml", "best_mini"),
-    "weak": Arm("the same, strength 0.1", "best_mini", ("surrogate.strength=0.1",)),
+    "weak": Arm("surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")),
+    "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
+    "best": Arm("`configs/best_mini.yaml`: the same, best of three fronts", "best_mini"),
 }  # fmt: skip
 
 
