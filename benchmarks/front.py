@@ -56,12 +56,13 @@ ARMS: Mapping[str, Arm] = {
     "soup": Arm("SRSoup, K = 10, N = 16", "weighted_sum_mini", ("method=srsoup", "soup.steps=10")),
     "soup25": Arm("SRSoup, K = 25, N = 16", "weighted_sum_mini", ("method=srsoup", "soup.steps=25")),
     "cv2": Arm(
-        "control variate, N = 2",
+        "surrogate as control variate, N = 2, one front",
         "best_mini",
-        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1"),
+        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", "surrogate.fronts=1"),
     ),
-    "best": Arm("configs/best_mini.yaml", "best_mini"),
-    "weak": Arm("the same, strength 0.1", "best_mini", ("surrogate.strength=0.1",)),
+    "weak": Arm("surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")),
+    "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
+    "best": Arm("`configs/best_mini.yaml`: the same, best of three fronts", "best_mini"),
 }  # fmt: skip
 
 
@@ -103,6 +104,8 @@ def fronts_of(run: Path) -> pd.DataFrame:
 
 def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_]) -> str:
     """Return mean(ours) / mean(theirs) with its 95 % interval, by Fieller's linearisation over names."""
+    if not theirs.any():
+        return "not defined"
     ratio = ours.mean() / theirs.mean()
     low, high = mean_interval((ours - ratio * theirs) / theirs.mean(), names)
     return f"{ratio:.2f} ({ratio + low:.2f} to {ratio + high:.2f})"
@@ -129,7 +132,8 @@ def table(folder: Path, arms: Sequence[str]) -> str:
             *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards", "seconds")),
             f"{ours.middle.mean():.1f}", ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
             f"{ours.below.mean():.0f}", ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
-            f"{mean_volume:.1f}", f"{mean_volume / mean_base:.2f}", f"{ours.mini_clip.mean():.2f}",
+            f"{mean_volume:.1f}", f"{mean_volume / mean_base:.2f}" if mean_base else "not defined",
+            f"{ours.mini_clip.mean():.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(

@@ -1,21 +1,32 @@
 """The order in which a driver hands out tasks: in batches, each of which needs the results of those before it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from threading import Event
 
 from pipeline.job.result_writer import ResultWriter
 from pipeline.planning.task import PromptTask
 from pipeline.surrogate.rounds import rounds
 
-# The next batch may be taken only after all results of the last one have been written.
-Batches = Iterable[Iterable[PromptTask]]
+
+class Batches:
+    """The tasks of a driver, either one after the other or batch by batch.
+
+    The next task or batch may be taken only after all results of those before it have been written; except that all
+    tasks of one batch may be taken at once.
+    """
+
+    def __init__(self, batches: Iterator[Iterator[PromptTask]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[PromptTask]:
+        return chain.from_iterable(self.batches)
 
 
 def batches_of(
     writers: Sequence[ResultWriter], tasks: Mapping[str, PromptTask], running: set[str], stop_requested: Event
 ) -> Iterator[Iterator[PromptTask]]:
-    """Yield the tasks in batches: those of all plans that can run at once, then the later rounds of each plan.
+    """Yield the tasks in batches for `Batches`: those of all plans that can run at once, then later rounds, by plan.
 
     Without a surrogate there is one batch. A plan's surrogate is trained when the batch of its round is taken.
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 from threading import Event, current_thread, main_thread
 
 from actors.cluster.connect import prepare as prepare_cluster
@@ -27,6 +27,7 @@ from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
 from pipeline.planning.surrogates.rounds import unamortised
+from pipeline.planning.task import PromptTask
 from pipeline.records import has_file
 from pipeline.storage.disk import remove_leftovers, store_of
 from pipeline.storage.lock import FolderInUse, FolderLock, lock_folder
@@ -147,7 +148,7 @@ def _run_on_shared_workers(
     while tasks := {task.key: task for writer in writers for task in writer.open_tasks}:
         running = set[str]()
         try:
-            batches = batches_of(writers, tasks, running, stop_requested)
+            batches = Batches(batches_of(writers, tasks, running, stop_requested))
             with closing(run(writers[0].plan, batches, reporter)) as results:
                 for result in results:
                     running.discard(result.key)
@@ -196,20 +197,20 @@ def _stop_on_sigterm(reporter: Reporter) -> Iterator[Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_on_ray(plan: Plan, batches: Batches, reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
+def _run_on_ray(plan: Plan, tasks: Batches, reporter: Reporter, *, run_monitor: RunMonitor) -> Results:
     # Imported here, because a run in one process, or one with nothing left to do, needs no Ray.
     from actors.cluster.session import RaySession
 
     steps, candidates = reporter.counts
     with RaySession(plan.config, attempt_prompt, plan.plugins, run_monitor) as session:
         reporter.started()
-        for tasks in batches:
+        for batch in tasks.batches:
             yield from session.results(
-                tasks, lambda progress: reporter.update(steps + progress.steps, candidates + progress.candidates)
+                batch, lambda progress: reporter.update(steps + progress.steps, candidates + progress.candidates)
             )
 
 
-def _run_here(plan: Plan, batches: Batches, reporter: Reporter) -> Results:
+def _run_here(plan: Plan, tasks: Iterable[PromptTask], reporter: Reporter) -> Results:
     from pipeline.job.local_workers import LocalWorkers
 
     try:
@@ -220,7 +221,7 @@ def _run_here(plan: Plan, batches: Batches, reporter: Reporter) -> Results:
         raise RunStopped(f"the models cannot be loaded: {described(error)}") from error
     reporter.started()
     try:
-        for task in chain.from_iterable(batches):
+        for task in tasks:
             yield asyncio.run(attempt_prompt(task, workers, reporter.add))
     finally:
         workers.close()
