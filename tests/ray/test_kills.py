@@ -1,4 +1,4 @@
-"""Ends a driver with SIGKILL or SIGTERM in any phase: the same command resumes the run, and no Ray process is left."""
+"""Ends a driver by SIGKILL or SIGTERM: the same command resumes the run, and no process of Ray is left."""
 
 import os
 import signal
@@ -85,9 +85,8 @@ def test_a_driver_killed_in_each_phase_resumes_to_the_same_bits_and_leaves_no_pr
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    names = "snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox"
-    some = [*FOUR_FRONTS, f"prompts.list=[{names}]"]
+def test_sigterm_lets_started_prompts_finish_and_the_same_command_resumes_the_run(tmp_path: Path) -> None:
+    some = [*FOUR_FRONTS, "prompts.list=[snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox]"]
     arguments = command(tmp_path / "run", *some, "compute.diffusion_actors=1", "compute.prompts_in_flight=2")
     driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not finished_keys(tmp_path / "run") and driver.poll() is None:
@@ -95,5 +94,5 @@ def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp
     driver.send_signal(signal.SIGTERM)
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1 and "stopped: a SIGTERM arrived" in errors, errors
-    assert 1 < len(finished_keys(tmp_path / "run")) < 10, "one was done, and one or two were under way"
+    assert 1 < len(finished_keys(tmp_path / "run")) < 10, "one prompt was finished, and one or two had been started"
     assert same_bits(run_here(tmp_path / "run", *some), run_here(tmp_path / "local", *some))

@@ -22,17 +22,17 @@ AGAIN = ("run", "demo", *TINY, "--local", "output=run")
 
 
 @cache
-def finished_run() -> Path:
-    """The folder of a small run that is finished."""
-    folder = Path(tempfile.mkdtemp(prefix="srsoup-hostile-")) / "run"
-    result = CliRunner().invoke(_app(), ["run", "demo", *TINY, "--local", f"output={folder}"])
+def finished_run() -> "tempfile.TemporaryDirectory[str]":
+    """A folder with the folder `run` of a small run that is finished. It is removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="srsoup-hostile-")
+    result = CliRunner().invoke(_app(), ["run", "demo", *TINY, "--local", f"output={folder.name}/run"])
     assert result.exit_code == 0, result.output
     return folder
 
 
 def _run(change: Callable[[Path], object]) -> Callable[[Path], object]:
     def prepare(folder: Path) -> None:
-        shutil.copytree(finished_run(), folder / "run")
+        shutil.copytree(Path(finished_run().name) / "run", folder / "run")
         change(folder / "run")
 
     return prepare

@@ -99,10 +99,11 @@ def cases() -> Iterator[Case]:
                environment={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}, in_process=False)  # fmt: skip
     yield Case(KIND, "right: a log on a full disk", LOCAL, "1 of 1 fronts", (0,), prepare=_no_space)
     yield Case(KIND, "a file for the folder", LOCAL, "output", prepare=_read_only)
-    long = {"TMPDIR": f"/tmp/{'a-job-of-slurm-' * 6}"}
-    yield Case(KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), environment=long,
-               seconds=RAY_SECONDS, in_process=False,
-               prepare=lambda folder: os.makedirs(long["TMPDIR"], exist_ok=True))  # fmt: skip
+    long = "a-job-of-slurm-" * 6
+    yield Case(
+        KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), seconds=RAY_SECONDS, in_process=False,
+        environment={"TMPDIR": f"{{here}}/{long}"}, prepare=lambda folder: (folder / long).mkdir(),
+    )  # fmt: skip
     signals = {
         "Ctrl-C, local": (signal.SIGINT, False, (*LONG, "--local"), (130,), "interrupted: finished fronts are kept"),
         "Ctrl-C, Ray": (signal.SIGINT, True, LONG, (130,), "interrupted: finished fronts are kept"),
