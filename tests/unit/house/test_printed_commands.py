@@ -1,7 +1,8 @@
 """Every command that README.md and docs/ print is run as printed, or at least taken by the program that it names.
 
 A command that needs a cluster, the network or a store is parsed by its program; `REASONS` says why it is not run. A
-command that would take minutes is run with a few more overrides, which make its run small.
+run that would take minutes gets a few more overrides at its end, which name a tiny model with random weights and few
+steps, and `--local`, which spares the start of Ray.
 """
 
 import argparse
@@ -26,10 +27,12 @@ from configs.packaged import config_file
 from diffusion.source import local_folder
 from pipeline.cli.commands import app as cluster_app
 from rewards import registry
+from tests.support import tiny
 from tests.support.printed import PAGES, Command, commands, inline_commands, snippets
 from tests.support.runs import ROOT
 
-TINY = ("steps=2", "queries=2", "soup.steps=1", "prompts.limit=1", "--local")
+RANDOM_MODEL = "model.name={model}"
+TINY = (RANDOM_MODEL, "steps=2", "queries=2", "soup.steps=1", "prompts.limit=1", "--local")
 TWO_WEIGHTS = "weights=[[0, 1], [1, 0]]"
 # How a command begins -> what is added so that it takes seconds; None for a command that is fast as it is.
 SMALL: dict[str, tuple[str, ...] | None] = {
@@ -37,11 +40,13 @@ SMALL: dict[str, tuple[str, ...] | None] = {
     "srsoup report": None,
     "srsoup rewards": None,
     "srsoup score": None,
+    "srsoup verify": None,
     "srsoup run": TINY,
     "srsoup sweep configs/demo.yaml --over soup.steps=0,10,20": (
-        "steps=20", "queries=2", "prompts.limit=1", "method=srsoup", TWO_WEIGHTS, "--local"),
-    "srsoup sweep configs/experiments/fig1_animals": ("prompts.limit=1", TWO_WEIGHTS, "--local"),
+        RANDOM_MODEL, "steps=20", "queries=2", "prompts.limit=1", "method=srsoup", TWO_WEIGHTS, "--local"),
+    "srsoup sweep configs/experiments/fig1_animals": (RANDOM_MODEL, "prompts.limit=1", TWO_WEIGHTS, "--local"),
 }  # fmt: skip
+READERS = ("srsoup report", "srsoup verify")
 # How a command begins -> why it is only parsed.
 REASONS = {
     "source .venv/bin/activate": "it changes the shell, and the environment is the one of this test",
@@ -72,23 +77,27 @@ def is_run(command: Command) -> bool:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small run, which stands in the places of the runs that a page reads and does not make."""
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model("sd", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """The folder of a small run that is finished."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    done = call("srsoup", "run", str(ROOT / "configs" / "demo.yaml"), *TINY, f"output={folder}")
+    small = [word.format(model=model) for word in TINY]
+    done = call("srsoup", "run", str(ROOT / "configs" / "demo.yaml"), *small, f"output={folder}")
     assert done.exit_code == 0, done.output
     return folder
 
 
 @pytest.fixture
 def place(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder as a reader has it after the steps before: configurations, images, a plugin and a few runs."""
+    """A folder as a reader has it after the steps before: configurations, images and a plugin."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for name in ("a.png", "b.png"):
         Image.new("RGB", (64, 64), "teal").save(tmp_path / name)
     (tmp_path / "my_rewards.py").write_text(snippets(ROOT / "docs" / "own_reward.md")[0])
-    for name in ("a", "b", "c", "demo"):
-        shutil.copytree(finished, tmp_path / "runs" / name)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     registry.forget_plugins()
@@ -103,11 +112,16 @@ def call(*words: str) -> Any:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(map(is_run, commands(page)))], ids=lambda page: page.name
 )
-def test_the_commands_of_a_page_run_as_printed_one_after_the_other(page: Path, place: Path) -> None:
-    shutil.rmtree(place / "runs" / "demo")
+def test_the_commands_of_a_page_run_as_printed_one_after_the_other(
+    page: Path, place: Path, finished: Path, model: Path
+) -> None:
+    """A run that a command reads, and that no command before it on the page has made, is the finished one."""
     for command in filter(is_run, commands(page)):
         begin = rule(command, SMALL)
-        done = call(*command.words, *(SMALL[begin or ""] or ()))
+        for run in command.words[2:] if begin in READERS else ():
+            if not Path(run).exists():
+                shutil.copytree(finished, run)
+        done = call(*command.words, *(word.format(model=model) for word in SMALL[begin or ""] or ()))
         assert done.exit_code == 0, f"{command.text}\n{done.output}"
 
 
@@ -225,22 +239,23 @@ def test_the_python_of_the_page_on_the_library_runs(place: Path, monkeypatch: py
     monkeypatch.setattr(srsoup, "sample_front", lambda *given: sample_front(*given, **small), raising=False)
     exec(front.replace("torch.float16", "torch.float32"), {"folder": local_folder("mini")})
     assert len(list(place.glob("snail_*.png"))) == 6
-    tiny = ["steps=2", "queries=2", "soup.steps=1"]
+    few = ["steps=2", "queries=2", "soup.steps=1"]
     monkeypatch.setattr(
-        srsoup, "run", lambda config, given: run_all(config, [*given, *tiny], local=True, progress=False)
+        srsoup, "run", lambda config, given: run_all(config, [*given, *few], local=True, progress=False)
     )
     exec(run, {})
     assert (place / "snail.png").is_file()
 
 
-def test_the_python_of_the_page_on_files_runs(place: Path) -> None:
+def test_the_python_of_the_page_on_files_runs(place: Path, finished: Path) -> None:
+    shutil.copytree(finished, place / "runs" / "demo")
     for code in snippets(ROOT / "docs" / "files.md"):
         exec(code, {})
     assert (place / "first.png").is_file()
 
 
-def test_the_python_of_the_readme_runs(place: Path) -> None:
-    shutil.copytree(place / "runs" / "a", place / "runs" / "mine")
+def test_the_python_of_the_readme_runs(place: Path, finished: Path) -> None:
+    shutil.copytree(finished, place / "runs" / "mine")
     (code,) = snippets(ROOT / "README.md")
     exec(code, {})
 
