@@ -156,7 +156,7 @@ def cases() -> Iterator[Case]:
     for name in ("tensors missing", "a tensor of another shape", "a text encoder with tensors missing",
                  "weights that are cut", "weights that are a git-lfs pointer"):  # fmt: skip
         yield Case(KIND, f"{name}: run", run, "model", prepare=_model(CHANGES[name]))
-    yield Case(KIND, "weights of NaN: run", run, "finite", (1,), prepare=_model(_tensors(UNET, _nan)))
+    yield Case(KIND, "weights of NaN: run", run, "NaN or infinity", (1,), prepare=_model(_tensors(UNET, _nan)))
     loras = {"empty": b"", "a header that lies": b"\xff" * 8, "no safetensors": b"hello", "foreign layers": None}
     for name, content in loras.items():
         with_lora = ("check", "demo", "model.adapters=[{name: a.safetensors}]")

@@ -28,7 +28,7 @@ from diffusion.source import local_folder
 from pipeline.cli.commands import app as cluster_app
 from rewards import registry
 from tests.support import tiny
-from tests.support.printed import PAGES, Command, commands, inline_commands, snippets
+from tests.support.pages.printed import PAGES, Command, commands, inline_commands, snippets
 from tests.support.runs import ROOT
 
 RANDOM_MODEL = "model.name={model}"
