@@ -177,12 +177,13 @@ def cases() -> Iterator[Case]:
             prepare = _run(change)
             yield Case(KIND, f"{name} in {table}: report", ("report", "run"), "run", (2,), prepare=prepare)
             yield Case(KIND, f"{name} in {table}: verify", ("verify", "run"), "run", (1, 2), prepare=prepare)
-        for words in (*READERS, ("verify", "run")):
-            name = f"{table} a FIFO: {words[0]}"
-            yield Case(KIND, name, words, f"{table}.*footer", (1, 2), prepare=_run(_pipe(table)), in_process=False)
+        for reader in ("status", "report", "compact", "verify"):
+            yield Case(KIND, f"{table} a FIFO: {reader}", (reader, "run"), f"{table}.*footer", (1, 2),
+                       prepare=_run(_pipe(table)), in_process=False)  # fmt: skip
         yield Case(KIND, f"{table} cut: run", AGAIN, "1 of 1 fronts", (0,), prepare=_run(_cut(table)))
-        for words in (("status", "run"), ("verify", "run")):
-            yield Case(KIND, f"{table} a file: {words[0]}", words, "no folder", (1, 2), prepare=_run(_no_folder(table)))
+        for reader in ("status", "verify"):
+            prepare = _run(_no_folder(table))
+            yield Case(KIND, f"{table} a file: {reader}", (reader, "run"), "no folder", (1, 2), prepare=prepare)
     for words in (*READERS, AGAIN):
         prepare = _run(_foreign("merged-foreign.parquet"))
         yield Case(KIND, f"a foreign merged part: {words[0]}", words, "", (0, 2), prepare=prepare)
