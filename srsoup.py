@@ -144,7 +144,12 @@ def _app() -> "typer.Typer":
 
 def _main() -> None:
     """Entry point of the console script `srsoup`."""
-    _app()(prog_name="srsoup")
+    try:
+        _app()(prog_name="srsoup")
+    except KeyboardInterrupt:
+        # Ctrl-C while the command line itself is imported. `pipeline.cli.guard` ends its commands in the same way.
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def _refuse_shadows() -> None:

@@ -47,6 +47,7 @@ def load_config(
     from_command_line: set[Keys] = set()
     for override in overrides:
         from_command_line.add(_override(data, override, from_command_line))
+    _drop_reference_point(data, from_command_line)
     _resolve_paths(data, Path.cwd())
     config = checked_config(data, str(path), from_command_line)
     _check_user_allows(config, overrides if typed is None else typed, str(path))
@@ -167,6 +168,20 @@ def _values_below(value: Any, keys: Keys, wanted: Keys) -> list[Any]:
             return []
         value = value[key]
     return [value]
+
+
+def _drop_reference_point(data: dict[str, Any], overridden: Collection[Keys]) -> None:
+    """Remove the file's reference point if the command line names other rewards: it is in the units of the file's."""
+    report, rewards = data.get("report"), data.get("rewards")
+    if not isinstance(report, dict) or not isinstance(rewards, dict):
+        return
+    point, guided = report.get("reference_point"), rewards.get("guided")
+    if not isinstance(point, dict) or not isinstance(guided, list) or set(map(str, guided)) == set(point):
+        return
+    if any(overlap(keys, ("rewards", "guided")) for keys in overridden) and not any(
+        overlap(keys, ("report", "reference_point")) for keys in overridden
+    ):
+        del report["reference_point"]
 
 
 def _parsed(override: str) -> tuple[Keys, Any]:

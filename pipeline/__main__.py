@@ -10,10 +10,15 @@ def main() -> None:
     if shadows := shadows_here():
         print(f"error: {message_of(shadows)}", file=sys.stderr)
         sys.exit(2)
-    # Here, because it imports modules that may be hidden.
-    from pipeline.cli.commands import app
+    try:
+        # Here, because it imports modules that may be hidden.
+        from pipeline.cli.commands import app
 
-    app(prog_name="python -m pipeline")
+        app(prog_name="python -m pipeline")
+    except KeyboardInterrupt:
+        # Ctrl-C while the command line itself is imported. `pipeline.cli.guard` ends its commands in the same way.
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import functools
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before NumPy and torch are imported, which read it once. Several test processes share the cores, and networks as small
-# as those of the tests take three times as long on threads that wait for each other.
+# Set before NumPy and torch are imported, because they read it once. Several test processes share the cores, and on two
+# threads, which wait for each other, networks as small as those of the tests take three times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -39,13 +41,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return "ray" if nodeid.startswith("tests/ray/") else super()._split_scope(nodeid)
 
-    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` stays
+    config.option.loadscopereorder = False  # keep the order of `pytest_collection_modifyitems`
     return Scheduler(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep in a folder that pytest clears what a command leaves for its user: the stack of an unexpected error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def torch_as_before() -> Iterator[None]:
+    """Restore the settings of torch that a run changes for its whole process, because they decide bits."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True)
 def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the rewards of plugin files back after each test: they are known to the whole process."""
+    """Forget the rewards of plugin files after each test, because they are known to the whole process."""
     monkeypatch.setattr(registry, "_plugged", {})
 
 

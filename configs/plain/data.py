@@ -38,6 +38,13 @@ class PlainYamlError(ValueError):
         return f"{self.problem}; {self.fix}"
 
 
+def count_values(value: Any) -> int:
+    """Return how many values `parse_yaml` counts when it reads this data back: each value and each key is one."""
+    if isinstance(value, dict):
+        return 1 + sum(1 + count_values(inner) for inner in value.values())
+    return 1 + sum(map(count_values, value)) if isinstance(value, list) else 1
+
+
 def parse_yaml(text: str) -> Any:
     """Return the data that a YAML text holds; None for an empty text.
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import typer
 
+from configs.errors import COMMAND_LINE, RequestError
 from configs.plain.texts import described, writable
+from pipeline.cli.errors import fail
 from pipeline.cli.version import srsoup_version
 from pipeline.redaction import redacted
 
@@ -33,6 +35,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def guard(*arguments: Any, **options: Any) -> None:
         _accept_any_text()
+        _check_current_folder()
         try:
             command(*arguments, **options)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -72,8 +75,28 @@ def _circumstances() -> str:
     """The versions and the command, which a report of an error needs."""
     return (
         f"srsoup {srsoup_version()}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"command: {shlex.join(sys.argv)}\nfolder: {os.getcwd()}"
+        f"command: {shlex.join(sys.argv)}\nfolder: {_current_folder()}"
     )
+
+
+def _check_current_folder() -> None:
+    """End the command with exit status 2 if its folder is gone, which path after path would fail at otherwise."""
+    if _current_folder() is None:
+        raise fail(
+            RequestError(
+                file=COMMAND_LINE, key="(the current folder)", value=os.environ.get("PWD", "unknown"),
+                problem="the current folder does not exist any more, or may not be read",
+                allowed="a folder that exists", fix="change into another folder, or into the same path again",
+            )
+        )  # fmt: skip
+
+
+def _current_folder() -> str | None:
+    """Return the path of the current folder; None if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _accept_any_text() -> None:

@@ -1,6 +1,7 @@
 """Checks of a request that need the rewards or the prompts, and no model."""
 
 from configs.errors import RequestError
+from configs.plain.data import MAX_VALUES, count_values
 from configs.schema import RunConfig
 from pipeline.planning.model_check import Origin
 from rewards import registry
@@ -8,6 +9,8 @@ from rewards.errors import RewardError
 
 # Planning this many takes half a minute.
 MOST_FRONTS = 500_000
+# What a run records besides its configuration, such as units and versions, has room in the rest.
+MOST_RECORDED = MAX_VALUES - 1_000
 
 
 def check_size(config: RunConfig, n_prompts: int, origin: Origin) -> None:
@@ -21,6 +24,24 @@ def check_size(config: RunConfig, n_prompts: int, origin: Origin) -> None:
             problem=f"the run has {fronts:,} fronts ({n_prompts:,} prompts, each with seeds and methods)",
             allowed=f"at most {MOST_FRONTS:,} fronts in one run",
             fix="set fewer seeds, or prompts.limit, or split the prompts among several runs",
+        )
+
+
+def check_record(config: RunConfig, origin: Origin) -> None:
+    """Refuse a configuration whose record in the run folder would hold more values than are read back.
+
+    The record has a row of weights for each weighting, also if a rule in the file gives them.
+    """
+    rows, columns = len(config.weights), len(config.rewards.guided)
+    values = count_values(config.model_dump(mode="json"))
+    if values > MOST_RECORDED:
+        raise RequestError(
+            file=origin("weights"),
+            key="weights",
+            value=f"{rows:,} rows for {columns} rewards",
+            problem=f"the record of the run would hold {values:,} values, of which {rows * columns:,} are weights",
+            allowed=f"at most {MOST_RECORDED:,} values in a configuration, with its weights written out",
+            fix="give fewer rows of weights, or put prompts into a file",
         )
 
 

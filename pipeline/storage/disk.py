@@ -1,7 +1,9 @@
 """Where the files of a run are stored: on a disk, or on an object store (`pipeline.storage.object_store`)."""
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -124,6 +126,9 @@ class Disk:
         return sorted(entry.name for entry in run.iterdir()) if run.is_dir() else []
 
     def parquet_source(self, part: Path) -> Path:
+        """Return the path. A pipe of this name is refused, because pyarrow would wait for its other end for ever."""
+        if not stat.S_ISREG(part.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(part))
         return part
 
     def map(self, function: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:

@@ -91,10 +91,22 @@ def verify(run: Location) -> Verification:
         reason = " ".join(str(error).split())
         damage.append(Damage(run / "config.yaml", f"this is not the record of a run ({reason:.200})", _RESTORE))
     finished = _finished(tables)
+    damage += _no_folders(run)
     damage += _missing_rows(run, tables)
     damage += _wrong_rows(run, tables, expected)
     damage += _wrong_driver(run, len(finished))
     return Verification(len(finished), parts, sum(content.unchecked for content in tables.values()), tuple(damage))
+
+
+def _no_folders(run: Location) -> list[Damage]:
+    """The tables of a run on a disk whose place is taken by a file, or by a link that leads nowhere."""
+    places = [run / table for table in SCHEMAS] if isinstance(run, Path) else []
+    fix = "Move it away and give the same `srsoup run` command again"
+    return [
+        Damage(place, "this is no folder, and the parts of a table are in one", fix)
+        for place in places
+        if (place.is_symlink() or place.exists()) and not place.is_dir()
+    ]
 
 
 def _read_table(run: Location, table: str) -> TableContent:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests on Ray: a folder for Ray's files, a head to join, and an undisturbed run."""
+"""Fixtures of the tests on Ray: a folder for Ray's files, a head to join, and a run that nothing disturbs."""
 
 import shutil
 import tempfile
@@ -15,7 +15,7 @@ from tests.support.runs import FOUR_FRONTS, run_here
 @pytest.fixture(scope="session", autouse=True)
 def files_of_ray() -> Iterator[None]:
     """Keep the logs and sockets of every cluster in one folder, and remove it at the end."""
-    # The paths of Ray's sockets must be short, and the paths of pytest's folders are long.
+    # Ray's sockets need a short path, and pytest's folders have long ones.
     folder = tempfile.mkdtemp(prefix="srsoup-", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -25,12 +25,12 @@ def files_of_ray() -> Iterator[None]:
 
 @pytest.fixture
 def start_head(tmp_path: Path) -> Iterator[Head]:
-    """A function that starts a head, as `ray start` makes it, with a token; it gives what it takes to speak to it."""
+    """A function that starts a head with `ray start` and a token, and returns the environment for its clients."""
     with ExitStack() as stack:
         yield lambda *options, **variables: stack.enter_context(RayHead(tmp_path, options, variables))
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`FOUR_FRONTS`, run in one process."""
+    """The folder of a run of `FOUR_FRONTS` in one process."""
     return run_here(tmp_path_factory.mktemp("runs") / "undisturbed", *FOUR_FRONTS)

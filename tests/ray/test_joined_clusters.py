@@ -1,4 +1,4 @@
-"""Runs on a running cluster, as a job and with the actors in several places, have the bits of one process."""
+"""Runs on an existing cluster, as a job and with each placement of the actors, have the bits of one process."""
 
 import subprocess
 import time
@@ -16,7 +16,7 @@ from tests.support.runs import FOUR_FRONTS, ROOT, command, same_bits
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A head with GPUs that Ray counts and this machine does not have: the models compute on its CPUs."""
+    """A head for whose GPUs Ray keeps count, although this machine has none: the models compute on its CPUs."""
     folder = tmp_path_factory.mktemp("head")
     with RayHead(folder, ("--num-cpus=4", "--num-gpus=2"), {LOGICAL_GPUS: "1"}) as environment:
         yield environment
@@ -30,7 +30,7 @@ def submit(head: dict[str, str], *arguments: str, named: str = "") -> subprocess
     deadline = time.monotonic() + 90
     while True:
         done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-        # The head's port answers before its agent does, much before on a busy machine.
+        # The head's port answers before its agent does, on a busy machine long before.
         if "No available agent" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(1)
@@ -49,7 +49,7 @@ def test_a_job_on_a_cluster_with_a_token_gives_the_bits_of_one_process(
     seen = subprocess.run(status, env=head | {"RAY_ADDRESS": head["DASHBOARD"]}, capture_output=True, text=True)
     assert "Job 'first' succeeded" in seen.stdout, seen.stdout + seen.stderr
     wrong = submit(head, "run", "configs/demo.yaml", "stepz=3")
-    assert wrong.returncode == 1 and "did you mean steps?" in wrong.stdout, "a job that fails is a failed command"
+    assert wrong.returncode == 1 and "did you mean steps?" in wrong.stdout, "the command fails if the job fails"
     stranger = submit(head | {"RAY_AUTH_TOKEN": uuid.uuid4().hex}, "check", "configs/demo.yaml")
     assert stranger.returncode != 0 and "authentication is enabled" in stranger.stderr
 

@@ -1,4 +1,4 @@
-"""Ends a driver with SIGKILL or SIGTERM in any phase: the same command resumes the run, and no Ray process is left."""
+"""Ends a driver by SIGKILL or SIGTERM: the same command resumes the run, and no process of Ray is left."""
 
 import os
 import signal
@@ -85,15 +85,20 @@ def test_a_driver_killed_in_each_phase_resumes_to_the_same_bits_and_leaves_no_pr
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_finishes_the_prompts_under_way_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    names = "snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox"
-    some = [*FOUR_FRONTS, f"prompts.list=[{names}]"]
+def test_sigterm_lets_started_prompts_finish_and_the_same_command_resumes_the_run(tmp_path: Path) -> None:
+    """`timeout` and Slurm send it to every process of the group, so also to the processes of Ray."""
+    some = [*FOUR_FRONTS, "prompts.list=[snail, crab, owl, lobster, ant, bee, cat, cow, dog, fox]"]
     arguments = command(tmp_path / "run", *some, "compute.diffusion_actors=1", "compute.prompts_in_flight=2")
-    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    driver = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while not finished_keys(tmp_path / "run") and driver.poll() is None:
         time.sleep(0.05)
-    driver.send_signal(signal.SIGTERM)
+    os.killpg(driver.pid, signal.SIGTERM)
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1 and "stopped: a SIGTERM arrived" in errors, errors
-    assert 1 < len(finished_keys(tmp_path / "run")) < 10, "one was done, and one or two were under way"
+    assert "finishes the running prompts and starts no others" in errors and "the same command continues" in errors
+    assert "Traceback" not in errors and "GCS" not in errors, errors
+    assert len(read_table(tmp_path / "run", "failures")) == 0
+    assert 1 < len(finished_keys(tmp_path / "run")) < 10, "one prompt was finished, and one or two had been started"
     assert same_bits(run_here(tmp_path / "run", *some), run_here(tmp_path / "local", *some))

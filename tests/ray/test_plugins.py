@@ -33,7 +33,7 @@ REWARDS = {{"redness": redness}}
 
 
 def run(output: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    small = ["steps=6", "queries=8", "soup.steps=2", "prompts.list=[an owl]", "report.reference_point=null",
+    small = ["steps=6", "queries=8", "soup.steps=2", "prompts.list=[an owl]",
              "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]", "compute.diffusion_actors=1"]  # fmt: skip
     whole = command(output, *small, *arguments)
     return subprocess.run(whole, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=200)
@@ -68,6 +68,39 @@ def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path) -> 
     plugin.write_text(source + "\n# changed")
     changed = run(tmp_path / "ray", "rewards.guided=[redness, compressibility]", "--plugin", str(plugin))
     assert changed.returncode == 2 and "key:     plugins" in changed.stderr
+
+
+# A reward that ends its process, and one whose error no file can hold as it is; all other prompts are fine.
+WRONG = """
+import sys
+
+
+def strange(images, prompts):
+    if "fox" in prompts[0]:
+        sys.exit(0)
+    if "bee" in prompts[0]:
+        raise ValueError("no \\ud800 word")
+    return images.double().mean((1, 2, 3))
+
+
+REWARDS = {"strange": strange}
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_exit_and_an_error_of_half_a_surrogate_pair_lose_their_prompts_alone_on_ray(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(WRONG)
+    arguments = ["rewards.guided=[strange, compressibility]", "rewards.held_out=[]", "method=srsoup"]
+    arguments += ["prompts.list=[fox, owl, bee, cat]", "--plugin", str(tmp_path / "p.py")]
+    done = run(tmp_path / "run", *arguments)
+    assert done.returncode == 1 and "2 of 4 fronts" in done.stdout and "Traceback" not in done.stderr, done.stderr
+    assert set(read_table(tmp_path / "run", "costs")["prompt"].to_pylist()) == {"owl", "cat"}
+    failed = {row["prompt"]: row for row in read_table(tmp_path / "run", "failures").to_pylist()}
+    assert failed.keys() == {"fox", "bee"} and min(row["attempts"] for row in failed.values()) >= 3
+    assert (failed["fox"]["error_class"], failed["bee"]["error_class"]) == ("RewardError", "ValueError")
+    assert "strange ended with SystemExit: 0" in failed["fox"]["message"]
+    assert r"no \ud800 word (reward strange, candidate 0 of its chunk, tried 3 times" in failed["bee"]["message"]
 
 
 @pytest.mark.ray

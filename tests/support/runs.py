@@ -1,4 +1,4 @@
-"""Whole runs from the command line, and whether two of them made the same bits."""
+"""Whole runs, in another process and in this one, and the comparison of their bits."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pipeline.records import read_table
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "configs" / "demo.yaml"
-# Overrides of a run of four fronts that takes seconds: both phases of the sampler, one-hot weights and mixed ones.
+# Overrides for a run of four fronts that takes seconds, with both phases of the sampler, one-hot and mixed weights.
 FOUR_FRONTS = (
     "method=srsoup", "steps=3", "queries=3", "soup.steps=1", "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]",
     "prompts.list=[snail, crab, owl, lobster]",
@@ -20,7 +20,7 @@ def command(output: Path, *arguments: str, config: Path = DEMO) -> list[str]:
 
 
 def run(output: Path, *arguments: str, config: Path = DEMO, seconds: float = 200) -> Path:
-    """Run to the end; what went wrong is raised."""
+    """Run the command to the end, and fail with its errors if it fails."""
     whole = command(output, *arguments, config=config)
     done = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stderr
@@ -28,18 +28,12 @@ def run(output: Path, *arguments: str, config: Path = DEMO, seconds: float = 200
 
 
 def run_here(output: Path, *arguments: str) -> Path:
-    """Run the demo to the end in this process, which saves the start of another one, and restore torch's settings."""
-    import torch
+    """Run the demo to the end in this process, which is quicker than in another one."""
     from typer.testing import CliRunner
 
     from pipeline.cli.commands import app
 
-    threads = torch.get_num_threads()
-    try:
-        done = CliRunner().invoke(app, ["run", str(DEMO), *arguments, "--local", f"output={output}"])
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+    done = CliRunner().invoke(app, ["run", str(DEMO), *arguments, "--local", f"output={output}"])
     assert done.exit_code == 0, done.output
     return output
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import chdir
@@ -47,10 +48,11 @@ class Case:
         says: a regular expression that the output has to match.
         statuses: the exit statuses that are right; 2 for a wrong request.
         prepare: makes the files in that folder.
-        environment: variables that are set.
+        environment: variables that are set. `{here}` in a value is the folder.
         in_process: whether the command can run in this process. One that stops a process or a cluster cannot.
         watch: runs the command in its own way, for example to send it a signal, and returns status and output.
         seconds: the most that it may take.
+        is_slow: whether it takes more than a second, because its input is huge.
     """
 
     kind: str
@@ -63,6 +65,12 @@ class Case:
     in_process: bool = True
     watch: "Callable[[Case, Path], tuple[int, str]] | None" = None
     seconds: float = MOST_SECONDS
+    is_slow: bool = False
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes a second at most, so that a test may run it."""
+        return self.in_process and self.watch is None and not self.is_slow
 
 
 class Ended(NamedTuple):
@@ -129,7 +137,9 @@ def _here(case: Case, folder: Path) -> tuple[int, str]:
     before = signal.signal(signal.SIGALRM, hung)
     timer = signal.setitimer(signal.ITIMER_REAL, case.seconds)
     try:
-        with chdir(folder), mock.patch.dict(os.environ, case.environment):
+        # The stack of an unexpected error is written to the folder for temporary files.
+        temporary = mock.patch.object(tempfile, "tempdir", str(folder))
+        with chdir(folder), mock.patch.dict(os.environ, _environment(case, folder)), temporary:
             result = CliRunner().invoke(_app(), case.arguments, prog_name="srsoup")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -148,14 +158,23 @@ def _here(case: Case, folder: Path) -> tuple[int, str]:
     return result.exit_code, output
 
 
-def process_of(case: Case, folder: Path, *before: str) -> "subprocess.Popen[str]":
-    """Start the command as a process of its own session. `before` are words before it, such as `timeout 5`."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **case.environment}
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "srsoup", *case.arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+def _environment(case: Case, folder: Path) -> dict[str, str]:
+    return {name: value.replace("{here}", str(folder)) for name, value in case.environment.items()}
+
+
+def process_of(case: Case, folder: Path) -> "subprocess.Popen[str]":
+    """Start the command as a process of its own session."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **_environment(case, folder)}
+    # A shell that starts the table in the background has it ignore Ctrl-C, and the command would do so too.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "srsoup", *case.arguments],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, ignored)
 
 
 def spawned(case: Case, folder: Path) -> tuple[int, str]:

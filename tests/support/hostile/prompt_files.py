@@ -110,7 +110,8 @@ def cases() -> Iterator[Case]:
         "a null": ("a.parquet", _parquet_nulls), "a gzip bomb": ("a.jsonl.gz", _gzip_bomb),
     }  # fmt: skip
     for name, (file, prepare) in files.items():
-        yield Case(KIND, name, ("check", "demo", f"prompts.file={file}"), "prompts.file", prepare=prepare)
+        arguments = ("check", "demo", f"prompts.file={file}")
+        yield Case(KIND, name, arguments, "prompts.file", prepare=prepare, is_slow="bomb" in name or "GiB" in name)
     yield Case(KIND, "/dev/zero", ("check", "demo", "prompts.file=/dev/zero"), "prompts.file")
     yield Case(KIND, "/dev/stdin", ("check", "demo", "prompts.file=/dev/stdin"), "prompts.file")
     yield Case(KIND, "a folder", ("check", "demo", "prompts.file=."), "prompts")

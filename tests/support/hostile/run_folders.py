@@ -22,17 +22,17 @@ AGAIN = ("run", "demo", *TINY, "--local", "output=run")
 
 
 @cache
-def finished_run() -> Path:
-    """The folder of a small run that is finished."""
-    folder = Path(tempfile.mkdtemp(prefix="srsoup-hostile-")) / "run"
-    result = CliRunner().invoke(_app(), ["run", "demo", *TINY, "--local", f"output={folder}"])
+def finished_run() -> "tempfile.TemporaryDirectory[str]":
+    """A folder with the folder `run` of a small run that is finished. It is removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="srsoup-hostile-")
+    result = CliRunner().invoke(_app(), ["run", "demo", *TINY, "--local", f"output={folder.name}/run"])
     assert result.exit_code == 0, result.output
     return folder
 
 
 def _run(change: Callable[[Path], object]) -> Callable[[Path], object]:
     def prepare(folder: Path) -> None:
-        shutil.copytree(finished_run(), folder / "run")
+        shutil.copytree(Path(finished_run().name) / "run", folder / "run")
         change(folder / "run")
 
     return prepare
@@ -83,6 +83,23 @@ def _cut(table: str) -> Callable[[Path], object]:
     def change(run: Path) -> None:
         (part,) = (run / table).glob("*.parquet")
         part.write_bytes(part.read_bytes()[:-100])
+
+    return change
+
+
+def _pipe(table: str) -> Callable[[Path], object]:
+    def change(run: Path) -> None:
+        (part,) = (run / table).glob("*.parquet")
+        part.unlink()
+        os.mkfifo(part)
+
+    return change
+
+
+def _no_folder(table: str) -> Callable[[Path], object]:
+    def change(run: Path) -> None:
+        shutil.rmtree(run / table)
+        (run / table).touch()
 
     return change
 
@@ -160,7 +177,13 @@ def cases() -> Iterator[Case]:
             prepare = _run(change)
             yield Case(KIND, f"{name} in {table}: report", ("report", "run"), "run", (2,), prepare=prepare)
             yield Case(KIND, f"{name} in {table}: verify", ("verify", "run"), "run", (1, 2), prepare=prepare)
+        for reader in ("status", "report", "compact", "verify"):
+            yield Case(KIND, f"{table} a FIFO: {reader}", (reader, "run"), f"{table}.*footer", (1, 2),
+                       prepare=_run(_pipe(table)), in_process=False)  # fmt: skip
         yield Case(KIND, f"{table} cut: run", AGAIN, "1 of 1 fronts", (0,), prepare=_run(_cut(table)))
+        for reader in ("status", "verify"):
+            prepare = _run(_no_folder(table))
+            yield Case(KIND, f"{table} a file: {reader}", (reader, "run"), "no folder", (1, 2), prepare=prepare)
     for words in (*READERS, AGAIN):
         prepare = _run(_foreign("merged-foreign.parquet"))
         yield Case(KIND, f"a foreign merged part: {words[0]}", words, "", (0, 2), prepare=prepare)

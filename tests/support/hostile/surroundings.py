@@ -1,15 +1,17 @@
 """Hostile surroundings: addresses of clusters, folders for temporary files, terminals, and signals."""
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.records import finished_keys
-from tests.support.hostile.case import MOST_SECONDS, TINY, Case, process_of
+from tests.support.hostile.case import MOST_SECONDS, ROOT, TINY, Case, process_of
 
 KIND = "surroundings"
 RUN = ("run", "demo", *TINY, "output=run")
@@ -71,6 +73,17 @@ def _read_only(folder: Path) -> None:
     (folder / "run").touch()
 
 
+def _gone(case: Case, folder: Path) -> tuple[int, str]:
+    """Run the command in a folder that is removed before it starts, as a job's own folder may be."""
+    words = shlex.join((sys.executable, "-m", "srsoup", *case.arguments))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", f"mkdir gone && cd gone && rmdir ../gone && exec {words}"],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=case.seconds,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
 def _loads(folder: Path) -> bool:
     return (folder / "run" / "driver.yaml").is_file()
 
@@ -99,10 +112,13 @@ def cases() -> Iterator[Case]:
                environment={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}, in_process=False)  # fmt: skip
     yield Case(KIND, "right: a log on a full disk", LOCAL, "1 of 1 fronts", (0,), prepare=_no_space)
     yield Case(KIND, "a file for the folder", LOCAL, "output", prepare=_read_only)
-    long = {"TMPDIR": f"/tmp/{'a-job-of-slurm-' * 6}"}
-    yield Case(KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), environment=long,
-               seconds=RAY_SECONDS, in_process=False,
-               prepare=lambda folder: os.makedirs(long["TMPDIR"], exist_ok=True))  # fmt: skip
+    for command in (("check", "demo"), ("status", "run"), ("rewards",), ("demo",), LOCAL):
+        yield Case(KIND, f"the folder is gone: {command[0]}", command, "current folder does not exist", watch=_gone)
+    long = "a-job-of-slurm-" * 6
+    yield Case(
+        KIND, "right: TMPDIR too long for a socket", RUN, "1 of 1 fronts", (0,), seconds=RAY_SECONDS, in_process=False,
+        environment={"TMPDIR": f"{{here}}/{long}"}, prepare=lambda folder: (folder / long).mkdir(),
+    )  # fmt: skip
     signals = {
         "Ctrl-C, local": (signal.SIGINT, False, (*LONG, "--local"), (130,), "interrupted: finished fronts are kept"),
         "Ctrl-C, Ray": (signal.SIGINT, True, LONG, (130,), "interrupted: finished fronts are kept"),

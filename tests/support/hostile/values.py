@@ -186,10 +186,10 @@ def cases() -> Iterator[Case]:
     product = [part for key in ("seed", "steps", "queries", "soup.steps", "seeds", "prompts.limit") for part in
                ("--over", f"{key}={','.join(map(str, range(1, 101)))}")]  # fmt: skip
     yield Case(KIND, "a sweep of 10^12 points", ("check", "demo", *product), "too many points")
-    yield Case(KIND, "100,000 weight rows", ("check", "a.yaml"), "values|rows", prepare=_long_weights)
-    yield Case(KIND, "20,000 weight rows", ("check", "a.yaml"), "rows of weights", prepare=_many_rows)
+    yield Case(KIND, "100,000 weight rows", ("check", "a.yaml"), "values|rows", prepare=_long_weights, is_slow=True)
+    yield Case(KIND, "20,000 weight rows", ("check", "a.yaml"), "rows of weights", prepare=_many_rows, is_slow=True)
     many = ("check", "demo", "prompts.file=a.txt", "seeds=10000")
-    yield Case(KIND, "2,000,000,000 fronts", many, "fronts", prepare=_many_prompts)
+    yield Case(KIND, "2,000,000,000 fronts", many, "fronts", prepare=_many_prompts, is_slow=True)
     names = "[" + ", ".join(f"r{number}" for number in range(5_000)) + "]"
     rewards = ("check", "demo", f"rewards.guided={names}", "weights={das_dennis: 2}")
     yield Case(KIND, "5,000 rewards", rewards, "100")

@@ -118,7 +118,8 @@ def _of_size(folder: Path) -> None:
 
 def cases() -> Iterator[Case]:
     for name, (content, says) in WHOLE.items():
-        yield Case(KIND, name, ("check", "a.yaml"), says, prepare=_file("a.yaml", content))
+        slow = len(content) >= 1_000_000
+        yield Case(KIND, name, ("check", "a.yaml"), says, prepare=_file("a.yaml", content), is_slow=slow)
     for name, (line, says) in LINES.items():
         yield Case(KIND, name, ("check", "a.yaml"), says, prepare=_file("a.yaml", f"{BASE}{line}\n"))
     bytes_of = {

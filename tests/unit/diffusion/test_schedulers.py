@@ -131,6 +131,8 @@ def test_the_steps_of_every_flow_meet(name: str, shift: float) -> None:
             assert (kernel.look_ahead_timestep(i) or 0) == told
 
 
+# The constructors of diffusers' own classes use NumPy in a way that it will drop.
+@pytest.mark.filterwarnings("ignore:__array(_wrap)?__ :DeprecationWarning")
 def test_a_setting_that_the_configuration_lacks_is_that_of_the_class() -> None:
     """diffusers drops the defaults of one class when it makes another of them, and those differ."""
     for name, config in DIFFUSIONS.items():

@@ -1,7 +1,7 @@
 """A prompt that fails does not affect the others, and the same command tries it again."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,6 @@ from rewards.colorfulness import Colorfulness
 
 DEMO = str(Path(__file__).parents[3] / "configs" / "demo.yaml")
 SMALL = ["steps=2", "queries=2", "soup.steps=1", "method=srsoup", "prompts.list=[snail, lobster]"]
-
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    """Restore both settings, which a run in this process changes so that its bits do not vary."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
 
 
 class WrongForLobsters(Colorfulness):

@@ -66,6 +66,12 @@ def test_a_driver_logs_its_events_and_the_next_one_appends_to_the_same_file(
     assert lines[1] == f"INFO    {tmp_path}: 4 of 4 fronts are open, chunks of 4 candidates"
     failed = [line for line in lines if "failed: ValueError" in line]
     assert len(failed) == 2 and all("no words for (the prompt)" in line and "crab" not in line for line in failed)
+    # 4 (2 * 1 + 6 * 2) candidates and 6 images: a soup step of 2 rewards, 2 steps of 6 weightings. Or 6 images alone.
+    snail = a_task().prompt.prompt_id
+    assert [re.sub(r" in [0-9.]+ s;", ";", line) for line in lines if f"prompt {snail}" in line] == [
+        f"INFO    prompt {snail}, srsoup done: 62 decodes; 1 of 4 fronts",
+        f"INFO    prompt {snail}, unguided done: 6 decodes; 2 of 4 fronts",
+    ]
     assert re.search(r"^INFO    done      2 fronts in 00:\d\d, 2 failed", "\n".join(lines), re.MULTILINE)
     assert run(*command).exit_code == 0
     assert logged(tmp_path)[: len(lines)] == lines

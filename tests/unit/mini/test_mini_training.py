@@ -1,7 +1,6 @@
 """The trainings of the embedded model: their data, and that they continue from their checkpoints."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ from mini.train_vae import build_vae, train_vae
 
 # The tests take one or two steps, which show whether a training continued; the budget never runs out.
 LONG = 1000.0
-
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 def pictures(n: int, px: int = 128) -> Tensor:

@@ -14,7 +14,7 @@ from tests.support.killed_child import in_a_child
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed process loses nothing that it has written, flushed or not; `fsync` still counts as a step."""
+    """Skip `fsync`, which only a crash of the machine makes necessary; it still counts as a file operation."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from actors.protocol import RunStopped
@@ -72,15 +71,6 @@ def run(s3: S3Server) -> RemotePath:
 def on_the_server(s3: S3Server) -> Path:
     """The folder in which the server keeps the objects of `run`."""
     return s3.root / "bucket" / "runs" / "a"
-
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    """Restore both settings, which a run in this process changes so that its bits do not vary."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
 
 
 def copied(on_disk: Path, s3: S3Server, run: RemotePath) -> RemotePath:
