@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ def run(output: Location, wrong_for: str | None = None) -> Outcome:
     plan = plan_of(output)
 
     def computed(plan: Plan, batches: Batches, reporter: Reporter) -> Iterator[Any]:
-        for task in chain.from_iterable(batches):
+        for task in batches:
             yield result_of(task, wrong_for if task.prompt.text == wrong_for else None)
 
     with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w") as nowhere:

@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     def call(*arguments: str, wrong_for: str | None = None) -> Result:
         def computed(plan: Plan, batches: Batches, reporter: Reporter) -> Iterator[Any]:
             reporter.started()
-            for task in chain.from_iterable(batches):
+            for task in batches:
                 yield wait(attempt_prompt(task, FakeWorkers(3, wrong_for), reporter.add))
 
         monkeypatch.setattr(driver, "_run_here", computed)
