@@ -18,6 +18,7 @@ from actors.workers import (
     set_threads,
 )
 from configs.errors import RequestError
+from configs.plain.texts import is_writable, with_writable_text
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, Sampling
 from rewards.plugin import Plugin
@@ -142,7 +143,13 @@ class _RewardActor:
         """Answer, even while a call is being computed."""
 
     def score(self, name: str, pixels: Pixels, start: int, stop: int, prompt: str, chunk: int) -> tuple[Doubles, float]:
-        return self._worker.score(name, pixels[start:stop], prompt, chunk)
+        try:
+            return self._worker.score(name, pixels[start:stop], prompt, chunk)
+        except Exception as error:
+            if is_writable(error):
+                raise
+            # Ray cannot send the text, and would end this process, and every one that the call is repeated on.
+            raise with_writable_text(error) from None
 
 
 def _node_id() -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from actors.workers import RewardWorker, unloadable
 from configs.errors import RequestError
 from configs.load import load_config
+from configs.plain.texts import is_writable, with_writable_text
 from pipeline.planning.plugins import plug_in
 from rewards import registry
 from rewards.chat_endpoint import EndpointError
@@ -106,3 +107,24 @@ def test_scores_of_files_end_with_the_problem_and_a_fix(tmp_path: Path, monkeypa
         result = CliRunner().invoke(app, ["score", str(tmp_path / "a.png"), "--rewards", name, "--prompt", "an owl"])
         assert result.exit_code == 2, result.output
         assert f"error: {problem}\n" in result.output and f"fix:     {fix}\n" in result.output
+
+
+class _Stubborn(Exception):
+    def __str__(self) -> str:
+        return "half \ud800"
+
+
+@pytest.mark.parametrize(
+    ("error", "class_", "text"),
+    [
+        (ValueError("half \ud800", 3), ValueError, r"('half \\ud800', 3)"),
+        (ValueError("half \ud800"), ValueError, r"half \ud800"),
+        (_Stubborn(), RuntimeError, r"_Stubborn: half \ud800"),
+    ],
+)
+def test_an_error_of_half_a_surrogate_pair_gets_a_text_that_ray_can_send(
+    error: Exception, class_: type[Exception], text: str
+) -> None:
+    sent = with_writable_text(error)
+    assert is_writable(ValueError("é 🦊")) and is_writable(sent)
+    assert type(sent) is class_ and str(sent) == text
