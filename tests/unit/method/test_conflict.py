@@ -41,7 +41,7 @@ def test_the_cosines_are_those_of_the_gradients_that_are_added(m: int, correctio
     mu, z, w, rewards, shared, alone = both_steps(m, correction)
     exemplars = [int(np.flatnonzero(w[:, i] == 1)[0]) for i in range(m)]
     for row in range(len(w)):
-        used = np.flatnonzero(w[row])
+        used = [int(i) for i in np.flatnonzero(w[row])]
         gradients: dict[str, dict[int, np.ndarray]] = {"shared": {}, "alone": {}}
         for i in used:
             own = reference.normalise(rewards[i](mu[row] + SIGMA * z))
