@@ -164,7 +164,8 @@ def _volumes(comparison: Comparison, table: HypervolumeTable, kind: str, labels:
 def _costs(comparison: Comparison, column: str, labels: Sequence[str]) -> Values:
     """Returns the cost of each front of each label, shape (fronts, labels), in the order of `fronts_of`."""
     names = comparison.points.drop_duplicates(["label", "key"])[["label", "key", "prompt_id"]]
-    costs = comparison.costs.merge(names, on=["label", "key"], validate="one_to_one")
+    # The prompt_id of points tells the seeds of a prompt apart, that of costs does not.
+    costs = comparison.costs[["label", "key", column]].merge(names, on=["label", "key"], validate="one_to_one")
     wide = costs.pivot(index="prompt_id", columns="label", values=column).sort_index()
     return wide[list(labels)].to_numpy(dtype=np.float64)
 
