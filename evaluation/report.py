@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.errors import ReportError
+from evaluation.measures.conflict import conflict_table
 from evaluation.measures.costs import CostTable, cost_table
 from evaluation.measures.extremes import extremes
 from evaluation.measures.fronts import mark_fronts
@@ -16,6 +17,7 @@ from evaluation.page.draw import draw_plots
 from evaluation.page.render import render_page
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.tables.csv_files import write_csv
+from evaluation.tables.kinds import write_tables
 from pipeline.records import Location
 
 
@@ -41,7 +43,7 @@ def report_folder(run: Location) -> Path:
 
 
 def write_report(runs: Sequence[Location], out: Path) -> Path:
-    """Writes `index.html`, the figures (PNG and SVG) and the CSV tables of these runs into `out`.
+    """Writes `index.html`, the figures (PNG and SVG), the CSV tables and the printed tables of these runs into `out`.
 
     Returns:
         The path of `index.html`, which contains everything it shows, so that it opens without network.
@@ -80,3 +82,5 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     write_csv(tables.costs.rows, out / "costs.csv")
     write_csv(tables.extremes, out / "ends.csv")
     write_csv(tables.overlap, out / "overlap.csv")
+    write_csv(conflict_table(comparison), out / "conflict.csv")
+    write_tables(comparison, out / "tables")

@@ -1,6 +1,6 @@
 """The comparison of methods: every two labels on the same prompts, and the indicators of each label's fronts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -20,13 +20,16 @@ PAIR_COLUMNS = [
 INDICATORS = ("igd_plus", "epsilon", "r2")
 
 
-def compare_methods(comparison: Comparison, volumes: Mapping[str, HypervolumeTable]) -> pd.DataFrame:
+def compare_methods(
+    comparison: Comparison, volumes: Mapping[str, HypervolumeTable], labels: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Returns how the hypervolumes of every two labels differ, prompt by prompt (`paired.compare`).
 
     `p_holm` is corrected for the number of pairs with the same reference point.
 
     Args:
         volumes: the hypervolumes from each reference point, by the name of the point.
+        labels: the labels in the order in which the first of a pair is chosen; by default that of the comparison.
     """
     rows = []
     for reference, table in volumes.items():
@@ -34,7 +37,7 @@ def compare_methods(comparison: Comparison, volumes: Mapping[str, HypervolumeTab
         texts = table.by_prompt.drop_duplicates("prompt_id").set_index("prompt_id")["text_id"].loc[wide.index]
         values = {label: wide[label].to_numpy(dtype=np.float64) for label in comparison.labels}
         names = texts.to_numpy(dtype=str)
-        pairs = list(combinations(comparison.labels, 2))
+        pairs = list(combinations(labels or comparison.labels, 2))
         found = [compare(values[a], values[b], names) for a, b in pairs]
         corrected = holm(np.array([pair.p for pair in found]))
         for (a, b), pair, p_holm in zip(pairs, found, corrected, strict=True):

@@ -16,6 +16,8 @@ from evaluation.tables.csv_files import csv_text
 from evaluation.tables.model import Cell, Head, Table, Value
 
 DROP = "\u2193"
+# Characters of a line of the format `screen`, if no terminal says how many it has.
+WIDTH = 200
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -28,11 +30,13 @@ _SUBSCRIPTS = {chr(0x2080 + digit): f"$_{digit}$" for digit in range(10)}
 _LATIN = re.compile("[ -~\u00c0-\u00cf\u00d1-\u00d6\u00d8-\u00dd\u00df-\u00ef\u00f1-\u00f6\u00f8-\u00fd\u00ff]")
 
 
-def screen(table: Table, width: int = 200, colour: bool = False) -> str:
+def screen(table: Table, width: int = WIDTH, colour: bool = False) -> str:
     """Returns the table for a terminal; drops are red if there are colours, and have an arrow in any case."""
     shown = RichTable(title=Text(_plain(table.caption)), box=rich.box.SIMPLE_HEAD, title_justify="left")
-    for number, column in enumerate(table.columns()):
-        shown.add_column(Text(_plain(column)), justify="left" if number < table.names else "right")
+    for number, column in enumerate(table.columns("\n")):
+        shown.add_column(
+            Text("\n".join(map(_plain, column.split("\n")))), justify="left" if number < table.names else "right"
+        )
     for number, row in enumerate(table.rows):
         if number in table.rules and number:
             shown.add_section()
@@ -81,25 +85,41 @@ def latex(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """Returns CSV with numbers in full; the column `drops` names the columns in which a number is marked as a drop."""
-    columns = table.columns()
-    frame = pd.DataFrame(
-        {name: _typed([row[number].value for row in table.rows]) for number, name in enumerate(columns)}
-    )
+    """Returns CSV with numbers in full.
+
+    A column with intervals is followed by two columns with their ends. The column `drops` names the columns in which a
+    number is marked as a drop.
+    """
+    columns, frame = table.columns(), {}
+    for number, name in enumerate(columns):
+        cells = [row[number] for row in table.rows]
+        frame[name] = _typed([cell.value for cell in cells])
+        if any(cell.ends for cell in cells):
+            for place, end in enumerate(("low", "high")):
+                frame[f"{name}, {end}"] = _typed([cell.ends[place] if cell.ends else None for cell in cells])
     if table.has_drops:
         drops = ["; ".join(name for name, cell in zip(columns, row, strict=True) if cell.drop) for row in table.rows]
         frame["drops"] = pd.Series(drops, dtype=object)
-    return csv_text(frame)
+    return csv_text(pd.DataFrame(frame))
 
 
 def as_json(table: Table) -> str:
     """Returns the table as one JSON object: name, caption, columns, notes, and rows of cells."""
-    cells = [
-        [{"text": cell.text, "value": _known(cell.value)} | ({"drop": True} if cell.drop else {}) for cell in row]
-        for row in table.rows
-    ]
-    whole = {"name": table.name, "caption": table.caption, "columns": table.columns(), "rows": cells}
-    return json.dumps(whole | {"notes": _notes(table)}, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    whole = {
+        "name": table.name,
+        "caption": table.caption,
+        "columns": table.columns(),
+        "rows": [[_json_cell(cell) for cell in row] for row in table.rows],
+        "notes": _notes(table),
+    }
+    return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _json_cell(cell: Cell) -> dict[str, Value | bool]:
+    found: dict[str, Value | bool] = {"text": cell.text, "value": _known(cell.value)}
+    if cell.ends:
+        found |= {"low": _known(cell.ends[0]), "high": _known(cell.ends[1])}
+    return found | ({"drop": True} if cell.drop else {})
 
 
 # The name of a format -> the suffix of its files, and what writes it.

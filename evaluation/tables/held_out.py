@@ -20,6 +20,7 @@ def held_out_table(comparison: Comparison, rows_of: pd.DataFrame) -> Table:
             "to `method` and `rewards.held_out`."
         )
     names = label_names(comparison)
+    rows_of = rows_of.sort_values("label", key=lambda column: column.map(list(names).index), kind="stable")
     rows: list[list[Cell]] = []
     rules: list[int] = []
     for (label, reward), own in rows_of.groupby(["label", "held_out"], sort=False):

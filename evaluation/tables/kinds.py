@@ -12,7 +12,7 @@ from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.reading.record import read_record
 from evaluation.tables.cross_reward import cross_reward
-from evaluation.tables.formats import FORMATS
+from evaluation.tables.formats import FORMATS, WIDTH, screen
 from evaluation.tables.held_out import held_out_table
 from evaluation.tables.memory import memory
 from evaluation.tables.methods import method_table
@@ -22,6 +22,7 @@ from evaluation.tables.queries_and_time import queries_and_time
 from evaluation.tables.ratios import ratio_table
 from evaluation.tables.time_breakdown import time_breakdown
 from evaluation.tables.volumes import BELOW_ALL, STATED, volume_table
+from evaluation.tables.words import labels_in_order
 from pipeline.records import Location
 
 # The numbers of the paper's tables -> the kind of table.
@@ -53,7 +54,9 @@ _OF_ONE: Mapping[str, Callable[[Comparison], Table]] = {
 # The same of those that are made from hypervolumes.
 _OF_VOLUMES: Mapping[str, Callable[[Comparison, Volumes], Table]] = {
     "hypervolume": volume_table,
-    "methods": lambda comparison, volumes: method_table(comparison, compare_methods(comparison, volumes)),
+    "methods": lambda comparison, volumes: method_table(
+        comparison, compare_methods(comparison, volumes, labels_in_order(comparison))
+    ),
     "cost_ratios": lambda comparison, volumes: ratio_table(comparison, cost_ratios(comparison, volumes)),
 }
 # Name -> how to make the one table of all sets of guided rewards.
@@ -94,18 +97,27 @@ def load_by_rewards(runs: Sequence[Location]) -> list[Comparison]:
     return [load_runs(group) for group in groups.values()]
 
 
-def print_tables(runs: Sequence[Location], name: str, form: str) -> str:
+def print_tables(runs: Sequence[Location], name: str, form: str, width: int = WIDTH, colour: bool = False) -> str:
     """Returns the tables of a kind as text.
 
     Args:
         name: one of `KINDS`, or a number of `PAPER`.
         form: one of `FORMATS`.
+        width, colour: how many characters a line of the format `screen` has, and whether it has colours.
 
     Raises:
-        ReportError: the runs do not have what the table shows, or cannot be read.
+        ReportError: there is no such table or format, or the runs do not have what the table shows, or cannot be read.
     """
-    write = FORMATS[form][1]
-    return "\n".join(write(table) for table in tables(name, load_by_rewards(runs)))
+    if name not in (*PAPER, *KINDS):
+        raise ReportError(
+            f"there is no table {name!r}; allowed: {', '.join((*PAPER, *KINDS))}; fix: name one of these with --table"
+        )
+    if form not in FORMATS:
+        raise ReportError(
+            f"there is no format {form!r}; allowed: {', '.join(FORMATS)}; fix: name one of these with --format"
+        )
+    found = tables(name, load_by_rewards(runs))
+    return "\n".join(screen(t, width, colour) if form == "screen" else FORMATS[form][1](t) for t in found)
 
 
 def write_tables(comparison: Comparison, out: Path) -> None:

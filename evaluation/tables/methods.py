@@ -21,7 +21,7 @@ def method_table(comparison: Comparison, pairs: pd.DataFrame) -> Table:
     rules: list[int] = []
     for reference, own in pairs.groupby("reference", sort=False):
         rules.append(len(rows))
-        digits = decimals([*own["difference"], *own["low"], *own["high"]])
+        digits = decimals(own["difference"])
         for row in own.to_dict("records"):
             score = f"{row['wins']}\u2013{row['ties']}\u2013{row['losses']}"
             rows.append(

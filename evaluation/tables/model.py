@@ -30,11 +30,13 @@ class Cell:
         text: what is printed.
         value: what CSV and JSON hold: the number with all its digits, or the text of a name.
         drop: true for a number that is marked as a drop.
+        ends: the lower and the upper end of the interval of the number, if it has one.
     """
 
     text: str
     value: Value = None
     drop: bool = False
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,10 @@ class Table:
     rules: Sequence[int] = ()
     notes: Sequence[str] = ()
 
-    def columns(self) -> list[str]:
-        """Returns one heading for each column: those of the rows of heads, joined by a comma."""
+    def columns(self, joint: str = ", ") -> list[str]:
+        """Returns one heading for each column: those of the rows of heads, joined by these characters."""
         spread = [[head.text for head in row for _ in range(head.span)] for row in self.heads]
-        return [", ".join(text for text in dict.fromkeys(texts) if text) for texts in zip(*spread, strict=True)]
+        return [joint.join(text for text in dict.fromkeys(texts) if text) for texts in zip(*spread, strict=True)]
 
     @property
     def has_drops(self) -> bool:
@@ -84,7 +86,7 @@ def number_cell(value: float, digits: int, drop: bool = False, thousands: bool =
 
 def number(value: float, digits: int, thousands: bool = False) -> str:
     """Returns a number with these decimals and a true minus sign."""
-    text = f"{value:,.{digits}f}" if thousands else f"{value:.{digits}f}"
+    text = f"{value:z,.{digits}f}" if thousands else f"{value:z.{digits}f}"
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 
@@ -92,5 +94,6 @@ def interval_cell(value: float, low: float, high: float, digits: int, drop: bool
     """Returns the cell of a number with its interval in brackets, if that is known."""
     if value != value:
         return Cell(MISSING)
-    ends = "" if low != low else f" [{number(low, digits)}, {number(high, digits)}]"
-    return Cell(number(value, digits) + ends, value, drop)
+    if low != low:
+        return Cell(number(value, digits), value, drop)
+    return Cell(f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]", value, drop, (low, high))

@@ -24,6 +24,9 @@ def ratio_table(comparison: Comparison, ratios: pd.DataFrame) -> Table:
             "an equal-quality ratio needs two guided methods that make queries. Give the runs of a sweep of budgets."
         )
     names = label_names(comparison)
+    methods = list(dict.fromkeys(comparison.method_of(label) for label in names))
+    own = own.sort_values("method", key=lambda column: column.map(methods.index), kind="stable")
+    own = own.sort_values("kind", ascending=True, kind="stable")
     digits = decimals(own["hypervolume"])
     rows: list[list[Cell]] = []
     rules: list[int] = []

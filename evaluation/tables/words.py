@@ -87,7 +87,7 @@ def setting_heads(comparison: Comparison, labels: Sequence[str], always: Sequenc
         text = ", ".join(parts)
         latex = ", ".join(f"${part}$" for part in parts if "auto" not in part) or None
         if list(found.values()).count(own) > 1:
-            text, latex = f"{text} ({comparison.run_of(label).name})".strip(), None
+            text, latex = ", ".join([*parts, comparison.run_of(label).name]), None
         heads[label] = Head(text, latex=latex)
     return heads
 
