@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.measures.bootstrap import interval_of, mean_interval
+from evaluation.measures.fronts import split
 from evaluation.reading.comparison import Comparison, RunData
 
 # The derived reference point is below the worst value of each reward, by this share of the range of its values.
@@ -114,13 +115,14 @@ def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> Hype
     """Returns the hypervolume of each prompt's front, the means over prompts, and the hypervolume of the mean front."""
     rewards = list(comparison.guided)
     corner = reference.array(rewards)
-    rows = []
-    for (label, prompt_id), group in comparison.points.groupby(["label", "prompt_id"], sort=False):
-        volume = hypervolume(group[rewards].to_numpy(dtype=np.float64), corner)
-        names = group[["prompt", "text_id"]].iloc[0]
-        rows.append((label, prompt_id, *names, volume.value, volume.outside))
-    columns = ["label", "prompt_id", "prompt", "text_id", "hypervolume", "outside"]
-    by_prompt = pd.DataFrame(rows, columns=columns)
+    names = comparison.points[["label", "prompt_id", "prompt", "text_id"]]
+    fronts = [
+        (first, hypervolume(values, corner))
+        for first, _, values in split(comparison.points, ["label", "prompt_id"], rewards)
+    ]
+    by_prompt = names.iloc[[first for first, _ in fronts]].reset_index(drop=True)
+    by_prompt["hypervolume"] = [volume.value for _, volume in fronts]
+    by_prompt["outside"] = [volume.outside for _, volume in fronts]
     by_label = pd.DataFrame([_summary(comparison, label, by_prompt, corner) for label in comparison.labels])
     return HypervolumeTable(reference, by_prompt, by_label)
 

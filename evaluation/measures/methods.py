@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.measures.fronts import non_dominated
+from evaluation.measures.fronts import non_dominated, split
 from evaluation.measures.hypervolume import HypervolumeTable
 from evaluation.measures.indicators import additive_epsilon, igd_plus, r2
 from evaluation.measures.paired import compare, holm
@@ -59,13 +59,12 @@ def indicators(comparison: Comparison) -> pd.DataFrame:
     low, high = comparison.points[rewards].min(), comparison.points[rewards].max()
     span = (high - low).where(high > low, 1.0)
     scaled = comparison.points.assign(**{name: (comparison.points[name] - low[name]) / span[name] for name in rewards})
-    rows = []
-    for prompt_id, points in scaled.groupby("prompt_id"):
-        values = points[rewards].to_numpy(dtype=np.float64)
+    labels, rows = scaled["label"].to_numpy(), []
+    for _, places, values in split(scaled, ["prompt_id"], rewards):
         front = np.unique(values[non_dominated(values)], axis=0)
-        for label, own in points.groupby("label"):
-            rows.append((label, prompt_id, *_indicators(own[rewards].to_numpy(dtype=np.float64), front)))
-    means = pd.DataFrame(rows, columns=["label", "prompt_id", *INDICATORS]).groupby("label")[list(INDICATORS)].mean()
+        own = labels[places]
+        rows += [(label, *_indicators(values[own == label], front)) for label in comparison.labels]
+    means = pd.DataFrame(rows, columns=["label", *INDICATORS]).groupby("label").mean()
     return means.loc[list(comparison.labels)].reset_index()
 
 

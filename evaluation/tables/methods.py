@@ -59,7 +59,8 @@ def _notes(pairs: pd.DataFrame) -> list[str]:
         f"two-sided sign-flip test ({test}). Holm's correction is for the pairs of one reference point."
     ]
     if prompts <= 5:
-        notes.append(f"{prompts} prompts cannot give a p below {2.0 ** (1 - prompts):g}, whatever the difference.")
+        counted = "One prompt" if prompts == 1 else f"{prompts} prompts"
+        notes.append(f"{counted} cannot give a p below {2.0 ** (1 - prompts):g}, whatever the difference.")
     return notes
 
 

@@ -59,7 +59,7 @@ def time_breakdown(comparisons: Sequence[Comparison]) -> Table:
 
 def _means(comparison: Comparison) -> dict[Row, pd.Series]:
     """Returns the mean over fronts of each part, by method and queries."""
-    costs = comparison.costs[[comparison.method_of(label) != UNGUIDED for label in comparison.costs["label"]]]
+    costs = comparison.costs[comparison.costs["method"] != UNGUIDED]
     parts = costs.assign(**{part: costs[list(columns)].sum(axis=1) for part, columns in PARTS.items()})
     parts["number"] = parts.groupby("label")["queries"].transform("mean").round().astype(int)
     groups = parts.groupby(["method", "number"])
