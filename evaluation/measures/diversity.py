@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial.distance import pdist
 
+from evaluation.errors import ReportError
 from evaluation.reading.comparison import Comparison, RunData
 from pipeline.records import read_table
 
@@ -36,6 +37,9 @@ def diversity(comparison: Comparison) -> pd.DataFrame:
     prompt's images are compared. It is NaN if a prompt has one seed. `between_prompts` is the mean over weightings and
     pairs of prompts of the distance of two images of the same weighting (and the same number of the seed). If a method
     gives different prompts the same look, it is lower than that of the unguided model.
+
+    Raises:
+        ReportError: an image cannot be read.
     """
     rows = []
     for label in comparison.labels:
@@ -71,10 +75,16 @@ def mean_distance(vectors: NDArray[np.float64]) -> float:
 
 def _small_images(run: RunData, keys: Sequence[str]) -> dict[tuple[str, int], NDArray[np.float64]]:
     small = {}
-    for start in range(0, len(keys), _FRONTS_AT_ONCE):
-        rows = read_table(run.path, "samples", keys[start : start + _FRONTS_AT_ONCE])
-        for row in rows.select(["key", "weight_index", "image"]).to_pylist():
-            small[row["key"], row["weight_index"]] = rgb16(row["image"]["bytes"])
+    try:
+        for start in range(0, len(keys), _FRONTS_AT_ONCE):
+            rows = read_table(run.path, "samples", keys[start : start + _FRONTS_AT_ONCE])
+            for row in rows.select(["key", "weight_index", "image"]).to_pylist():
+                small[row["key"], row["weight_index"]] = rgb16(row["image"]["bytes"])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ReportError(
+            f"{run.path}: an image in samples/ cannot be read ({error}). `srsoup verify {run.path}` names every "
+            "damaged file and its fix."
+        ) from error
     return small
 
 

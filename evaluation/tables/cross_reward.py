@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.measures.bootstrap import mean_interval
 from evaluation.reading.comparison import UNGUIDED, Comparison
 from evaluation.tables.model import MISSING, Cell, Head, Table, name_cell, number_cell
@@ -21,11 +21,11 @@ def cross_reward(comparison: Comparison) -> Table:
     unguided model, prompt by prompt, is below 0.
 
     Raises:
-        ReportError: there is no held-out reward, or no guided method.
+        TableError: there is no held-out reward, or no guided method.
     """
     guided = [label for label in labels_in_order(comparison) if comparison.method_of(label) != UNGUIDED]
     if not comparison.held_out or not guided:
-        raise ReportError(
+        raise TableError(
             "a cross-reward table needs held-out rewards and a guided method, and the runs have "
             f"{'no guided method' if comparison.held_out else 'no held-out reward'}. Set rewards.held_out and run "
             "again."

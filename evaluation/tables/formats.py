@@ -80,7 +80,7 @@ def latex(table: Table) -> str:
             lines.append(r"    \midrule")
         lines.append("    " + " & ".join(_latex_cell(cell) for cell in cells) + r" \\")
     lines += [r"    \bottomrule", r"  \end{tabular}"]
-    lines += [rf"  \par\smallskip\footnotesize {_latex(note)}" for note in _notes(table)]
+    lines += [rf"  \par\smallskip\footnotesize {_latex(note)}" for note in _notes(table, "Red")]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
@@ -132,10 +132,9 @@ FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
 }
 
 
-def _notes(table: Table) -> list[str]:
-    marked = f"{DROP} (red in LaTeX): " if table.has_drops else ""
-    mark = [f"{marked}lower than the base model, and the 95 % interval of the difference is below 0."] if marked else []
-    return [*mark, *table.notes]
+def _notes(table: Table, mark: str = DROP) -> list[str]:
+    drops = [f"{mark}: lower than the base model, and the 95 % interval of the difference is below 0."]
+    return [*(drops if table.has_drops else []), *table.notes]
 
 
 def _marked(cell: Cell) -> str:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.reading.comparison import Comparison
 from evaluation.tables.model import Cell, Head, Table, interval_cell, name_cell, number_cell
 from evaluation.tables.words import label_names, reward_name, rewards_name
@@ -12,10 +12,10 @@ def held_out_table(comparison: Comparison, rows_of: pd.DataFrame) -> Table:
     """Returns the table of `measures.over_optimisation`: a block for each label and held-out reward.
 
     Raises:
-        ReportError: the runs have no unguided model, no held-out reward, or no guided method.
+        TableError: the runs have no unguided model, no held-out reward, or no guided method.
     """
     if rows_of.empty:
-        raise ReportError(
+        raise TableError(
             "a table of over-optimisation needs the method unguided, a guided method and a held-out reward. Add them "
             "to `method` and `rewards.held_out`."
         )

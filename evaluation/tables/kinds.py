@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from evaluation.errors import ReportError
+from evaluation.errors import ReportError, TableError
 from evaluation.measures.diversity import diversity
 from evaluation.measures.efficiency import cost_ratios
 from evaluation.measures.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
@@ -75,7 +75,8 @@ def tables(
         volumes_of: the hypervolumes of a comparison, if they are known already.
 
     Raises:
-        ReportError: the runs do not have what the table shows.
+        TableError: the runs do not have what the table shows.
+        ReportError: an image cannot be read.
     """
     kind = PAPER.get(name, name)
     if kind in _OF_ALL:
@@ -125,13 +126,14 @@ def write_tables(comparison: Comparison, out: Path) -> None:
 
     Raises:
         OSError: a file cannot be written.
+        ReportError: an image cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
     left_out, volumes = [], _volumes(comparison)
     for kind in KINDS:
         try:
             (table,) = tables(kind, [comparison], lambda _: volumes)
-        except ReportError as error:
+        except TableError as error:
             left_out.append(f"{kind}: {error}")
             for suffix, _ in FORMATS.values():
                 (out / f"{kind}{suffix}").unlink(missing_ok=True)

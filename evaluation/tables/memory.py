@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.reading.comparison import UNGUIDED, Comparison
 from evaluation.tables.model import MISSING, Cell, Head, Table, name_cell, number
 from evaluation.tables.words import method_name, prompts_name, settings
@@ -19,7 +19,7 @@ def memory(comparisons: Sequence[Comparison]) -> Table:
         comparisons: the runs, those with the same guided rewards together.
 
     Raises:
-        ReportError: there is no guided method.
+        TableError: there is no guided method.
     """
     peaks: dict[tuple[str, Column], float] = {}
     for comparison in comparisons:
@@ -31,7 +31,7 @@ def memory(comparisons: Sequence[Comparison]) -> Table:
                 key = prompts_name(comparison.run_of(label).config), (method, own.get("N", own.get("n")))
                 peaks[key] = max(peaks.get(key, 0.0), float(highest[label]))
     if not peaks:
-        raise ReportError("a table of memory needs a guided method, and the runs have none. Add one to `method`.")
+        raise TableError("a table of memory needs a guided method, and the runs have none. Add one to `method`.")
     rows = list(dict.fromkeys(prompts for prompts, _ in peaks))
     columns = sorted({column for _, column in peaks}, key=_place)
     several = {method for method, _ in columns if sum(method == other for other, _ in columns) > 1}
@@ -40,7 +40,7 @@ def memory(comparisons: Sequence[Comparison]) -> Table:
         "Peak memory of a worker that holds the model",
         [[Head(""), *(_head(column, column[0] in several) for column in columns)]],
         [[name_cell(prompts), *(_cell(peaks.get((prompts, column))) for column in columns)] for prompts in rows],
-        notes=["GB are 10^9 bytes. It is GPU memory, or resident memory if there is no GPU."],
+        notes=["1 GB is 1,000,000,000 bytes. It is GPU memory, or resident memory if there is no GPU."],
     )
 
 

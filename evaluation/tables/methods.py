@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.reading.comparison import Comparison
 from evaluation.tables.model import Cell, Head, Table, interval_cell, name_cell, number_cell
 from evaluation.tables.words import decimals, label_names, rewards_name
@@ -12,10 +12,10 @@ def method_table(comparison: Comparison, pairs: pd.DataFrame) -> Table:
     """Returns the table of `measures.methods.compare_methods`: a block for each reference point, a row for each pair.
 
     Raises:
-        ReportError: there is only one method.
+        TableError: there is only one method.
     """
     if pairs.empty:
-        raise ReportError("a comparison of methods needs two methods or two runs. Name a second one in `method`.")
+        raise TableError("a comparison of methods needs two methods or two runs. Name a second one in `method`.")
     names = label_names(comparison)
     rows: list[list[Cell]] = []
     rules: list[int] = []

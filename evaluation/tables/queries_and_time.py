@@ -1,6 +1,6 @@
 """Queries and time of one prompt by the number of soup steps: the paper's Table 4."""
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.reading.comparison import UNGUIDED, Comparison
 from evaluation.tables.model import Cell, Head, Table, name_cell, number, number_cell
 from evaluation.tables.words import labels_in_order, method_name, rewards_name, setting_heads, settings
@@ -12,14 +12,14 @@ def queries_and_time(comparison: Comparison) -> Table:
     The columns of SRSoup come first, from the largest K on.
 
     Raises:
-        ReportError: there is no guided method.
+        TableError: there is no guided method.
     """
     methods: dict[str, list[str]] = {}
     for label in labels_in_order(comparison):
         if comparison.method_of(label) != UNGUIDED:
             methods.setdefault(comparison.method_of(label), []).append(label)
     if not methods:
-        raise ReportError("a table of queries needs a guided method, and the runs have none. Add one to `method`.")
+        raise TableError("a table of queries needs a guided method, and the runs have none. Add one to `method`.")
     top, below, labels = [Head("Method")], [Head("")], []
     for method in sorted(methods, key=lambda name: name != "srsoup"):
         heads = setting_heads(comparison, methods[method], always=("K",))

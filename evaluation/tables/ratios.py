@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.measures.efficiency import COSTS
 from evaluation.reading.comparison import Comparison
 from evaluation.tables.model import MISSING, Cell, Head, Table, interval_cell, name_cell, number_cell
@@ -16,11 +16,11 @@ def ratio_table(comparison: Comparison, ratios: pd.DataFrame) -> Table:
     """Returns the table of `measures.efficiency.cost_ratios` from the stated point: a row for each run compared with.
 
     Raises:
-        ReportError: there are not two guided methods that make queries.
+        TableError: there are not two guided methods that make queries.
     """
     own = ratios[ratios["reference"] == STATED]
     if own.empty:
-        raise ReportError(
+        raise TableError(
             "an equal-quality ratio needs two guided methods that make queries. Give the runs of a sweep of budgets."
         )
     names = label_names(comparison)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from evaluation.errors import ReportError
+from evaluation.errors import TableError
 from evaluation.reading.comparison import UNGUIDED, Comparison
 from evaluation.tables.model import MISSING, Cell, Head, Table, name_cell, number_cell
 from evaluation.tables.queries_and_time import time_unit
@@ -26,12 +26,12 @@ def time_breakdown(comparisons: Sequence[Comparison]) -> Table:
         comparisons: the runs, those with the same guided rewards together.
 
     Raises:
-        ReportError: there is no guided method.
+        TableError: there is no guided method.
     """
     means = [_means(comparison) for comparison in comparisons]
     rows = sorted({row for found in means for row in found}, key=lambda row: (row[0] != "srsoup", *row))
     if not rows:
-        raise ReportError("a table of times needs a guided method, and the runs have none. Add one to `method`.")
+        raise TableError("a table of times needs a guided method, and the runs have none. Add one to `method`.")
     unit, name = time_unit(max(float(own["Total"]) for found in means for own in found.values()))
     heads = [Head("Method"), Head("#Queries"), *(Head(rewards_name(c.guided), span=len(PARTS)) for c in comparisons)]
     below = [Head(""), Head(""), *(Head(part) for _ in comparisons for part in PARTS)]

@@ -24,7 +24,7 @@ from evaluation.measures.hypervolume import (
 from evaluation.measures.methods import compare_methods, indicators
 from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
-from tests.support.number_run import Numbers, flat_png, write_numbers
+from tests.support.evaluation.number_run import Numbers, flat_png, write_numbers
 
 PROMPTS = ("owl", "fox", "cat", "hen")
 W2 = [[0.0, 1.0], [1.0, 0.0]]

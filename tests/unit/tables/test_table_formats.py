@@ -18,7 +18,7 @@ from evaluation.tables.formats import csv as as_csv
 from evaluation.tables.kinds import KINDS, PAPER, print_tables, tables, write_tables
 from evaluation.tables.model import Cell, Head, Table, interval_cell, name_cell, number, number_cell
 from pipeline.cli import report_commands
-from tests.support import paper_tables as paper
+from tests.support.evaluation import paper_tables as paper
 from tests.support.synthetic_run import write_run
 
 NASTY = "a_b & 50 % #1 $x$ {y} ~z^2 \\input{/etc/passwd} <b> | \" 'é' ± − × ≥ 🦊 [red]x[/red] =1+1 \x1b[31m\nline"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.number_run import Numbers, write_numbers
+from tests.support.evaluation.number_run import Numbers, write_numbers
 
 W1 = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SOUPS = ("SRSoup", "AlignProp (soup)", "TDPO (soup)", "DDPO (soup)")

@@ -8,7 +8,7 @@ import pytest
 from evaluation.errors import ReportError
 from evaluation.tables.kinds import load_by_rewards, print_tables, tables
 from evaluation.tables.model import Table
-from tests.support import paper_tables as paper
+from tests.support.evaluation import paper_tables as paper
 
 
 def texts(table: Table) -> list[list[str]]:
