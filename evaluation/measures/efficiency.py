@@ -95,6 +95,8 @@ def cost_ratios(comparison: Comparison, volumes: Mapping[str, HypervolumeTable])
     for label in comparison.labels:
         if comparison.method_of(label) != UNGUIDED:
             methods.setdefault(comparison.method_of(label), []).append(label)
+    if len(methods) < 2:
+        return pd.DataFrame(columns=RATIO_COLUMNS)
     rows = []
     for (reference, table), kind, cost in product(volumes.items(), KINDS, COSTS):
         sweep = _Sweep(comparison, table, kind, cost)
