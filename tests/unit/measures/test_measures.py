@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.intervals import DISTRIBUTIONS, FUNCTIONS, covered_function
+from evaluation.figures.overlap import draw_conflict
 from evaluation.measures.bootstrap import interval_of, mean_interval
 from evaluation.measures.conflict import conflict_table
 from evaluation.measures.diversity import diversity, mean_distance, rgb16
@@ -24,6 +26,7 @@ from evaluation.measures.hypervolume import (
 from evaluation.measures.methods import compare_methods, indicators
 from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
+from evaluation.report import write_report
 from tests.support.evaluation.number_run import Numbers, flat_png, write_numbers
 
 PROMPTS = ("owl", "fox", "cat", "hen")
@@ -249,5 +252,13 @@ def test_conflict_is_the_mean_cosine_over_fronts(tmp_path: Path) -> None:
     (row,) = conflict_table(comparison).to_dict("records")
     assert (row["reward"], row["other"], row["weight_index"], row["fronts"]) == ("a", "b", 0, 4)
     assert row["cosine"] == pytest.approx(-0.1) and row["opposed"] == 0.75
+    figure = draw_conflict(conflict_table(comparison), {0: (0.5, 0.5), 1: (1.0, 0.0)}, ("a", "b"))
+    lines = figure.axes[0].get_lines()
+    assert [np.asarray(line.get_ydata()).tolist() for line in lines if line.get_label() == "0.5"] == [
+        [pytest.approx(-0.1)]
+    ]
+    plt.close(figure)
+    write_report([tmp_path / "one"], tmp_path / "report")
+    assert (tmp_path / "report" / "conflict_1.svg").is_file()
     without = write_numbers(tmp_path, "old", ["a", "b"], [], W2, [Numbers("owl", "srsoup", square(1))])
     assert conflict_table(load_runs([without])).empty
