@@ -89,7 +89,8 @@ def cost_ratios(comparison: Comparison, volumes: Mapping[str, HypervolumeTable])
     budget's cost divided by the cost at which `method` reaches its hypervolume (`cost_to_reach`). It is NaN if the
     status is `not reached`. If the status is `at most`, the cheapest run of `method` is as good already, so the true
     ratio is that number or more. The interval is that of the logarithm of the ratio, with prompts as units
-    (`bootstrap.interval_of`); only interpolated ratios have one. The unguided model makes no queries and has no row.
+    (`bootstrap.interval_of`); only interpolated ratios have one. The unguided model has no row, and a method that makes
+    no queries has none for queries.
     """
     methods: dict[str, list[str]] = {}
     for label in comparison.labels:
@@ -100,11 +101,10 @@ def cost_ratios(comparison: Comparison, volumes: Mapping[str, HypervolumeTable])
     rows = []
     for (reference, table), kind, cost in product(volumes.items(), KINDS, COSTS):
         sweep = _Sweep(comparison, table, kind, cost)
-        if (sweep.costs <= 0).any():
-            continue
-        for method, other in permutations(methods, 2):
-            for label in sorted(methods[other], key=sweep.cost_of):
-                rows.append((reference, kind, cost, method, label, *sweep.ratio(methods[method], label)))
+        spent = {method: [label for label in own if sweep.cost_of(label) > 0] for method, own in methods.items()}
+        for method, other in permutations((method for method, own in spent.items() if own), 2):
+            for label in sorted(spent[other], key=sweep.cost_of):
+                rows.append((reference, kind, cost, method, label, *sweep.ratio(spent[method], label)))
     return pd.DataFrame(rows, columns=RATIO_COLUMNS)
 
 

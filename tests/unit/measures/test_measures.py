@@ -27,6 +27,7 @@ from evaluation.measures.methods import compare_methods, indicators
 from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.report import write_report
+from evaluation.tables.kinds import tables
 from tests.support.evaluation.number_run import Numbers, flat_png, write_numbers
 
 PROMPTS = ("owl", "fox", "cat", "hen")
@@ -101,6 +102,20 @@ def test_a_method_that_needs_less_has_the_ratio_of_the_costs(even_sweep: Compari
     other = [found["weighted_sum", f"n{n} · srsoup"] for n in (1000, 2000, 4000)]
     assert [row["status"] for row in other] == ["interpolated", "not reached", "not reached"]
     assert other[0]["ratio"] == pytest.approx(2**-1.5) and math.isnan(other[1]["ratio"] + 0 * other[1]["low"])
+
+
+def test_a_method_without_queries_is_left_out_of_their_ratios_alone(tmp_path: Path) -> None:
+    fronts = [
+        Numbers("owl", method, square(area), costs={"queries": queries, "decodes": 10})
+        for method, area, queries in (("srsoup", 4, 100), ("weighted_sum", 3, 200), ("fine-tuned", 2, 0))
+    ]
+    comparison = load_runs([write_numbers(tmp_path, "one", ["a", "b"], [], W2, fronts, ZERO)])
+    table = cost_ratios(comparison, volumes_of(comparison))
+    rows = table[table["kind"] == KINDS[0]].to_dict("records")
+    methods = {cost: {row["method"] for row in rows if row["cost"] == cost} for cost in ("queries", "decodes")}
+    assert methods == {"queries": {"srsoup", "weighted_sum"}, "decodes": {"srsoup", "weighted_sum", "fine-tuned"}}
+    (printed,) = tables("cost_ratios", [comparison])
+    assert "–" in {row[4].text for row in printed.rows}
 
 
 def test_a_ratio_has_an_interval_around_it_if_prompts_differ(tmp_path: Path) -> None:
