@@ -11,15 +11,15 @@ def ids(n: int) -> np.ndarray:
     return np.array([f"p{i:03d}" for i in range(n)])
 
 
-def scipy_p(first: np.ndarray, second: np.ndarray) -> float:
-    """The exact p value of SciPy's permutation test, which swaps the two values of each pair."""
+def scipy_p(first: np.ndarray, second: np.ndarray, resamples: float = np.inf) -> float:
+    """The p value of SciPy's permutation test, which swaps the two values of each pair; by default the exact one."""
 
     def mean_difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return np.mean(x - y, axis=axis)
 
     return float(
         stats.permutation_test(
-            (first, second), mean_difference, permutation_type="samples", vectorized=True, n_resamples=np.inf
+            (first, second), mean_difference, permutation_type="samples", vectorized=True, n_resamples=resamples, rng=1
         ).pvalue
     )
 
@@ -50,6 +50,14 @@ def test_the_drawn_test_is_near_the_normal_limit_for_many_prompts() -> None:
     expected = 2 * stats.norm.sf(abs(d.sum()) / np.sqrt((d**2).sum()))
     assert not exact and p == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 20_000) + 2e-3)
     assert sign_flip_test(np.full(300, 1.0))[0] == pytest.approx(1 / 20_001)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.4])
+def test_the_drawn_test_is_near_scipys(shift: float) -> None:
+    first, second = np.random.default_rng(3).normal(0, 1, (2, 24)) + np.array([[shift], [0.0]])
+    p, exact = sign_flip_test(first - second)
+    expected = scipy_p(first, second, 20_000)
+    assert not exact and p == pytest.approx(expected, abs=4 * np.sqrt(2 * expected * (1 - expected) / 20_000))
 
 
 @pytest.mark.parametrize("n", [4, 7])

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import ReportError
+from evaluation.reading.comparison import Comparison
+from evaluation.tables.formats import latex
 from evaluation.tables.kinds import load_by_rewards, print_tables, tables
 from evaluation.tables.model import Table
 from tests.support.evaluation import paper_tables as paper
@@ -81,18 +83,18 @@ def test_table_4_is_the_papers(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def breakdown(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return paper.breakdown_runs(tmp_path_factory.mktemp("runs"))
+def breakdown(tmp_path_factory: pytest.TempPathFactory) -> list[Comparison]:
+    return load_by_rewards(paper.breakdown_runs(tmp_path_factory.mktemp("runs")))
 
 
-def test_table_5_is_the_papers(breakdown: list[Path]) -> None:
-    (table,) = tables("5", load_by_rewards(breakdown))
+def test_table_5_is_the_papers(breakdown: list[Comparison]) -> None:
+    (table,) = tables("5", breakdown)
     assert heads(table) == [[("", 1), ("SRSoup", 1), *((f"WS (N = {n})", 1) for n in (26, 21, 16, 11, 6))]]
     assert texts(table) == [[name, *row] for name, row in paper.TABLE_5.items()]
 
 
-def test_table_6_is_the_papers(breakdown: list[Path]) -> None:
-    (table,) = tables("6", load_by_rewards(breakdown))
+def test_table_6_is_the_papers(breakdown: list[Comparison]) -> None:
+    (table,) = tables("6", breakdown)
     pairs = ("Aesthetic & Compressibility", "Aesthetic & PickScore", "Aesthetic & HPSv2")
     assert heads(table) == [
         [("Method", 1), ("#Queries", 1), *((pair, 3) for pair in pairs)],
@@ -107,8 +109,8 @@ def test_table_6_is_the_papers(breakdown: list[Path]) -> None:
     assert table.caption.startswith("Time of one prompt (min)")
 
 
-def test_table_6_has_a_rule_under_each_pair_of_rewards_in_latex(breakdown: list[Path]) -> None:
-    tex = print_tables(breakdown, "6", "latex")
+def test_table_6_has_a_rule_under_each_pair_of_rewards_in_latex(breakdown: list[Comparison]) -> None:
+    tex = latex(tables("6", breakdown)[0])
     assert r"\cmidrule(lr){3-5} \cmidrule(lr){6-8} \cmidrule(lr){9-11}" in tex
     assert r"\multicolumn{3}{c}{Aesthetic \& Compressibility}" in tex
     assert re.search(r"SRSoup & 3000 & 9\.2 & 8\.8 & 0\.2 & 9\.7 & 9\.0 & 0\.3 & 9\.7 & 9\.0 & 0\.3 \\\\", tex)
