@@ -131,6 +131,21 @@ def _write_report(runs: "Sequence[Location]", out: Path | None) -> Path:
         raise ValueError(str(error)) from error
 
 
+def _print_table(runs: "Sequence[Location]", name: str, form: str) -> str:
+    """Return the text of a table of some runs; ValueError if they cannot give it."""
+    from shutil import get_terminal_size
+
+    from evaluation.errors import ReportError
+    from evaluation.tables.formats import WIDTH
+    from evaluation.tables.kinds import print_tables
+
+    shown = sys.stdout.isatty()
+    try:
+        return print_tables(runs, name, form, get_terminal_size().columns if shown else WIDTH, shown)
+    except ReportError as error:
+        raise ValueError(str(error)) from error
+
+
 def _app() -> "typer.Typer":
     """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
     from pipeline.cli.app import new_app
@@ -138,7 +153,7 @@ def _app() -> "typer.Typer":
     from pipeline.cli.report_commands import report_commands
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
-    demo, report = report_commands(_write_report)
+    demo, report = report_commands(_write_report, _print_table)
     return new_app(demo, *COMMANDS[:-2], report, *REWARD_COMMANDS, *COMMANDS[-2:], completion=True)
 
 

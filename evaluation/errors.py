@@ -1,5 +1,9 @@
-"""The error that a report raises."""
+"""The errors that a report raises."""
 
 
 class ReportError(Exception):
     """The report cannot be written. The message names the folder, the problem and the fix."""
+
+
+class TableError(ReportError):
+    """The runs do not have what a table shows. The message says what is missing and the fix."""

@@ -7,7 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.errors import ReportError
+from evaluation.figures.overlap import draw_conflict
+from evaluation.figures.plots import save
+from evaluation.measures.conflict import conflict_table
 from evaluation.measures.costs import CostTable, cost_table
+from evaluation.measures.efficiency import hypervolume_by_cost
 from evaluation.measures.extremes import extremes
 from evaluation.measures.fronts import mark_fronts
 from evaluation.measures.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
@@ -16,6 +20,8 @@ from evaluation.page.draw import draw_plots
 from evaluation.page.render import render_page
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.tables.csv_files import write_csv
+from evaluation.tables.kinds import write_tables
+from evaluation.tables.volumes import BELOW_ALL, STATED
 from pipeline.records import Location
 
 
@@ -41,7 +47,7 @@ def report_folder(run: Location) -> Path:
 
 
 def write_report(runs: Sequence[Location], out: Path) -> Path:
-    """Writes `index.html`, the figures (PNG and SVG) and the CSV tables of these runs into `out`.
+    """Writes `index.html`, the figures (PNG and SVG), the CSV tables and the printed tables of these runs into `out`.
 
     Returns:
         The path of `index.html`, which contains everything it shows, so that it opens without network.
@@ -80,3 +86,18 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     write_csv(tables.costs.rows, out / "costs.csv")
     write_csv(tables.extremes, out / "ends.csv")
     write_csv(tables.overlap, out / "overlap.csv")
+    both = {STATED: tables.volumes, BELOW_ALL: tables.below_all}
+    write_csv(hypervolume_by_cost(comparison, both), out / "hypervolume_by_cost.csv")
+    _write_conflict(out, comparison)
+    write_tables(comparison, out / "tables")
+
+
+def _write_conflict(out: Path, comparison: Comparison) -> None:
+    """Writes how the rewards conflict as a CSV table, and as a figure of each label that has two guided rewards."""
+    conflict = conflict_table(comparison)
+    write_csv(conflict, out / "conflict.csv")
+    for number, label in enumerate(comparison.labels, 1):
+        rows, points = conflict[conflict["label"] == label], comparison.points_of(label).drop_duplicates("weight_index")
+        if not rows.empty:
+            weights = dict(zip(points["weight_index"], points["weights"], strict=True))
+            save(draw_conflict(rows, weights, comparison.run_of(label).guided), out / f"conflict_{number}")

@@ -1,4 +1,4 @@
-"""Draws the overlap of the denoising distributions by step (Figure 8)."""
+"""Draws by step the overlap of the denoising distributions (Figure 8), and the conflict of the rewards."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,18 +25,10 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
         guided: the guided rewards, in the order of the weights.
     """
     exemplars = [reward for reward in guided if reward in set(rows["exemplar"])]
-    # The darkest and the lightest colours of the map cannot be seen on near-black or on white.
-    shades = dict(zip(weights, plt.get_cmap("viridis")(np.linspace(0.3, 0.9, len(weights))), strict=True))
+    shades = _shades(weights)
     with plt.rc_context(matplotlib_settings(9)):
-        figure, axes = plt.subplots(
-            1,
-            len(exemplars),
-            figsize=(3.4 * len(exemplars) + 1.2, 3.0),
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, exemplar in zip(axes[0], exemplars, strict=True):
+        figure, axes = _panels(len(exemplars))
+        for axis, exemplar in zip(axes, exemplars, strict=True):
             own = rows[rows["exemplar"] == exemplar]
             for index, w in weights.items():
                 if one_hot_reward(w) != guided.index(exemplar):
@@ -44,14 +36,58 @@ def draw_overlap(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], gui
             _mark_soup(axis, own)
             axis.set(title=f"exemplar of {exemplar}", xlabel="step", ylim=(-0.02, 1.02))
             style_axis(axis)
-        axes[0][0].set_ylabel("Bhattacharyya coefficient")
-        entries = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-        title = f"weight of {guided[0]}" if len(guided) == 2 else "weights"
-        figure.legend(
-            list(entries.values()), list(entries), title=title, loc="outside right center", frameon=False,
-            labelcolor=plt.rcParams["text.color"],
-        )  # fmt: skip
+        axes[0].set_ylabel("Bhattacharyya coefficient")
+        _add_legend(figure, axes, guided)
     return figure
+
+
+def draw_conflict(rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], guided: Sequence[str]) -> Figure:
+    """Draws the conflict of one label: one panel for each two rewards, one line for each weighting that has both.
+
+    A line is the mean over fronts of the cosine of the two search gradients: below 0 the rewards pull apart. Dashed
+    vertical lines mark where soup steps begin and end.
+
+    Args:
+        rows: the rows of one label in `conflict_table`.
+        weights: weight_index -> the M weights.
+        guided: the guided rewards, in the order of the weights.
+    """
+    pairs = list(rows.groupby(["reward", "other"], sort=False))
+    shades = _shades(weights)
+    with plt.rc_context(matplotlib_settings(9)):
+        figure, axes = _panels(len(pairs))
+        for axis, ((reward, other), own) in zip(axes, pairs, strict=True):
+            for index, w in weights.items():
+                line = own[own["weight_index"] == index]
+                if not line.empty:
+                    axis.plot(line["step"], line["cosine"], color=shades[index], label=weight_name(w, index))
+            axis.axhline(0, color="#8b929c", linewidth=1)
+            _mark_soup(axis, own)
+            axis.set(title=f"{reward} and {other}", xlabel="step", ylim=(-1.02, 1.02))
+            style_axis(axis)
+        axes[0].set_ylabel("cosine of the search gradients")
+        _add_legend(figure, axes, guided)
+    return figure
+
+
+def _shades(weights: Mapping[int, Sequence[float]]) -> dict[int, np.ndarray]:
+    # The darkest and the lightest colours of the map cannot be seen on near-black or on white.
+    return dict(zip(weights, plt.get_cmap("viridis")(np.linspace(0.3, 0.9, len(weights))), strict=True))
+
+
+def _panels(number: int) -> tuple[Figure, list[Axes]]:
+    size = (3.4 * number + 1.2, 3.0)
+    figure, axes = plt.subplots(1, number, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    return figure, list(axes[0])
+
+
+def _add_legend(figure: Figure, axes: Sequence[Axes], guided: Sequence[str]) -> None:
+    entries = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    title = f"weight of {guided[0]}" if len(guided) == 2 else "weights"
+    figure.legend(
+        list(entries.values()), list(entries), title=title, loc="outside right center", frameon=False,
+        labelcolor=plt.rcParams["text.color"],
+    )  # fmt: skip
 
 
 def _draw_line(axis: Axes, line: pd.DataFrame, name: str, colour: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Pareto fronts: the non-dominated points of each prompt, and the mean over prompts of each weighting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,30 @@ def non_dominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(~(at_least & above).any(axis=0))
 
 
+def split(
+    points: pd.DataFrame, names: Sequence[str], rewards: Sequence[str]
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+    """Yields the groups of points that have the same `names`, in the order in which they first appear.
+
+    With many prompts this is much faster than a loop over `groupby`.
+
+    Yields:
+        The position of the group's first point, the positions of all of its points, and their rewards (n, M).
+    """
+    codes = points.groupby(list(names), sort=False).ngroup().to_numpy()
+    values = points[list(rewards)].to_numpy(dtype=np.float64)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for places in np.split(order, starts[1:]):
+        yield int(places[0]), places, values[places]
+
+
 def mark_fronts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:
     """Adds the column `on_front`: no sample of the same label and prompt dominates this one."""
-    marked = points.assign(on_front=False)
-    for _, group in points.groupby(["label", "prompt_id"], sort=False):
-        marked.loc[group.index, "on_front"] = non_dominated(group[list(rewards)].to_numpy(dtype=np.float64))
-    return marked
+    on_front = np.zeros(len(points), dtype=bool)
+    for _, places, values in split(points, ["label", "prompt_id"], rewards):
+        on_front[places] = non_dominated(values)
+    return points.assign(on_front=on_front)
 
 
 def mean_over_prompts(points: pd.DataFrame, rewards: Sequence[str]) -> pd.DataFrame:

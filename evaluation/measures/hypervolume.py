@@ -1,15 +1,21 @@
-"""The hypervolume of fronts, always together with its reference point; higher rewards are better."""
+"""The hypervolume of fronts, always together with its reference point; higher rewards are better.
+
+There are two hypervolumes of many prompts, and they are different numbers. The *mean over prompts* is the mean of the
+hypervolumes of the prompts' fronts. The hypervolume *of the mean front* is that of the front whose points are the means
+of the rewards over prompts. Either can be the larger one. The paper's Figures 1 and 10 very probably show the second,
+because its reference points are just below its means.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import moocore
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pymoo.indicators.hv import HV
 
-from evaluation.measures.bootstrap import mean_interval
-from evaluation.measures.fronts import mean_over_prompts
+from evaluation.measures.bootstrap import interval_of, mean_interval
+from evaluation.measures.fronts import split
 from evaluation.reading.comparison import Comparison, RunData
 
 # The derived reference point is below the worst value of each reward, by this share of the range of its values.
@@ -50,8 +56,9 @@ class HypervolumeTable:
         by_prompt: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
         by_label: label; hypervolume, the mean over fronts; low and high, the 95 % interval of that mean (NaN if it is
             not known, see `mean_interval`); std; prompts, the number of fronts; texts, the number of different prompts;
-            ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front; images; outside;
-            empty, the number of fronts with volume 0.
+            ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front, with its interval
+            mean_front_low and mean_front_high (`interval_of`), and mean_front_outside, the number of its points that
+            do not exceed the reference point; images; outside; empty, the number of fronts with volume 0.
     """
 
     reference: ReferencePoint
@@ -62,7 +69,7 @@ class HypervolumeTable:
 def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> Hypervolume:
     """Returns the hypervolume of points (n, M) above a reference point (M,), M >= 1.
 
-    Points that do not exceed the reference point in every reward are left out and counted. pymoo minimises, so both
+    Points that do not exceed the reference point in every reward are left out and counted. moocore minimises, so both
     arguments are negated for it.
     """
     values = np.asarray(points, dtype=np.float64)
@@ -72,7 +79,7 @@ def hypervolume(points: NDArray[np.float64], reference: NDArray[np.float64]) -> 
         return Hypervolume(0.0, outside)
     if values.shape[1] == 1:
         return Hypervolume(float(values.max() - reference[0]), outside)
-    return Hypervolume(float(HV(ref_point=-reference)(-values[inside])), outside)
+    return Hypervolume(float(moocore.hypervolume(-values[inside], ref=-reference)), outside)
 
 
 def reference_point(comparison: Comparison) -> ReferencePoint:
@@ -108,28 +115,39 @@ def hypervolume_table(comparison: Comparison, reference: ReferencePoint) -> Hype
     """Returns the hypervolume of each prompt's front, the means over prompts, and the hypervolume of the mean front."""
     rewards = list(comparison.guided)
     corner = reference.array(rewards)
-    rows = []
-    for (label, prompt_id), group in comparison.points.groupby(["label", "prompt_id"], sort=False):
-        volume = hypervolume(group[rewards].to_numpy(dtype=np.float64), corner)
-        names = group[["prompt", "text_id"]].iloc[0]
-        rows.append((label, prompt_id, *names, volume.value, volume.outside))
-    columns = ["label", "prompt_id", "prompt", "text_id", "hypervolume", "outside"]
-    by_prompt = pd.DataFrame(rows, columns=columns)
-    means = mean_over_prompts(comparison.points, rewards)
-    by_label = pd.DataFrame([_summary(comparison, label, by_prompt, means, corner) for label in comparison.labels])
+    names = comparison.points[["label", "prompt_id", "prompt", "text_id"]]
+    fronts = [
+        (first, hypervolume(values, corner))
+        for first, _, values in split(comparison.points, ["label", "prompt_id"], rewards)
+    ]
+    by_prompt = names.iloc[[first for first, _ in fronts]].reset_index(drop=True)
+    by_prompt["hypervolume"] = [volume.value for _, volume in fronts]
+    by_prompt["outside"] = [volume.outside for _, volume in fronts]
+    by_label = pd.DataFrame([_summary(comparison, label, by_prompt, corner) for label in comparison.labels])
     return HypervolumeTable(reference, by_prompt, by_label)
 
 
+def fronts_of(comparison: Comparison, label: str) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """Returns the guided rewards of a label's fronts, shape (fronts, L * M), and the prompt of each, shape (fronts,).
+
+    The fronts are in the order of their prompt_id, which is the same for every label.
+    """
+    own = comparison.points_of(label).sort_values(["prompt_id", "weight_index"])
+    fronts = own.groupby("prompt_id", sort=False)["text_id"].first()
+    values = own[list(comparison.guided)].to_numpy(dtype=np.float64)
+    return values.reshape(len(fronts), -1), fronts.to_numpy(dtype=str)
+
+
 def _summary(
-    comparison: Comparison,
-    label: str,
-    by_prompt: pd.DataFrame,
-    means: pd.DataFrame,
-    corner: NDArray[np.float64],
+    comparison: Comparison, label: str, by_prompt: pd.DataFrame, corner: NDArray[np.float64]
 ) -> dict[str, object]:
     own = by_prompt[by_prompt["label"] == label]
-    front = means.loc[means["label"] == label, list(comparison.guided)].to_numpy(dtype=np.float64)
+    values, texts = fronts_of(comparison, label)
+    of_mean_front = hypervolume(values.mean(axis=0).reshape(-1, len(corner)), corner)
     low, high = mean_interval(own["hypervolume"].to_numpy(), own["text_id"].to_numpy(dtype=str))
+    front_low, front_high = interval_of(
+        lambda mean: hypervolume(mean.reshape(-1, len(corner)), corner).value, values, texts
+    )
     return {
         "label": label,
         "hypervolume": float(own["hypervolume"].mean()),
@@ -139,7 +157,10 @@ def _summary(
         "prompts": len(own),
         "texts": own["text_id"].nunique(),
         "ratio": _ratio(by_prompt, label, comparison.unguided_label(label)),
-        "of_mean_front": hypervolume(front, corner).value,
+        "of_mean_front": of_mean_front.value,
+        "mean_front_low": front_low,
+        "mean_front_high": front_high,
+        "mean_front_outside": of_mean_front.outside,
         "images": len(comparison.points_of(label)),
         "outside": int(own["outside"].sum()),
         "empty": int((own["hypervolume"] == 0).sum()),
@@ -153,3 +174,30 @@ def _ratio(by_prompt: pd.DataFrame, label: str, base: str | None) -> float:
     volumes = by_prompt.pivot(index="prompt_id", columns="label", values="hypervolume")
     base_mean = float(volumes[base].mean())
     return float(volumes[label].mean()) / base_mean if base_mean > 0 else float("nan")
+
+
+def reference_warnings(comparison: Comparison, reference: ReferencePoint) -> list[str]:
+    """Returns a sentence for everything about a reference point and the fronts that makes a hypervolume misleading."""
+    found = []
+    for reward in comparison.guided:
+        value, best = reference.values[reward], float(comparison.points[reward].max())
+        if value >= best:
+            found.append(
+                f"The reference point's {reward} = {value:g} is not below any image (the best has {best:g}), so every "
+                "hypervolume is 0. Higher is better for every reward: is the sign of the reference point right?"
+            )
+    corner = reference.array(comparison.guided)
+    images = comparison.points[list(comparison.guided)].to_numpy(dtype=np.float64)
+    outside = len(images) - int((images > corner).all(axis=1).sum())
+    if outside:
+        found.append(
+            f"{outside:,} of {len(images):,} images do not exceed the reference point in every reward; they "
+            "add no hypervolume."
+        )
+    for row in comparison.fronts.to_dict("records"):
+        if row["left_out"]:
+            found.append(
+                f"{row['left_out']:,} of {row['finished']:,} fronts of {row['label']} are left out, because another "
+                "method or run lacks them."
+            )
+    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,12 +103,18 @@ class Comparison:
 
     def method_of(self, label: str) -> str:
         """Returns the method that a label stands for."""
-        return str(self.points_of(label)["method"].iloc[0])
+        return self._origins[label][1]
 
     def run_of(self, label: str) -> RunData:
         """Returns the run that a label stands for."""
-        name = self.points_of(label)["run"].iloc[0]
+        name = self._origins[label][0]
         return next(run for run in self.runs if run.name == name)
+
+    @cached_property
+    def _origins(self) -> dict[str, tuple[str, str]]:
+        """The run and the method of each label."""
+        table = self.points.drop_duplicates("label")
+        return {str(label): (str(run), str(method)) for label, run, method in table[["label", "run", "method"]].values}
 
     def labels_of(self, run: RunData) -> tuple[str, ...]:
         """Returns the labels of one run."""

@@ -25,17 +25,22 @@ def _is_formula(text: str) -> bool:
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a frame as CSV: every text in quotes and without formulas, every number as it is.
+    """Writes `csv_text` of a frame.
 
     Raises:
         OSError: the file cannot be written.
     """
+    path.write_text(csv_text(frame), encoding="utf-8", errors="replace", newline="")
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Returns a frame as CSV: every text in quotes and without formulas, every number as it is."""
     texts = frame.select_dtypes(exclude="number").columns
     safe = frame.copy()
     for name in texts:
         safe[name] = pd.Series([_safe(cell) for cell in frame[name]], index=frame.index, dtype=object)
     safe.columns = pd.Index([without_formula(str(name)) for name in frame.columns])
-    safe.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, errors="replace")
+    return safe.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _safe(cell: object) -> object:

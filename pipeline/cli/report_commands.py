@@ -19,10 +19,12 @@ from pipeline.records import finished_keys
 # Writes one page of these runs, into this folder or the usual one; returns the page, or raises a ValueError that says
 # what is wrong.
 WriteReport = Callable[[Sequence[Location], Path | None], Path]
+# Returns the text of a table of these runs, by its name and its format, or raises a ValueError that says what is wrong.
+PrintTable = Callable[[Sequence[Location], str, str], str]
 
 
-def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
-    """The two commands, which write their page by `write_report`."""
+def report_commands(write_report: WriteReport, print_table: PrintTable) -> tuple[Command, Command]:
+    """The two commands, which write their page by `write_report` and print a table by `print_table`."""
 
     def report(
         runs: Annotated[
@@ -37,16 +39,39 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
                 metavar="FOLDER",
             ),
         ] = None,
+        table: Annotated[
+            str | None,
+            typer.Option(
+                help="Print this table instead: 1 to 6 as in the paper, or hypervolume, methods, cost_ratios, "
+                "over_optimisation or quality.",
+                metavar="TABLE",
+            ),
+        ] = None,
+        form: Annotated[
+            str | None,
+            typer.Option(
+                "--format",
+                help="The format of the table: screen (the default), markdown, latex, csv or json.",
+                metavar="FORMAT",
+            ),
+        ] = None,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 
-        Several runs are compared. The page needs no network to be viewed.
+        Several runs are compared. The page needs no network to be viewed. With --table one table is
+        printed, and nothing is written; its runs may have different guided rewards.
 
-        Exit status: 2 if a folder holds no run or no finished prompt, or if the runs are
-        guided by different rewards.
+        Exit status: 2 if a folder holds no run or no finished prompt, if the runs are
+        guided by different rewards, or if they cannot give the table.
         """
         try:
-            print(f"report: {write_report([location_of(run) for run in runs], out)}")
+            places = [location_of(run) for run in runs]
+            if table is not None:
+                print(print_table(places, table, form or "screen"), end="")
+                return
+            if form:
+                raise ValueError("--format is the format of a table; fix: give --table too, or leave --format out")
+            print(f"report: {write_report(places, out)}")
         except ValueError as error:
             raise fail(error) from error
 

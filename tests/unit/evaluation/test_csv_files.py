@@ -82,8 +82,8 @@ def test_no_file_of_a_report_has_a_formula(synthetic_run: Callable[..., Path]) -
     """Prompts, rewards and the names of runs come from others; numbers below zero are there too."""
     run = synthetic_run(prompts=FORMULAS, weights=2, guided=["=one", "@two"], held_out=["+three"])
     out = write_report([run], run / "report").parent
-    files = sorted(out.glob("*.csv"))
-    assert len(files) == 6
+    files = sorted(out.rglob("*.csv"))
+    assert len(files) == 8 + 8
     for path in files:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file):
