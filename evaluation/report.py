@@ -96,8 +96,8 @@ def write_report(
 
 def _add_images(store: PictureStore, comparison: Comparison, points: pd.DataFrame) -> None:
     store.use(display_side(len(points)))
-    for number, run in enumerate(comparison.runs):
-        store.add(number, run.path, points.loc[points["run"] == run.name, "key"].unique().tolist())
+    for run in comparison.runs:
+        store.add(run.path, points.loc[points["run"] == run.name, "key"].unique().tolist())
 
 
 def _write_page(file: Path, write: Callable[[IO[bytes]], None]) -> None:

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from evaluation.measures.hypervolume import HypervolumeTable
-from evaluation.page.pictures import front_name
+from evaluation.page.pictures import Front, front_name, front_of
 from evaluation.reading.comparison import UNGUIDED, Comparison
 
 # Digits of a score on the page; the CSV files have all of them.
 DIGITS = 6
 # A row of weights, and its number among equal rows.
 Weighting = tuple[tuple[float, ...], int]
-# The number of a run and the key of a front.
-Front = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,16 @@ def explorer(
     points = comparison.all_points.sort_values("weight_index", kind="stable")
     positions = _positions(comparison, points)
     labels = [_label(comparison, points, label, positions, colours) for label in comparison.labels]
-    volume = {(row.prompt_id, row.label): float(row.hypervolume) for row in volumes.by_prompt.itertuples()}
-    numbers = {run.name: number for number, run in enumerate(comparison.runs)}
+    columns = (volumes.by_prompt[name] for name in ("prompt_id", "label", "hypervolume"))
+    volume = {(prompt_id, label): float(value) for prompt_id, label, value in zip(*columns, strict=True)}
+    folders = {run.name: run.path for run in comparison.runs}
     groups = dict(tuple(points.groupby(["prompt_id", "label"], sort=False)))
     prompts, fronts = [], []
     for prompt_id, text in comparison.all_prompts.itertuples(index=False):
         own = [groups.get((prompt_id, label)) for label in comparison.labels]
-        names = [None if rows is None else (numbers[rows["run"].iloc[0]], str(rows["key"].iloc[0])) for rows in own]
+        names = [
+            None if rows is None else front_of(folders[rows["run"].iloc[0]], str(rows["key"].iloc[0])) for rows in own
+        ]
         found = [_rounded(volume.get((prompt_id, label))) for label in comparison.labels]
         prompts.append({"text": text, "volumes": found, **_prompt(own, names, comparison.rewards, full)})
         fronts.append(names)
@@ -85,7 +86,7 @@ def _positions(comparison: Comparison, points: pd.DataFrame) -> list[Weighting]:
     for label in comparison.labels:
         rows = points[points["label"] == label].drop_duplicates("weight_index")
         if comparison.method_of(label) != UNGUIDED:
-            found.update(dict.fromkeys(_numbered(rows["weights"])))
+            found.update(dict.fromkeys(_numbered(rows["weights"].tolist())))
     if not found:
         # The unguided model alone: its samples are numbered.
         return [((), number) for number in range(points["weight_index"].nunique())]
@@ -109,7 +110,9 @@ def _label(
         "unguided": unguided,
         "base": None if base is None else comparison.labels.index(base),
         "weights": None if unguided else [[_rounded(w) for w in row] for row in rows["weights"]],
-        "at": _samples_at(len(rows), positions) if unguided else _nearest(_numbered(rows["weights"]), positions),
+        "at": _samples_at(len(rows), positions)
+        if unguided
+        else _nearest(_numbered(rows["weights"].tolist()), positions),
     }
 
 
@@ -139,7 +142,7 @@ def _prompt(
         "style": _text(present[0]["prompt_style"].iloc[0]),
         "compared": all(bool(rows["compared"].iloc[0]) for rows in present),
         "fronts": [
-            None if rows is None or name is None else _front(rows, rewards, front_name(*name) if full else None)
+            None if rows is None or name is None else _front(rows, rewards, front_name(name) if full else None)
             for rows, name in zip(fronts, names, strict=True)
         ],
     }
@@ -149,7 +152,7 @@ def _front(rows: pd.DataFrame, rewards: Sequence[str], name: str | None) -> dict
     values = rows[list(rewards)].to_numpy(dtype=float)
     front: dict[str, Any] = {
         "values": [[_rounded(value) for value in row] for row in values],
-        "seeds": [int(seed) for seed in rows["seed"]],
+        "seeds": [str(seed) for seed in rows["seed"]],  # JavaScript has no integers of 64 bits
     }
     return front if name is None else front | {"name": name}
 

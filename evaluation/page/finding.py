@@ -24,11 +24,11 @@ def finding(comparison: Comparison, volumes: HypervolumeTable) -> str:
     The best method is compared with the second best one, if there are several guided ones, or else with the unguided
     model. Both have the same prompts and seeds, so the interval is that of the mean of their differences.
     """
-    means = volumes.by_label.set_index("label")["hypervolume"]
+    means = dict(zip(volumes.by_label["label"], volumes.by_label["hypervolume"].astype(float), strict=True))
     guided = [label for label in comparison.labels if comparison.method_of(label) != UNGUIDED]
-    order = sorted(guided or comparison.labels, key=lambda label: -float(means[label]))
+    order = sorted(guided or comparison.labels, key=lambda label: -means[label])
     best, base = order[0], comparison.unguided_label(order[0])
-    row = volumes.by_label.set_index("label").loc[best]
+    row = volumes.by_label[volumes.by_label["label"] == best].iloc[0]
     if len(order) > 1:
         text = f"{best} reached the largest mean hypervolume of {len(order)} methods, "
         text += f"{_times(means[best], means[order[1]])} that of {order[1]}{_certainty(volumes, best, order[1])}"

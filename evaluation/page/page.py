@@ -14,9 +14,9 @@ from typing import IO, Any
 import jinja2
 from markupsafe import Markup
 
-from evaluation.page.explorer import Front, explorer, json_for_page
+from evaluation.page.explorer import explorer, json_for_page
 from evaluation.page.finding import finding, title_of
-from evaluation.page.pictures import PictureStore
+from evaluation.page.pictures import Front, PictureStore
 from evaluation.page.sections import Shown, sections
 from evaluation.page.text import format_mean_and_std, format_number, listed, plural
 from evaluation.reading.comparison import Comparison
@@ -66,7 +66,7 @@ def write_page(
 
 def _write_pictures(file: IO[bytes], number: int, fronts: Sequence[Front | None], pictures: PictureStore) -> None:
     """Writes the images of one prompt: those of each label in base64, with | between labels."""
-    texts = [b"" if front is None else pictures.text(*front) for front in fronts]
+    texts = [b"" if front is None else pictures.text(front) for front in fronts]
     file.write(b'<script type="text/plain" id="i%d">%s</script>\n' % (number, b"|".join(texts)))
 
 

@@ -27,6 +27,8 @@ MOST_PIXELS = 800_000_000
 CRISP = 128
 QUALITY = 78
 FORMATS = ("PNG", "JPEG", "WEBP")
+# The folder of a run, and the key of a front.
+Front = tuple[str, str]
 # Fronts that wait for their images to be encoded.
 _AHEAD = 8
 
@@ -61,7 +63,7 @@ def as_webp(image: bytes, side: int) -> bytes:
 class PictureStore:
     """The images of many fronts as texts for the page, in a temporary file of the folder `out`.
 
-    A front is named by the number of its run and its key. Its text is the WebP images of the front in base64, by
+    A front is named by the folder of its run and its key. Its text is the WebP images of the front in base64, by
     weight_index, with a space between. A store may be filled again while a run goes on; only new fronts are read.
 
     Args:
@@ -75,7 +77,7 @@ class PictureStore:
         if self._full:
             self._full.mkdir(exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=out)  # noqa: SIM115 (closed by `__exit__`)
-        self._places: dict[tuple[int, str], tuple[int, int]] = {}
+        self._places: dict[Front, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -92,45 +94,50 @@ class PictureStore:
             self._places.clear()
             self._file.truncate(0)
 
-    def add(self, number: int, run: Location, keys: Collection[str]) -> None:
+    def add(self, run: Location, keys: Collection[str]) -> None:
         """Adds those of these fronts of a run that the store lacks.
 
         Raises:
             ReportError: `read_images` or `as_webp` raised it.
         """
-        lacking = [key for key in keys if (number, key) not in self._places]
+        lacking = [key for key in keys if front_of(run, key) not in self._places]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for key, encoded in self._encoded(pool, number, read_images(run, lacking)):
+            for key, encoded in self._encoded(pool, run, read_images(run, lacking)):
                 text = b" ".join(base64.b64encode(webp.result()) for webp in encoded)
                 start = self._file.seek(0, os.SEEK_END)
                 self._file.write(text)
-                self._places[number, key] = (start, len(text))
+                self._places[front_of(run, key)] = (start, len(text))
 
     def _encoded(
-        self, pool: ThreadPoolExecutor, number: int, fronts: Iterator[FrontImages]
+        self, pool: ThreadPoolExecutor, run: Location, fronts: Iterator[FrontImages]
     ) -> Iterator[tuple[str, list[Future[bytes]]]]:
         waiting = deque[tuple[str, list[Future[bytes]]]]()
         for key, images in fronts:
             if self._full:
                 for index, image in enumerate(images):
-                    (self._full / full_name(number, key, index)).write_bytes(image)
+                    (self._full / full_name(front_of(run, key), index)).write_bytes(image)
             waiting.append((key, [pool.submit(as_webp, image, self.side) for image in images]))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
-    def text(self, number: int, key: str) -> bytes:
+    def text(self, front: Front) -> bytes:
         """Returns the text of one front."""
-        start, length = self._places[number, key]
+        start, length = self._places[front]
         self._file.seek(start)
         return self._file.read(length)
 
 
-def front_name(number: int, key: str) -> str:
+def front_of(run: Location, key: str) -> Front:
+    """Returns what names a front of a run in the store: two runs may have the same key."""
+    return str(run), key
+
+
+def front_name(front: Front) -> str:
     """Returns the name of a front in the names of files, without any character of its key, which may be any text."""
-    return f"{number}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:20]}"
+    return hashlib.sha256("\n".join(front).encode("utf-8", "replace")).hexdigest()[:24]
 
 
-def full_name(number: int, key: str, index: int) -> str:
+def full_name(front: Front, index: int) -> str:
     """Returns the name of the file of one saved image."""
-    return f"{front_name(number, key)}-{index}.png"
+    return f"{front_name(front)}-{index}.png"

@@ -1,8 +1,10 @@
 """The commands `report` and `demo`. What writes a report is given, because `pipeline` does not import `evaluation`."""
 
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -16,18 +18,30 @@ from pipeline.cli.guard import INTERRUPTED
 from pipeline.cli.options import Local, Overrides
 from pipeline.records import finished_keys
 
+
+class PageOptions(NamedTuple):
+    """Options of the page: its heading, and whether the saved images lie beside it."""
+
+    title: str | None = None
+    full: bool = False
+
+
 # Writes one page of these runs, into this folder or the usual one; returns the page, or raises a ValueError that says
 # what is wrong.
-WriteReport = Callable[[Sequence[Location], Path | None], Path]
+WriteReport = Callable[[Sequence[Location], Path | None, PageOptions], Path]
+# Does so again and again while the runs go on, and serves the page on a port, until the event is set.
+WatchReport = Callable[[Sequence[Location], Path | None, PageOptions, int, threading.Event], None]
 
 
-def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
-    """The two commands, which write their page by `write_report`."""
+def report_commands(write_report: WriteReport, watch_report: WatchReport) -> tuple[Command, Command]:
+    """The two commands, which write their page by `write_report` and keep it up to date by `watch_report`."""
 
     def report(
         runs: Annotated[
             list[str],
-            typer.Argument(help="The folder of a run, or its URI. Can be given several times.", metavar="RUN"),
+            typer.Argument(
+                help="The folder of a run or of a sweep, or a URI. Can be given several times.", metavar="RUN"
+            ),
         ],
         out: Annotated[
             Path | None,
@@ -37,6 +51,23 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
                 metavar="FOLDER",
             ),
         ] = None,
+        title: Annotated[
+            str | None, typer.Option(help="The heading of the page. By default it names the guided rewards.")
+        ] = None,
+        full: Annotated[
+            bool, typer.Option("--full", help="Also write the saved images into a folder beside the page.")
+        ] = False,
+        watch: Annotated[
+            bool,
+            typer.Option(
+                "--watch",
+                help="Serve the page to browsers of this machine, and make it again while the runs go on. Ctrl-C ends "
+                "this with exit status 130, SIGTERM with 0.",
+            ),
+        ] = False,
+        port: Annotated[
+            int, typer.Option(min=0, max=65535, help="The port of --watch. By default any that is free.")
+        ] = 0,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 
@@ -45,8 +76,13 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
         Exit status: 2 if a folder holds no run or no finished prompt, or if the runs are
         guided by different rewards.
         """
+        page = PageOptions(title, full)
         try:
-            print(f"report: {write_report([location_of(run) for run in runs], out)}")
+            places = [location_of(run) for run in runs]
+            if watch:
+                watch_report(places, out, page, port, _set_by_sigterm())
+            else:
+                print(f"report: {write_report(places, out, page)}")
         except ValueError as error:
             raise fail(error) from error
 
@@ -66,7 +102,8 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
             exit_status = execute_plans([plan], local)
         if exit_status != INTERRUPTED and finished_keys(plan.folder):
             try:
-                print(f"report: {write_report([plan.folder], None).absolute()}\nOpen this page in a browser.")
+                page = write_report([plan.folder], None, PageOptions()).absolute()
+                print(f"report: {page}\nOpen this page in a browser.")
             except ValueError as error:
                 raise fail(error) from error
         raise typer.Exit(exit_status)
@@ -75,3 +112,10 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
         Command(demo, "srsoup demo prompts.limit=1"),
         Command(report, "srsoup report runs/demo runs/seed1 --out comparison"),
     )
+
+
+def _set_by_sigterm() -> threading.Event:
+    """Return an event that SIGTERM sets from now on."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    return stop

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +42,18 @@ def write_key(
     guided: Sequence[str],
     held: Sequence[str],
     seed: int = 0,
+    draw: Callable[[np.random.Generator], bytes] = png,
+    style: str | None = None,
 ) -> None:
-    """One finished prompt of one method."""
+    """One finished prompt of one method. `draw` makes its images."""
     rng = np.random.default_rng(sum(key.encode()))
     lift = 0.0 if method == "unguided" else 2.0
     samples, scores, steps = [], [], []
     for i, w in enumerate(weights):
         samples.append({
-            "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "source": "config", "style": None,
+            "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "source": "config", "style": style,
             "method": method, "seed": i, "weight_index": i, "weights": None if method == "unguided" else w,
-            "image": {"bytes": png(rng), "path": None}, "width": 64, "height": 64,
+            "image": {"bytes": draw(rng), "path": None}, "width": 64, "height": 64,
         })  # fmt: skip
         values = [lift * w[m] + rng.normal(0, 0.1) - 3 * m for m in range(len(guided))] + [rng.normal() for _ in held]
         for m, (reward, value) in enumerate(zip([*guided, *held], values, strict=True)):

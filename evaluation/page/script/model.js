@@ -89,15 +89,17 @@ function measure(prompt, sort) {
   return Number.isFinite(change) ? change : null;
 }
 
+const stored = `srsoup ${location.pathname}`;
+
 function remember() {
   try {
-    sessionStorage.setItem("srsoup", JSON.stringify({ ...state, scroll: window.scrollY }));
+    sessionStorage.setItem(stored, JSON.stringify({ ...state, scroll: window.scrollY }));
   } catch { /* A browser may forbid storage; then a reload begins anew. */ }
 }
 
 function recall() {
   try {
-    const saved = JSON.parse(sessionStorage.getItem("srsoup") ?? "{}");
+    const saved = JSON.parse(sessionStorage.getItem(stored) ?? "{}");
     const limits = { position: data.positions.length, left: data.labels.length, right: data.labels.length,
       x: data.guided.length, y: data.guided.length };
     for (const [name, most] of Object.entries(limits)) if (saved[name] < most) state[name] = saved[name];
