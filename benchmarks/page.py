@@ -53,9 +53,11 @@ def drawn_images(side: int) -> list[bytes]:
     """Return PNGs of smooth colours with fine grain, which compress about as photographs do."""
     rng, images = np.random.default_rng(0), []
     for _ in range(IMAGES):
-        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), dtype=np.int16)
-        fine = np.clip(smooth + rng.normal(0, 3, smooth.shape).astype(np.int16), 0, 255).astype(np.uint8)
+        picture = rng.normal(0, 2, (side, side, 3))
+        for cells, strength in ((6, 60), (24, 20), (96, 12)):
+            coarse = np.clip(rng.normal(128, strength, (cells, cells, 3)), 0, 255).astype(np.uint8)
+            picture += np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC), float) - 128
+        fine = np.clip(picture + 128, 0, 255).astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(fine).save(buffer, format="PNG", compress_level=1)
         images.append(buffer.getvalue())
