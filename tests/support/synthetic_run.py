@@ -91,8 +91,10 @@ def write_run(
     weights: int = 6,
     failures: int = 0,
     reference: dict[str, float] | None = None,
+    draw: Callable[[np.random.Generator], bytes] = png,
+    styles: Sequence[str | None] = (None,),
 ) -> Path:
-    """Write a run named `name` into the folder and return where it is."""
+    """Write a run named `name` into the folder and return where it is. Prompts take the styles in turn."""
     run = folder / name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir()
@@ -107,7 +109,8 @@ def write_run(
     (run / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     for p, prompt in enumerate(prompts):
         for method in methods:
-            write_key(run, f"p{p:03d}-{method}", prompt, method, rows, guided, held_out)
+            style = styles[p % len(styles)]
+            write_key(run, f"p{p:03d}-{method}", prompt, method, rows, guided, held_out, draw=draw, style=style)
     for f in range(failures):
         failure = {
             "key": f"f{f}", "prompt_id": f"f{f}", "prompt": "<b>broken</b>", "error_class": "RewardError",

@@ -88,6 +88,7 @@ function start() {
   listenToViewer();
   listenToList();
   byId("explorer").hidden = false;
+  byId("scriptless").hidden = true;
   for (const side of ["left", "right"]) setLabel(side, state[side]);
   document.addEventListener("keydown", (event) => event.key === "Escape" && hideCard());
   if (scroll) window.addEventListener("load", () => window.scrollTo(0, scroll));
