@@ -98,6 +98,7 @@ def measured_report(run: Path) -> dict[str, float]:
     assert status == 0, f"the report ended with status {status}"
     return {
         "report_seconds": round(time.monotonic() - began, 1),
+        "report_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "report_peak_gb": round(usage.ru_maxrss / 2**20, 2),
         "page_mb": round((run / "report" / "index.html").stat().st_size / 1e6, 1),
     }

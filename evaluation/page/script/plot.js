@@ -59,6 +59,23 @@ function drawLine(points, x, y, colour) {
   return svgElement("path", { class: "line", d: path, stroke: colour });
 }
 
+// Each method has a shape of its own, so that colours are not all that tells them apart.
+const polygon = (...corners) => (x, y) => `M${corners.map(([dx, dy]) => `${x + dx} ${y + dy}`).join("L")}Z`;
+const SHAPES = [
+  (x, y) => `M${x - 4} ${y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z`,
+  polygon([-3.6, -3.6], [3.6, -3.6], [3.6, 3.6], [-3.6, 3.6]),
+  polygon([0, -5], [5, 0], [0, 5], [-5, 0]),
+  polygon([0, -5], [4.6, 3.6], [-4.6, 3.6]),
+  polygon([0, 5], [4.6, -3.6], [-4.6, -3.6]),
+];
+const guidedLabels = data.labels.map((_, label) => label).filter((label) => !data.labels[label].unguided);
+const aloneLabels = data.labels.map((_, label) => label).filter((label) => data.labels[label].unguided);
+
+function shapeOf(label) {
+  const own = data.labels[label].unguided ? aloneLabels : guidedLabels;
+  return SHAPES[own.indexOf(label) % SHAPES.length];
+}
+
 function drawPoint(prompt, point, x, y) {
   const { name, colour, unguided } = data.labels[point.label];
   const scores = rewards.map((reward, m) => `${reward} ${number(point.row[m])}`).join(", ");
@@ -67,7 +84,7 @@ function drawPoint(prompt, point, x, y) {
     class: unguided ? "point hollow" : "point", tabindex: "-1", role: "button", style: `--c: ${colour}`,
     "data-label": point.label, "data-index": point.index,
     "aria-label": `${name}, ${weightsText(point.label, point.index)}: ${scores}`,
-  }, svgElement("circle", { class: "ring", cx, cy, r: 8 }), svgElement("circle", { class: "dot", cx, cy, r: 4 }),
+  }, svgElement("circle", { class: "ring", cx, cy, r: 8 }), svgElement("path", { class: "dot", d: shapeOf(point.label)(cx, cy) }),
   svgElement("circle", { class: "target", cx, cy, r: 11 }));
 }
 

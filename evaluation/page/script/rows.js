@@ -1,6 +1,7 @@
 // The list of prompts. Only the rows near the screen exist; the list has the height of all of them.
 const list = byId("rows");
 const built = new Map();
+list.style.setProperty("--lines", rewards.length);
 const NEAR = 900;
 const MOST_PRINTED = 60;
 let rowHeight = 0;
