@@ -71,14 +71,7 @@ def write_report(
         ReportError: a folder has no run or no finished prompt, the guided rewards differ, or `out` cannot be written.
     """
     comparison = load_runs(runs_of_sweeps(runs))
-    tables = Tables(
-        mark_fronts(comparison.all_points, comparison.guided),
-        hypervolume_table(comparison, reference_point(comparison)),
-        hypervolume_table(comparison, derived_point(comparison)),
-        cost_table(comparison),
-        extremes(comparison),
-        overlap_table(comparison),
-    )
+    tables = _tables(comparison)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(out, comparison, tables)
@@ -92,6 +85,17 @@ def write_report(
             f"{out}: the report cannot be written ({error}). Choose another folder with --out."
         ) from error
     return out / "index.html"
+
+
+def _tables(comparison: Comparison) -> Tables:
+    return Tables(
+        mark_fronts(comparison.all_points, comparison.guided),
+        hypervolume_table(comparison, reference_point(comparison)),
+        hypervolume_table(comparison, derived_point(comparison)),
+        cost_table(comparison),
+        extremes(comparison),
+        overlap_table(comparison),
+    )
 
 
 def _add_images(store: PictureStore, comparison: Comparison, points: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,20 +100,20 @@ def watch_report(
         raise ReportError(f"{out}: cannot be served ({error}). Choose another folder or another --port.") from error
     with pictures, server:
         tell(f"watching: {server.url}\nOpen this address in a browser on this machine. Ctrl-C ends it.")
-        seen, due = None, 0.0
-        while not stop.is_set():
-            watched.counts = count_fronts(runs)
-            if watched.counts != seen and time.monotonic() >= due:
-                seen, began = watched.counts, time.monotonic()
-                _make(runs, out, title, pictures, watched)
-                due = time.monotonic() + (time.monotonic() - began) * (1 / SHARE - 1)
-            stop.wait(LOOK)
+        _follow(runs, watched, stop, partial(write_report, runs, out, title=title, pictures=pictures))
 
 
-def _make(runs: Sequence[Location], out: Path, title: str | None, pictures: PictureStore, watched: _Watched) -> None:
-    """Makes the report, or sets the reason why there is none, such as that no front is finished yet."""
-    try:
-        write_report(runs, out, title=title, pictures=pictures)
-        watched.version, watched.problem = watched.version + 1, ""
-    except ReportError as error:
-        watched.problem = str(error)
+def _follow(runs: Sequence[Location], watched: _Watched, stop: threading.Event, write: Callable[[], object]) -> None:
+    """Writes the report whenever the runs have new fronts, or sets the reason why there is none yet."""
+    seen, due = None, 0.0
+    while not stop.is_set():
+        watched.counts = count_fronts(runs)
+        if watched.counts != seen and time.monotonic() >= due:
+            seen, began = watched.counts, time.monotonic()
+            try:
+                write()
+                watched.version, watched.problem = watched.version + 1, ""
+            except ReportError as error:
+                watched.problem = str(error)
+            due = time.monotonic() + (time.monotonic() - began) * (1 / SHARE - 1)
+        stop.wait(LOOK)

@@ -32,42 +32,41 @@ WriteReport = Callable[[Sequence[Location], Path | None, PageOptions], Path]
 # Does so again and again while the runs go on, and serves the page on a port, until the event is set.
 WatchReport = Callable[[Sequence[Location], Path | None, PageOptions, int, threading.Event], None]
 
+Runs = Annotated[
+    list[str],
+    typer.Argument(help="The folder of a run or of a sweep, or a URI. Can be given several times.", metavar="RUN"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder to write to. By default it is report/ in the first run's folder, or report-NAME in the "
+        "current folder if the run is on an object store.",
+        metavar="FOLDER",
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="The heading of the page. By default it names the guided rewards.")]
+Full = Annotated[bool, typer.Option("--full", help="Also write the saved images into a folder beside the page.")]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Serve the page to browsers of this machine, and make it again while the runs go on. Ctrl-C ends this "
+        "with exit status 130, SIGTERM with 0.",
+    ),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port of --watch. By default any that is free.")]
+
 
 def report_commands(write_report: WriteReport, watch_report: WatchReport) -> tuple[Command, Command]:
     """The two commands, which write their page by `write_report` and keep it up to date by `watch_report`."""
 
     def report(
-        runs: Annotated[
-            list[str],
-            typer.Argument(
-                help="The folder of a run or of a sweep, or a URI. Can be given several times.", metavar="RUN"
-            ),
-        ],
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                help="The folder to write to. By default it is report/ in the first run's folder, or report-NAME in "
-                "the current folder if the run is on an object store.",
-                metavar="FOLDER",
-            ),
-        ] = None,
-        title: Annotated[
-            str | None, typer.Option(help="The heading of the page. By default it names the guided rewards.")
-        ] = None,
-        full: Annotated[
-            bool, typer.Option("--full", help="Also write the saved images into a folder beside the page.")
-        ] = False,
-        watch: Annotated[
-            bool,
-            typer.Option(
-                "--watch",
-                help="Serve the page to browsers of this machine, and make it again while the runs go on. Ctrl-C ends "
-                "this with exit status 130, SIGTERM with 0.",
-            ),
-        ] = False,
-        port: Annotated[
-            int, typer.Option(min=0, max=65535, help="The port of --watch. By default any that is free.")
-        ] = 0,
+        runs: Runs,
+        out: Out = None,
+        title: Title = None,
+        full: Full = False,
+        watch: Watch = False,
+        port: Port = 0,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 

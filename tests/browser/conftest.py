@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+
+from evaluation.report import write_report
+from tests.support.explored_page import go_to_list
+from tests.support.synthetic_run import write_run
 
 OpenPage = Callable[..., Page]
 
@@ -22,6 +26,12 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def refuse(dialog: Dialog, troubles: list[str]) -> None:
+    """Close a dialog of a script, which no page may open."""
+    troubles.append(dialog.message)
+    dialog.dismiss()
+
+
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[OpenPage]:
     """A function that opens a file. At the end no page may have had an error, or asked for anything but that file."""
@@ -34,7 +44,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         asked: list[str] = []
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", lambda dialog: refuse(dialog, troubles))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(file.as_uri())
         pages.append((page, file, troubles, asked))
@@ -47,3 +57,19 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         images = (file.parent / "images").as_uri()
         outside = [url for url in asked if not url.startswith(("data:", images))]
         assert set(outside) == {file.as_uri()}
+
+
+@pytest.fixture(scope="session")
+def report_of_four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of four prompts in two styles."""
+    prompts = ["a fox", "a cat", "an owl", "a red panda"]
+    run = write_run(tmp_path_factory.mktemp("four"), prompts=prompts, styles=["anime", "photo"])
+    return write_report([run], run / "report")
+
+
+@pytest.fixture
+def four_prompts(open_page: OpenPage, report_of_four: Path) -> Page:
+    """That page, opened, at its list of prompts."""
+    page = open_page(report_of_four)
+    go_to_list(page)
+    return page

@@ -1,66 +1,24 @@
 """Each act of the explorer, by what is on the page after it, in headless Chromium."""
 
-import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from evaluation.report import write_report
-from tests.support.synthetic_run import png, write_driver
+from tests.support.explored_page import data_of, go_to_list, image_of, number, texts
 
 pytestmark = pytest.mark.browser
 
 Write = Callable[..., Path]
 Open = Callable[..., Page]
-NASTY = "<img src=x onerror=alert(1)>"
 
 
-def data_of(page: Page) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")
-    return data
-
-
-def go_to_list(page: Page) -> None:
-    page.evaluate("document.getElementById('explorer').scrollIntoView({ behavior: 'instant' })")
-    page.locator(".row").first.wait_for()
-
-
-def texts(rows: Locator) -> list[str]:
-    return rows.locator("h3").all_text_contents()
-
-
-def image_of(page: Page, prompt: int, label: int, index: int) -> str:
-    """The address of an image of the page, from the text that the page holds."""
-    words = (page.locator(f"#i{prompt}").text_content() or "").split("|")[label].split()
-    return f"data:image/webp;base64,{words[index]}"
-
-
-def width_of(image: Locator) -> int:
-    """The pixels of an image, once it is decoded."""
-    return int(image.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }"))
-
-
-def number(value: float, digits: int = 4) -> str:
-    """A score as the page writes it."""
-    return f"{value:.{digits}g}".replace("-", "−")
-
-
-@pytest.fixture
-def page(open_page: Open, synthetic_run: Write) -> Page:
-    prompts = ["a fox", "a cat", "an owl", "a red panda"]
-    run = synthetic_run(prompts=prompts, styles=["anime", "photo"])
-    opened = open_page(write_report([run], run / "report"))
-    go_to_list(opened)
-    return opened
-
-
-def test_a_point_shows_its_image_scores_and_weights_when_the_mouse_is_on_it(page: Page) -> None:
+def test_a_point_shows_its_image_scores_and_weights_when_the_mouse_is_on_it(four_prompts: Page) -> None:
+    page = four_prompts
     data = data_of(page)
     page.locator('.row[data-prompt="0"] .point[data-label="0"][data-index="4"] .target').hover()
     card = page.get_by_role("tooltip")
@@ -75,7 +33,8 @@ def test_a_point_shows_its_image_scores_and_weights_when_the_mouse_is_on_it(page
     expect(card).to_be_hidden()
 
 
-def test_the_keyboard_reaches_every_point_and_shows_the_same(page: Page) -> None:
+def test_the_keyboard_reaches_every_point_and_shows_the_same(four_prompts: Page) -> None:
+    page = four_prompts
     row = page.locator('.row[data-prompt="0"]')
     # One stop of the tab key for a front: the point that the slider has chosen.
     assert row.locator('.point[tabindex="0"]').count() == 1
@@ -95,7 +54,8 @@ def test_the_keyboard_reaches_every_point_and_shows_the_same(page: Page) -> None
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
-def test_the_slider_moves_every_image(page: Page) -> None:
+def test_the_slider_moves_every_image(four_prompts: Page) -> None:
+    page = four_prompts
     slider = page.get_by_role("slider", name="Weights of the rewards")
     assert slider.get_attribute("aria-valuetext") == "colorfulness 0.6, compressibility 0.4"
     for key, index, shown in (("Home", 0, "(0, 1)"), ("End", 5, "(1, 0)"), ("ArrowLeft", 4, "(0.8, 0.2)")):
@@ -148,7 +108,8 @@ def test_any_two_methods_or_runs_are_side_by_side(open_page: Open, synthetic_run
             assert shots[0].locator("img").get_attribute("src") == image_of(page, prompt, names.index(left), 3)
 
 
-def test_a_click_enlarges_arrow_keys_go_on_and_escape_closes(page: Page) -> None:
+def test_a_click_enlarges_arrow_keys_go_on_and_escape_closes(four_prompts: Page) -> None:
+    page = four_prompts
     page.locator('.row[data-prompt="1"] .picture').first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
@@ -177,7 +138,8 @@ def test_a_click_enlarges_arrow_keys_go_on_and_escape_closes(page: Page) -> None
     expect(page.get_by_role("slider")).to_have_value("0")
 
 
-def test_search_filter_and_sort(page: Page) -> None:
+def test_search_filter_and_sort(four_prompts: Page) -> None:
+    page = four_prompts
     rows, said = page.locator(".row"), page.locator("#said")
     assert texts(rows) == ["a cat", "a fox", "a red panda", "an owl"]
     page.get_by_label("search").fill("RED pan")
@@ -205,84 +167,10 @@ def test_search_filter_and_sort(page: Page) -> None:
         assert [row.get_attribute("aria-posinset") for row in rows.all()] == ["1", "2", "3", "4"]
 
 
-def test_all_weightings_of_a_prompt_are_shown_if_they_are_asked_for(page: Page) -> None:
+def test_all_weightings_of_a_prompt_are_shown_if_they_are_asked_for(four_prompts: Page) -> None:
+    page = four_prompts
     page.get_by_label("all", exact=True).check()
     cells = page.locator('.row[data-prompt="0"] .cell')
     assert cells.count() == 12
     for n in range(12):
         assert cells.nth(n).locator("img").get_attribute("src") == image_of(page, 0, n // 6, n % 6)
-
-
-def test_all_prompts_are_there_but_only_rows_near_the_screen_exist(open_page: Open, synthetic_run: Write) -> None:
-    run = synthetic_run(prompts=[f"prompt {i:03d}" for i in range(120)], weights=2)
-    page = open_page(write_report([run], run / "report"))
-    go_to_list(page)
-    assert page.locator(".row").count() < 15
-    page.evaluate("document.getElementById('rows').scrollIntoView({ block: 'end', behavior: 'instant' })")
-    last = page.locator('.row[aria-posinset="120"]')
-    expect(last.locator("h3")).to_have_text("prompt 119")
-    assert last.get_attribute("aria-setsize") == "120" and page.locator(".row").count() < 15
-    assert width_of(last.locator("img").first) == 64
-
-
-def test_hostile_names_are_text(open_page: Open, synthetic_run: Write) -> None:
-    run = synthetic_run("demo", prompts=[NASTY], guided=[NASTY, "b"], held_out=[NASTY + "2"], failures=1)
-    record = run / "config.yaml"
-    record.write_text(record.read_text().replace("name: demo", f"name: {NASTY}"))
-    page = open_page(write_report([run], run / "report"))
-    go_to_list(page)
-    expect(page.locator(".row h3")).to_have_text(NASTY)
-    page.locator(".point").first.focus()
-    page.locator(".picture").first.click()
-    expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(NASTY)
-    assert NASTY.lower() in page.locator(".eyebrow").inner_text().lower()
-    assert page.locator('img[src="x"], [onerror]').count() == 0
-
-
-def test_saved_images_beside_the_page_are_shown_when_enlarged(open_page: Open, synthetic_run: Write) -> None:
-    def large(random: np.random.Generator) -> bytes:
-        buffer = io.BytesIO()
-        Image.open(io.BytesIO(png(random))).resize((512, 512)).save(buffer, format="PNG")
-        return buffer.getvalue()
-
-    run = synthetic_run(prompts=["a fox"], weights=2, draw=large)
-    page = open_page(write_report([run], run / "report", full=True))
-    go_to_list(page)
-    page.locator(".picture").first.click()
-    image = page.locator("#viewer-left img")
-    assert image.evaluate("async (i) => { await i.decode(); return i.naturalWidth; }") == 512
-    assert (
-        page.locator(".picture img").first.evaluate("async (i) => { await i.decode(); return i.naturalWidth; }") == 320
-    )
-
-
-def test_progress_and_failures_are_on_top(open_page: Open, synthetic_run: Write) -> None:
-    run = synthetic_run(prompts=["a fox", "a cat"], failures=1)
-    write_driver(run, fronts=10)
-    page = open_page(write_report([run], run / "report"))
-    bar = page.get_by_role("progressbar")
-    expect(bar).to_be_in_viewport()
-    assert bar.evaluate("(bar) => [bar.value, bar.max]") == [4, 10]
-    expect(page.get_by_text("1 prompt failed")).to_be_in_viewport()
-
-
-def test_every_control_has_a_name_and_changes_are_said(page: Page) -> None:
-    unnamed = page.evaluate("""() => [...document.querySelectorAll("button, select, input, [role=button]")]
-      .filter((node) => node.checkVisibility() && !(node.ariaLabel || node.labels?.length || node.textContent.trim()
-        || node.querySelector("img")?.alt)).map((node) => node.outerHTML)""")
-    assert unnamed == []
-    assert page.locator("#said").get_attribute("role") == "status"
-    page.locator(".picture").first.click()
-    page.keyboard.press("ArrowRight")
-    expect(page.locator("#viewer-said")).to_have_text("a cat. colorfulness 0.8, compressibility 0.2")
-
-
-def test_a_reload_keeps_the_place(page: Page) -> None:
-    page.get_by_role("slider").press("Home")
-    page.get_by_label("sort by").select_option("hard")
-    before = page.evaluate("scrollY")
-    page.reload()
-    page.locator(".row").first.wait_for()
-    expect(page.get_by_role("slider")).to_have_value("0")
-    expect(page.get_by_label("sort by")).to_have_value("hard")
-    assert abs(page.evaluate("scrollY") - before) < 5

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from evaluation.report import write_report
+from tests.support.synthetic_run import write_run
 
 pytestmark = pytest.mark.browser
 
@@ -49,14 +50,20 @@ CUT = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 800, 360])
-def test_page_fits_the_screen_and_can_be_read(open_page: Open, synthetic_run: Write, width: int, scheme: str) -> None:
-    run = synthetic_run(failures=1)
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with hostile prompts and a failure."""
+    run = write_run(tmp_path_factory.mktemp("screens"), failures=1)
     # As long as a real revision: one word without breaks, too long for the screen of a telephone.
     record = run / "config.yaml"
     record.write_text(record.read_text().replace("model_revision: abc", f"model_revision: {'5e80' * 16}"))
-    page = open_page(write_report([run], run / "report"), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    return write_report([run], run / "report")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800, 360])
+def test_page_fits_the_screen_and_can_be_read(open_page: Open, report: Path, width: int, scheme: str) -> None:
+    page = open_page(report, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.evaluate("document.getElementById('explorer').scrollIntoView()")
     page.wait_for_function("document.querySelectorAll('.picture img').length >= 2")
     page.wait_for_function("[...document.querySelectorAll('#rows img')].every(i => i.complete && i.naturalWidth > 0)")

@@ -1,5 +1,5 @@
 // Draws the front of one prompt: two rewards against each other, or one reward by label.
-const PLOT = { width: 280, height: 224, left: 46, right: 12, top: 12, bottom: 38 };
+const PLOT = { width: 280, height: 224, left: 52, right: 12, top: 12, bottom: 38 };
 
 function ticks(low, high, most) {
   const rough = (high - low) / most;
@@ -48,7 +48,7 @@ function drawAxes(x, y, size, single) {
   names.push(
     svgElement("text", { class: "axis", x: (size.left + size.width - size.right) / 2, y: size.height - 6, "text-anchor": "middle" },
       across && `${short(title(across, state.x), 40)} →`),
-    svgElement("text", { class: "axis", x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})` },
+    svgElement("text", { class: "axis", x: 9, y: middle, "text-anchor": "middle", transform: `rotate(-90 9 ${middle})` },
       `${short(title(up, single ? 0 : state.y), 30)} →`),
   );
   return svgElement("g", { "aria-hidden": "true" }, svgElement("path", { class: "gridlines", d: lines.join("") }), ...names);

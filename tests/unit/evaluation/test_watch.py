@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -142,6 +143,10 @@ def state(url: str) -> dict[str, Any]:
     return found
 
 
+def is_made(url: str, version: int) -> bool:
+    return bool(state(url)["version"] == version)
+
+
 def finish(run: Path, number: int) -> None:
     """Write a front of a prompt, as a driver does."""
     write_key(run, f"p{number:03d}-srsoup", f"prompt {number}", "srsoup", simplex(2, 2), GUIDED, HELD_OUT)
@@ -165,7 +170,7 @@ def test_the_page_follows_the_run_and_reads_each_image_once(
         assert state(url)["version"] == 0 and state(url)["text"].startswith("0 of 3 fronts finished")
         for number in range(3):
             finish(run, number)
-            wait_for(lambda made=number + 1: state(url)["version"] == made)
+            wait_for(partial(is_made, url, number + 1))
             page = asked(url, f"{urlsplit(url).path}index.html")[1].decode()
             assert page.count('<script type="text/plain"') == number + 1
         assert state(url) | {"version": 0} == {
