@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 from evaluation.report import write_report
-from tests.support.explored_page import go_to_list
+from tests.support.browser.explored_page import go_to_list
 from tests.support.synthetic_run import write_run
 
 OpenPage = Callable[..., Page]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from evaluation.report import write_report
-from tests.support.explored_page import data_of, go_to_list, image_of, number, texts
+from tests.support.browser.explored_page import data_of, go_to_list, image_of, number, texts
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from evaluation.report import write_report
-from tests.support.explored_page import go_to_list, width_of
+from tests.support.browser.explored_page import go_to_list, width_of
 from tests.support.synthetic_run import png, write_driver
 
 pytestmark = pytest.mark.browser
