@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.measures.hypervolume import HypervolumeTable
+from evaluation.measures.savings import SOUP
 from evaluation.page.pictures import Front, front_name, front_of
 from evaluation.reading.comparison import UNGUIDED, Comparison
 
@@ -64,6 +65,7 @@ def explorer(
         "units": [comparison.unit_of(reward) for reward in comparison.rewards],
         "positions": [list(weights) for weights, _ in positions],
         "labels": labels,
+        "left": next((n for n, label in enumerate(comparison.labels) if comparison.method_of(label) == SOUP), 0),
         "prompts": prompts,
         "side": side,
         "full": full,

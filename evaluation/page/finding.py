@@ -30,7 +30,7 @@ def finding(comparison: Comparison, volumes: HypervolumeTable) -> str:
     best, base = order[0], comparison.unguided_label(order[0])
     row = volumes.by_label[volumes.by_label["label"] == best].iloc[0]
     if len(order) > 1:
-        text = f"{best} reached the largest mean hypervolume of {len(order)} methods, "
+        text = f"{best} reached the largest mean hypervolume of {len(order)} {_kind(comparison)}, "
         text += f"{_times(means[best], means[order[1]])} that of {order[1]}{_certainty(volumes, best, order[1])}"
     elif base is not None and base != best:
         differences = _differences(volumes, best, base)
@@ -40,6 +40,10 @@ def finding(comparison: Comparison, volumes: HypervolumeTable) -> str:
         text = f"{ALONE.capitalize() if best == base else best} reached a mean hypervolume of "
         text += f"{format_number(float(row['hypervolume']))} on {_fronts(row)}{_interval(row)}"
     return f"{text}{_held_out(comparison, best, base)}."
+
+
+def _kind(comparison: Comparison) -> str:
+    return "methods" if len(comparison.runs) == 1 else "runs and methods"
 
 
 def _fronts(row: pd.Series) -> str:

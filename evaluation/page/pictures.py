@@ -100,7 +100,7 @@ class PictureStore:
         Raises:
             ReportError: `read_images` or `as_webp` raised it.
         """
-        lacking = [key for key in keys if front_of(run, key) not in self._places]
+        lacking = [key for key in keys if not self.has(front_of(run, key))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for key, encoded in self._encoded(pool, run, read_images(run, lacking)):
                 text = b" ".join(base64.b64encode(webp.result()) for webp in encoded)
@@ -120,6 +120,10 @@ class PictureStore:
             if len(waiting) > _AHEAD:
                 yield waiting.popleft()
         yield from waiting
+
+    def has(self, front: Front) -> bool:
+        """Whether the images of a front are in the store."""
+        return front in self._places
 
     def text(self, front: Front) -> bytes:
         """Returns the text of one front."""

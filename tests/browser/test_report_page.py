@@ -72,7 +72,9 @@ def test_page_fits_the_screen_and_can_be_read(open_page: Open, report: Path, wid
     assert page.evaluate(FAINT) == []
     # Nothing of a row is cut off but what scrolls.
     assert page.evaluate(CUT) == []
-    page.locator(".picture").first.click()
+    page.check("input[value=all]")
+    assert page.evaluate(CUT) == []
+    page.locator(".cell").first.click()
     assert page.evaluate("document.getElementById('viewer').scrollWidth <= window.innerWidth")
     assert page.evaluate(FAINT) == []
 

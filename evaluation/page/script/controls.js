@@ -84,6 +84,7 @@ function start() {
     choice.checked = choice.value === state.view;
     choice.addEventListener("change", () => { state.view = choice.value; rebuildRows(); remember(); });
   }
+  byId("legend").append(...data.labels.map((_, label) => legendEntry(label)));
   buildWeights();
   listenToViewer();
   listenToList();

@@ -6,8 +6,8 @@ const byId = (id) => document.getElementById(id);
 
 const state = {
   position: Math.floor(data.positions.length / 2),
-  left: 0,
-  right: data.labels[0].base ?? Math.min(1, data.labels.length - 1),
+  left: data.left,
+  right: data.labels[data.left].base ?? (data.left === 0 ? Math.min(1, data.labels.length - 1) : 0),
   view: "one",
   query: "",
   filter: "",

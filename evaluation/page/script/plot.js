@@ -76,6 +76,13 @@ function shapeOf(label) {
   return SHAPES[own.indexOf(label) % SHAPES.length];
 }
 
+function legendEntry(label) {
+  const { name, colour, unguided } = data.labels[label];
+  const shape = svgElement("svg", { viewBox: "-7 -7 14 14", class: unguided ? "hollow" : "", style: `--c: ${colour}`, "aria-hidden": "true" },
+    svgElement("path", { class: "dot", d: shapeOf(label)(0, 0) }));
+  return element("span", {}, shape, name);
+}
+
 function drawPoint(prompt, point, x, y) {
   const { name, colour, unguided } = data.labels[point.label];
   const scores = rewards.map((reward, m) => `${reward} ${number(point.row[m])}`).join(", ");

@@ -65,7 +65,7 @@ function buildStrip(prompt, label) {
   const cells = front.values.map((row, index) => {
     const image = newImage();
     show(image, prompt, label, index);
-    return element("button", { class: "cell", type: "button", onclick: () => openViewer(prompt, label, index) }, image,
+    return element("button", { class: "cell", type: "button", title: weightsText(label, index), onclick: () => openViewer(prompt, label, index) }, image,
       element("span", {}, weightsShort(label, index)), element("small", { class: "soft" }, row.map((value) => number(value, 3)).join(" · ")));
   });
   const update = () => cells.forEach((cell, index) => cell.classList.toggle("chosen", index === indexAt(label)));

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,19 @@ from PIL import Image
 from evaluation.errors import ReportError
 from evaluation.measures.bootstrap import mean_interval
 from evaluation.measures.hypervolume import hypervolume_table, reference_point
-from evaluation.page.pictures import LARGEST, MOST_PIXELS, SMALLEST, as_webp, display_side
+from evaluation.page import pictures
+from evaluation.page.pictures import (
+    LARGEST,
+    MOST_PIXELS,
+    SMALLEST,
+    PictureStore,
+    as_webp,
+    display_side,
+    front_of,
+)
 from evaluation.page.text import format_number
 from evaluation.reading.comparison import load_runs
-from evaluation.reading.images import read_images
+from evaluation.reading.images import FrontImages, read_images
 from evaluation.report import write_report
 from pipeline.records import read_table
 from pipeline.storage.compact import compact
@@ -58,10 +67,10 @@ def test_the_page_has_every_prompt_with_its_scores_and_images(synthetic_run: Wri
     rewards = data["guided"] + data["heldOut"]
     for number, prompt in enumerate(data["prompts"]):
         own = [row for row in samples if row["prompt"] == prompt["text"]]
-        for label, front, pictures in zip(data["labels"], prompt["fronts"], pictures_of(page, number), strict=True):
+        for label, front, shown in zip(data["labels"], prompt["fronts"], pictures_of(page, number), strict=True):
             rows = sorted((row for row in own if row["method"] == label["name"]), key=lambda row: row["weight_index"])
             assert front["seeds"] == [str(row["seed"]) for row in rows]
-            for row, values, picture in zip(rows, front["values"], pictures, strict=True):
+            for row, values, picture in zip(rows, front["values"], shown, strict=True):
                 expected = [scores[row["key"], row["weight_index"], reward] for reward in rewards]
                 np.testing.assert_allclose(values, expected, rtol=1e-5)
                 # 64 pixels are kept without loss.
@@ -193,3 +202,19 @@ def test_the_heading_is_readable_or_the_given_one(synthetic_run: Write) -> None:
     assert "<h1>Mini clip against sharpness</h1>" in write_report([run], run / "report").read_text(encoding="utf-8")
     given = write_report([run], run / "report", title="Owls & foxes").read_text(encoding="utf-8")
     assert "<h1>Owls &amp; foxes</h1>" in given
+
+
+def test_few_fronts_are_in_memory_at_once(synthetic_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = synthetic_run(prompts=[f"prompt {i}" for i in range(40)], methods=["srsoup"], weights=1, guided=["a"])
+    keys = [f"p{i:03d}-srsoup" for i in range(40)]
+    ahead = list[int]()
+
+    def counted(run: Path, keys: list[str]) -> Iterator[FrontImages]:
+        for read, front in enumerate(read_images(run, keys)):
+            ahead.append(read - sum(store.has(front_of(run, key)) for key in keys))
+            yield front
+
+    monkeypatch.setattr(pictures, "read_images", counted)
+    with PictureStore(run) as store:
+        store.add(run, keys)
+    assert len(ahead) == 40 and max(ahead) <= 10
