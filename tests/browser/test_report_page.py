@@ -68,7 +68,7 @@ def test_page_fits_the_screen_and_can_be_read(open_page: Open, report: Path, wid
     page.wait_for_function("document.querySelectorAll('.picture img').length >= 2")
     page.wait_for_function("[...document.querySelectorAll('#rows img')].every(i => i.complete && i.naturalWidth > 0)")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.evaluate("[...document.querySelectorAll('main > section svg')].every(s => s.getBBox().width > 100)")
+    assert page.evaluate("[...document.querySelectorAll('figure svg, .plot svg')].every(s => s.getBBox().width > 100)")
     assert page.evaluate(FAINT) == []
     # Nothing of a row is cut off but what scrolls.
     assert page.evaluate(CUT) == []
