@@ -48,7 +48,7 @@ const signed = (value, digits = 3) => (value > 0 ? "+" : "") + number(value, dig
 const short = (text, most = 80) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const title = (reward, axis) => (data.units[axis] ? `${reward} (${data.units[axis]})` : reward);
+const title = (reward, axis) => (data.units[axis] ? `${reward} (${data.units[axis].replace("-", "−")})` : reward);
 
 // "colorfulness 0.4, compressibility 0.6", or "sample 3" of the model alone.
 function weightsText(label, index) {
