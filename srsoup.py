@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from threading import Event
+
     import typer
 
     from configs.errors import RequestError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from configs.schema import RunConfig
     from diffusion.errors import ModelError
     from evaluation.run import Run
+    from pipeline.cli.report_commands import PageOptions
     from pipeline.library.front import Front, sample_front
     from rewards.base import RewardInfo
     from rewards.errors import RewardError
@@ -120,13 +123,25 @@ def run(
     )
 
 
-def _write_report(runs: "Sequence[Location]", out: Path | None) -> Path:
+def _write_report(runs: "Sequence[Location]", out: Path | None, page: "PageOptions") -> Path:
     """Write the page of some runs; ValueError if that cannot be done."""
     from evaluation.errors import ReportError
     from evaluation.report import report_folder, write_report
 
     try:
-        return write_report(runs, out or report_folder(runs[0]))
+        return write_report(runs, out or report_folder(runs[0]), title=page.title, full=page.full)
+    except ReportError as error:
+        raise ValueError(str(error)) from error
+
+
+def _watch_report(runs: "Sequence[Location]", out: Path | None, page: "PageOptions", port: int, stop: "Event") -> None:
+    """Serve the page of some runs until `stop` is set; ValueError if that cannot be done."""
+    from evaluation.errors import ReportError
+    from evaluation.report import report_folder
+    from evaluation.watch import watch_report
+
+    try:
+        watch_report(runs, out or report_folder(runs[0]), title=page.title, full=page.full, port=port, stop=stop)
     except ReportError as error:
         raise ValueError(str(error)) from error
 
@@ -150,10 +165,10 @@ def _app() -> "typer.Typer":
     """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
     from pipeline.cli.app import new_app
     from pipeline.cli.commands import COMMANDS
-    from pipeline.cli.report_commands import report_commands
+    from pipeline.cli.report_commands import Reports, report_commands
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
-    demo, report = report_commands(_write_report, _print_table)
+    demo, report = report_commands(Reports(_write_report, _watch_report, _print_table))
     return new_app(demo, *COMMANDS[:-2], report, *REWARD_COMMANDS, *COMMANDS[-2:], completion=True)
 
 

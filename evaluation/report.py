@@ -1,8 +1,12 @@
 """Writes the report of one or several runs: figures, CSV tables, and one self-contained HTML page."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -17,8 +21,11 @@ from evaluation.measures.fronts import mark_fronts
 from evaluation.measures.hypervolume import HypervolumeTable, derived_point, hypervolume_table, reference_point
 from evaluation.measures.overlap import overlap_table
 from evaluation.page.draw import draw_plots
-from evaluation.page.render import render_page
+from evaluation.page.page import write_page
+from evaluation.page.pictures import PictureStore, display_side
+from evaluation.page.sections import Shown
 from evaluation.reading.comparison import Comparison, load_runs
+from evaluation.reading.sweeps import runs_of_sweeps
 from evaluation.tables.csv_files import write_csv
 from evaluation.tables.kinds import write_tables
 from evaluation.tables.volumes import BELOW_ALL, STATED
@@ -46,8 +53,22 @@ def report_folder(run: Location) -> Path:
     return run / "report" if isinstance(run, Path) else Path(f"report-{run.name}")
 
 
-def write_report(runs: Sequence[Location], out: Path) -> Path:
+def write_report(
+    runs: Sequence[Location],
+    out: Path,
+    *,
+    title: str | None = None,
+    full: bool = False,
+    pictures: PictureStore | None = None,
+) -> Path:
     """Writes `index.html`, the figures (PNG and SVG), the CSV tables and the printed tables of these runs into `out`.
+
+    Args:
+        runs: the folders of runs; the folder of a sweep stands for all of its runs.
+        title: the heading of the page; by default it names the guided rewards.
+        full: whether to write the saved images into the folder `images` beside the page too.
+        pictures: a store of the folder `out`, which keeps the images of the page for the next report of the same runs;
+            it decides about `full`. By default each report reads every image.
 
     Returns:
         The path of `index.html`, which contains everything it shows, so that it opens without network.
@@ -55,8 +76,25 @@ def write_report(runs: Sequence[Location], out: Path) -> Path:
     Raises:
         ReportError: a folder has no run or no finished prompt, the guided rewards differ, or `out` cannot be written.
     """
-    comparison = load_runs(runs)
-    tables = Tables(
+    comparison = load_runs(runs_of_sweeps(runs))
+    tables = _tables(comparison)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_tables(out, comparison, tables)
+        plots = draw_plots(out, comparison, tables.overlap)
+        shown = Shown(tables.volumes, tables.below_all, tables.costs, tables.extremes, plots)
+        with nullcontext(pictures) if pictures else PictureStore(out, full) as store:
+            _add_images(store, comparison, tables.points)
+            _write_page(out / "index.html", partial(write_page, comparison, shown, store, title))
+    except OSError as error:
+        raise ReportError(
+            f"{out}: the report cannot be written ({error}). Choose another folder with --out."
+        ) from error
+    return out / "index.html"
+
+
+def _tables(comparison: Comparison) -> Tables:
+    return Tables(
         mark_fronts(comparison.all_points, comparison.guided),
         hypervolume_table(comparison, reference_point(comparison)),
         hypervolume_table(comparison, derived_point(comparison)),
@@ -64,17 +102,23 @@ def write_report(runs: Sequence[Location], out: Path) -> Path:
         extremes(comparison),
         overlap_table(comparison),
     )
+
+
+def _add_images(store: PictureStore, comparison: Comparison, points: pd.DataFrame) -> None:
+    store.use(display_side(len(points)))
+    for run in comparison.runs:
+        store.add(run.path, points.loc[points["run"] == run.name, "key"].unique().tolist())
+
+
+def _write_page(file: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Writes a file beside its place, and then moves it there, so that a browser never reads half of it."""
+    half = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_tables(out, comparison, tables)
-        plots = draw_plots(out, comparison, tables.overlap)
-        page = render_page(comparison, tables.volumes, tables.below_all, tables.costs, tables.extremes, plots)
-        (out / "index.html").write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ReportError(
-            f"{out}: the report cannot be written ({error}). Choose another folder with --out."
-        ) from error
-    return out / "index.html"
+        with half.open("wb") as opened:
+            write(opened)
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from evaluation.figures import plots
 from evaluation.figures.overlap import draw_overlap
 from evaluation.measures.fronts import mean_over_prompts
-from evaluation.page.render import SHOWN, Plot, Plots
+from evaluation.page.sections import Plot, Plots
 from evaluation.reading.comparison import UNGUIDED, Comparison
 
 
@@ -23,10 +23,12 @@ def draw_plots(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plot
     names = {reward: _with_unit(reward, comparison.unit_of(reward)) for reward in comparison.rewards}
     axes_list = plots.reward_pairs(comparison.guided)
 
-    def front(rows: pd.DataFrame, axes: tuple[str, ...], stem: str, prompt: str) -> Plot:
-        name = _file_name(stem if len(axes_list) == 1 else f"{stem}-{'-'.join(axes)}")
-        figure = plots.draw_front(rows, axes, colours, unguided, names, small=stem != "front_mean")
-        return Plot(plots.save(figure, out / name), prompt)
+    means = mean_over_prompts(comparison.points, comparison.guided)
+
+    def front(axes: tuple[str, ...]) -> Plot:
+        name = _file_name("front_mean" if len(axes_list) == 1 else f"front_mean-{'-'.join(axes)}")
+        figure = plots.draw_front(means, axes, colours, unguided, names, small=False)
+        return Plot(plots.save(figure, out / name), "")
 
     def held_out(reward: str) -> Plot:
         two = len(comparison.guided) == 2
@@ -34,13 +36,9 @@ def draw_plots(out: Path, comparison: Comparison, overlap: pd.DataFrame) -> Plot
         figure = plots.draw_by_weight(comparison.points, reward, names[reward], weighted, colours, unguided)
         return Plot(plots.save(figure, out / _file_name(f"held_out_{reward}")), reward)
 
-    means = mean_over_prompts(comparison.points, comparison.guided)
-    by_prompt = dict(tuple(comparison.all_points.groupby("prompt_id")))
-    shown = comparison.all_prompts.head(SHOWN).itertuples(index=False)
     return Plots(
         colours,
-        [front(means, axes, "front_mean", "") for axes in axes_list],
-        [front(by_prompt[key], axes, f"front_{key}", prompt) for key, prompt in shown for axes in axes_list],
+        [front(axes) for axes in axes_list],
         [held_out(reward) for reward in comparison.held_out],
         _draw_overlaps(out, comparison, overlap),
     )

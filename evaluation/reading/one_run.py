@@ -13,8 +13,11 @@ from evaluation.reading.common_fronts import name_seeds
 from evaluation.reading.record import Record, read_record
 from pipeline.records import DamagedPart, Location, check_footers, failed_keys, finished_keys, read_table
 
-# Columns of samples/ that no report shows.
-UNUSED = ["source", "style", "width", "height"]
+# The columns of samples/ that a report holds in memory. The images of a thousand prompts do not fit, so they are read
+# front by front when they are needed (`evaluation.reading.images`).
+COLUMNS = {"samples": ("prompt_id", "prompt", "source", "style", "method", "seed", "weights")}
+# A reward may be named like these two.
+RENAMED = {"source": "prompt_source", "style": "prompt_style"}
 # Columns that the report adds to those of samples/.
 OWN_COLUMNS = (
     "label", "run", "front_seed", "text", "text_id", "pair", "compared", "on_front", "prompts",
@@ -33,7 +36,7 @@ class RunData:
         wanted: for each method the number of fronts when the run is finished, or None if it is not known.
         points: one row per sample: key, prompt_id, prompt, text_id and text (the prompt_id and the prompt without their
             seed), method, seed, front_seed (the seed of the whole front), weight_index, weights (a list, or None for
-            the unguided model), image (PNG bytes), a column per reward.
+            the unguided model), prompt_source, prompt_style, a column per reward.
         costs, steps, failures: the tables of the run; `steps` also has the method.
     """
 
@@ -90,7 +93,8 @@ def _read_tables(path: Location) -> Mapping[str, pd.DataFrame]:
         done = finished_keys(path)
         keys = dict.fromkeys(("samples", "scores", "steps", "costs"), done) | {"failures": failed_keys(path) - done}
         tables = {
-            table: read_table(path, table, wanted).to_pandas(maps_as_pydicts="strict") for table, wanted in keys.items()
+            table: read_table(path, table, wanted, COLUMNS.get(table)).to_pandas(maps_as_pydicts="strict")
+            for table, wanted in keys.items()
         }
         known = dict.fromkeys(tables["failures"].columns, "not known") | {"attempts": 0}
         return tables | {"failures": tables["failures"].fillna(known).astype({"attempts": int})}
@@ -136,7 +140,7 @@ def _damaged(path: Location, problem: str) -> ReportError:
 
 
 def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str, ...]) -> pd.DataFrame:
-    samples, scores, costs = tables["samples"].drop(columns=UNUSED), tables["scores"], tables["costs"]
+    samples, scores, costs = tables["samples"].rename(columns=RENAMED), tables["scores"], tables["costs"]
     if reserved := [reward for reward in rewards if reward in (*samples.columns, *OWN_COLUMNS)]:
         raise ReportError(
             f"{path}: the report has its own columns named {', '.join(reserved)}, as rewards of this run are named. "
@@ -150,9 +154,6 @@ def _join(path: Location, tables: Mapping[str, pd.DataFrame], rewards: tuple[str
             f"{path}: some samples have no score of {', '.join(missing)}. Delete the files of their prompts in costs/ "
             "and run again, which computes these prompts again."
         )
-    if not all(image and image["bytes"] for image in points["image"]):
-        raise _damaged(path, "some samples have no image")
-    points["image"] = [image["bytes"] for image in points["image"]]
     weights = [None if w is None else [float(x) for x in w] for w in points["weights"]]
     points["weights"] = pd.Series(weights, index=points.index, dtype=object)
     # The samples of the unguided model each have another seed, so the seed of a front is taken from its costs.

@@ -1,8 +1,11 @@
 """The commands `report` and `demo`. What writes a report is given, because `pipeline` does not import `evaluation`."""
 
+import signal
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -16,45 +19,83 @@ from pipeline.cli.guard import INTERRUPTED
 from pipeline.cli.options import Local, Overrides
 from pipeline.records import finished_keys
 
-# Writes one page of these runs, into this folder or the usual one; returns the page, or raises a ValueError that says
-# what is wrong.
-WriteReport = Callable[[Sequence[Location], Path | None], Path]
-# Returns the text of a table of these runs, by its name and its format, or raises a ValueError that says what is wrong.
-PrintTable = Callable[[Sequence[Location], str, str], str]
+
+class PageOptions(NamedTuple):
+    """Options of the page: its heading, and whether the saved images lie beside it."""
+
+    title: str | None = None
+    full: bool = False
 
 
-def report_commands(write_report: WriteReport, print_table: PrintTable) -> tuple[Command, Command]:
-    """The two commands, which write their page by `write_report` and print a table by `print_table`."""
+@dataclass(frozen=True)
+class Reports:
+    """What `srsoup report` calls. It is given, because `pipeline` does not import `evaluation`.
+
+    Each takes the runs first, and raises a ValueError that says what is wrong.
+
+    Attributes:
+        write: writes the page into this folder or the usual one, and returns the page.
+        watch: does so again and again while the runs go on, and serves the page on a port, until the event is set.
+        table: returns the text of a table by its name and its format.
+    """
+
+    write: Callable[[Sequence[Location], Path | None, PageOptions], Path]
+    watch: Callable[[Sequence[Location], Path | None, PageOptions, int, threading.Event], None]
+    table: Callable[[Sequence[Location], str, str], str]
+
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(help="The folder of a run or of a sweep, or a URI. Can be given several times.", metavar="RUN"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder to write to. By default it is report/ in the first run's folder, or report-NAME in the "
+        "current folder if the run is on an object store.",
+        metavar="FOLDER",
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="The heading of the page. By default it names the guided rewards.")]
+Full = Annotated[bool, typer.Option("--full", help="Also write the saved images into a folder beside the page.")]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Serve the page to browsers of this machine, and make it again while the runs go on. Ctrl-C ends this "
+        "with exit status 130, SIGTERM with 0.",
+    ),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port of --watch. By default any that is free.")]
+Table = Annotated[
+    str | None,
+    typer.Option(
+        help="Print this table instead: 1 to 6 as in the paper, or hypervolume, methods, cost_ratios, "
+        "over_optimisation or quality.",
+        metavar="TABLE",
+    ),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help="The format of the table: screen (the default), markdown, latex, csv or json.",
+        metavar="FORMAT",
+    ),
+]  # fmt: skip
+
+
+def report_commands(reports: Reports) -> tuple[Command, Command]:
+    """The two commands, `demo` and `report`."""
 
     def report(
-        runs: Annotated[
-            list[str],
-            typer.Argument(help="The folder of a run, or its URI. Can be given several times.", metavar="RUN"),
-        ],
-        out: Annotated[
-            Path | None,
-            typer.Option(
-                help="The folder to write to. By default it is report/ in the first run's folder, or report-NAME in "
-                "the current folder if the run is on an object store.",
-                metavar="FOLDER",
-            ),
-        ] = None,
-        table: Annotated[
-            str | None,
-            typer.Option(
-                help="Print this table instead: 1 to 6 as in the paper, or hypervolume, methods, cost_ratios, "
-                "over_optimisation or quality.",
-                metavar="TABLE",
-            ),
-        ] = None,
-        form: Annotated[
-            str | None,
-            typer.Option(
-                "--format",
-                help="The format of the table: screen (the default), markdown, latex, csv or json.",
-                metavar="FORMAT",
-            ),
-        ] = None,
+        runs: Runs,
+        out: Out = None,
+        title: Title = None,
+        full: Full = False,
+        watch: Watch = False,
+        port: Port = 0,
+        table: Table = None,
+        form: Form = None,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 
@@ -64,14 +105,17 @@ def report_commands(write_report: WriteReport, print_table: PrintTable) -> tuple
         Exit status: 2 if a folder holds no run or no finished prompt, if the runs are
         guided by different rewards, or if they cannot give the table.
         """
+        page = PageOptions(title, full)
         try:
             places = [location_of(run) for run in runs]
-            if table is not None:
-                print(print_table(places, table, form or "screen"), end="")
-                return
-            if form:
+            if form and table is None:
                 raise ValueError("--format is the format of a table; fix: give --table too, or leave --format out")
-            print(f"report: {write_report(places, out)}")
+            if table is not None:
+                print(reports.table(places, table, form or "screen"), end="")
+            elif watch:
+                reports.watch(places, out, page, port, _set_by_sigterm())
+            else:
+                print(f"report: {reports.write(places, out, page)}")
         except ValueError as error:
             raise fail(error) from error
 
@@ -91,7 +135,8 @@ def report_commands(write_report: WriteReport, print_table: PrintTable) -> tuple
             exit_status = execute_plans([plan], local)
         if exit_status != INTERRUPTED and finished_keys(plan.folder):
             try:
-                print(f"report: {write_report([plan.folder], None).absolute()}\nOpen this page in a browser.")
+                page = reports.write([plan.folder], None, PageOptions()).absolute()
+                print(f"report: {page}\nOpen this page in a browser.")
             except ValueError as error:
                 raise fail(error) from error
         raise typer.Exit(exit_status)
@@ -100,3 +145,10 @@ def report_commands(write_report: WriteReport, print_table: PrintTable) -> tuple
         Command(demo, "srsoup demo prompts.limit=1"),
         Command(report, "srsoup report runs/demo runs/seed1 --out comparison"),
     )
+
+
+def _set_by_sigterm() -> threading.Event:
+    """Return an event that SIGTERM sets from now on."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    return stop

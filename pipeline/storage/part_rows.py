@@ -1,6 +1,6 @@
 """The rows within a part: cut by key, checked, and converted between memory and file."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,19 +31,33 @@ class BadRows(ValueError):
     """The rows of a part cannot be what was written. The message says why."""
 
 
-def checked_rows(file: pq.ParquetFile, table: str) -> Iterator[tuple[str, pa.Table]]:
+def checked_rows(
+    file: pq.ParquetFile, table: str, columns: Collection[str] | None = None
+) -> Iterator[tuple[str, pa.Table]]:
     """Yield each key of a part with its rows, with one row group in memory at a time.
+
+    Args:
+        columns: read only these, and those that name a row; by default all.
 
     Raises:
         BadRows: the rows of a key are not together, or a row is there twice.
     """
     found = set[str]()
+    schema = schema_of(table, columns)
+    names = None if columns is None else schema.names
     for group in range(file.num_row_groups):
-        for key, rows in _split_by_key(with_schema(file.read_row_group(group), SCHEMAS[table]), table):
+        for key, rows in _split_by_key(with_schema(file.read_row_group(group, columns=names), schema), table):
             if key in found:
                 raise BadRows(f"the rows of {key} are there twice")
             found.add(key)
             yield key, rows
+
+
+def schema_of(table: str, columns: Collection[str] | None = None) -> pa.Schema:
+    """Return the schema of a table with only these columns and those that name a row; by default with all."""
+    if columns is None:
+        return SCHEMAS[table]
+    return pa.schema([field for field in SCHEMAS[table] if field.name in {"key", *IDENTITY[table], *columns}])
 
 
 def _split_by_key(rows: pa.Table, table: str) -> Iterator[tuple[str, pa.Table]]:

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +42,18 @@ def write_key(
     guided: Sequence[str],
     held: Sequence[str],
     seed: int = 0,
+    draw: Callable[[np.random.Generator], bytes] = png,
+    style: str | None = None,
 ) -> None:
-    """One finished prompt of one method."""
+    """One finished prompt of one method. `draw` makes its images."""
     rng = np.random.default_rng(sum(key.encode()))
     lift = 0.0 if method == "unguided" else 2.0
     samples, scores, steps = [], [], []
     for i, w in enumerate(weights):
         samples.append({
-            "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "source": "config", "style": None,
+            "key": key, "prompt_id": key.split("-")[0], "prompt": prompt, "source": "config", "style": style,
             "method": method, "seed": i, "weight_index": i, "weights": None if method == "unguided" else w,
-            "image": {"bytes": png(rng), "path": None}, "width": 64, "height": 64,
+            "image": {"bytes": draw(rng), "path": None}, "width": 64, "height": 64,
         })  # fmt: skip
         values = [lift * w[m] + rng.normal(0, 0.1) - 3 * m for m in range(len(guided))] + [rng.normal() for _ in held]
         for m, (reward, value) in enumerate(zip([*guided, *held], values, strict=True)):
@@ -89,8 +91,10 @@ def write_run(
     weights: int = 6,
     failures: int = 0,
     reference: dict[str, float] | None = None,
+    draw: Callable[[np.random.Generator], bytes] = png,
+    styles: Sequence[str | None] = (None,),
 ) -> Path:
-    """Write a run named `name` into the folder and return where it is."""
+    """Write a run named `name` into the folder and return where it is. Prompts take the styles in turn."""
     run = folder / name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir()
@@ -105,7 +109,8 @@ def write_run(
     (run / "config.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     for p, prompt in enumerate(prompts):
         for method in methods:
-            write_key(run, f"p{p:03d}-{method}", prompt, method, rows, guided, held_out)
+            style = styles[p % len(styles)]
+            write_key(run, f"p{p:03d}-{method}", prompt, method, rows, guided, held_out, draw=draw, style=style)
     for f in range(failures):
         failure = {
             "key": f"f{f}", "prompt_id": f"f{f}", "prompt": "<b>broken</b>", "error_class": "RewardError",
