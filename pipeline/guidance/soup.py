@@ -78,16 +78,17 @@ async def soup_step(
         for m in used:
             delta_D = mu_RD[soup.exemplars[m]] - mu_RD[row]
             # Decided by the weight, not by delta: all rows start equal, and rounding must not choose the formula.
-            carried: Correction = "none" if len(used) == 1 else correction
-            r_N = (own_MN if len(used) == 1 else shared_MN)[m]
+            one_hot = len(used) == 1
+            carried: Correction = "none" if one_hot else correction
+            r_N = (own_MN if one_hot else shared_MN)[m]
             gradients.append(corrected_gradient(r_N, z_ND, delta_D, sigma, carried))
             g_RD[row] += w_M[m] * gradients[-1]
         cosines.append(gradient_cosines(torch.stack(gradients), used, len(w_M)))
 
-    mean_RM, std_RM = (
-        value_M.expand_as(soup.w_RM).where(soup.w_RM > TOLERANCE, torch.nan)
-        for value_M in (scores_MN.mean(1), scores_MN.std(1, correction=0))
-    )
+    used_RM = soup.w_RM > TOLERANCE
+    mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
+    std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
+    mean_RM, std_RM = mean_RM.where(used_RM, torch.nan), std_RM.where(used_RM, torch.nan)
     return _moved(mu_RCHW, sigma, g_RD, kind, mean_RM, std_RM, torch.stack(cosines))
 
 
