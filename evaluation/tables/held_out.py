@@ -1,5 +1,8 @@
 """What guidance gained, and what it cost in held-out rewards, beside best of n."""
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from evaluation.errors import TableError
@@ -27,17 +30,8 @@ def held_out_table(comparison: Comparison, rows_of: pd.DataFrame) -> Table:
         rules.append(len(rows))
         for row in own.to_dict("records"):
             first = len(rows) == rules[-1]
-            weights = "(" + ", ".join(f"{w:.3g}" for w in row["weights"]) + ")"
-            rows.append(
-                [
-                    name_cell(names[str(label)] if first else "", str(label)),
-                    name_cell(reward_name(str(reward)) if first else "", str(reward)),
-                    name_cell(weights),
-                    interval_cell(row["gain"], row["gain_low"], row["gain_high"], 2),
-                    interval_cell(row["change"], row["change_low"], row["change_high"], 2, bool(row["over_optimised"])),
-                    number_cell(row["best_of_change"], 2),
-                ]
-            )
+            titles = [names[str(label)], reward_name(str(reward))] if first else ["", ""]
+            rows.append([name_cell(titles[0], str(label)), name_cell(titles[1], str(reward)), *_cells(row)])
     heads = ["Method", "Held-out reward", "Weights", "Gain of the guided", "Change of the held-out", "Best of n"]
     return Table(
         "over_optimisation",
@@ -53,3 +47,12 @@ def held_out_table(comparison: Comparison, rows_of: pd.DataFrame) -> Table:
             "reach that gain.",
         ],
     )
+
+
+def _cells(row: dict[Hashable, Any]) -> list[Cell]:
+    return [
+        name_cell("(" + ", ".join(f"{w:.3g}" for w in row["weights"]) + ")"),
+        interval_cell(row["gain"], row["gain_low"], row["gain_high"], 2),
+        interval_cell(row["change"], row["change_low"], row["change_high"], 2, bool(row["over_optimised"])),
+        number_cell(row["best_of_change"], 2),
+    ]

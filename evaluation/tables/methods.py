@@ -1,5 +1,8 @@
 """Every two methods on the same prompts: difference with interval, wins, and corrected test."""
 
+from collections.abc import Hashable
+from typing import Any
+
 import pandas as pd
 
 from evaluation.errors import TableError
@@ -23,19 +26,9 @@ def method_table(comparison: Comparison, pairs: pd.DataFrame) -> Table:
         rules.append(len(rows))
         digits = decimals(own["difference"])
         for row in own.to_dict("records"):
-            score = f"{row['wins']}\u2013{row['ties']}\u2013{row['losses']}"
-            rows.append(
-                [
-                    name_cell(str(reference) if len(rows) == rules[-1] else "", str(reference)),
-                    name_cell(names[row["first"]], row["first"]),
-                    name_cell(names[row["second"]], row["second"]),
-                    interval_cell(row["difference"], row["low"], row["high"], digits),
-                    Cell(score, score),
-                    Cell(f"{100 * row['win_rate']:.0f} %", row["win_rate"]),
-                    _p_cell(row["p"]),
-                    _p_cell(row["p_holm"]),
-                ]
-            )
+            title = str(reference) if len(rows) == rules[-1] else ""
+            first, second = (name_cell(names[row[which]], row[which]) for which in ("first", "second"))
+            rows.append([name_cell(title, str(reference)), first, second, *_cells(row, digits)])
     heads = [
         "Reference point", "First", "Second", "Difference [95 % interval]", "Wins\u2013ties\u2013losses", "Win rate",
         "p", "p (Holm)",
@@ -49,6 +42,17 @@ def method_table(comparison: Comparison, pairs: pd.DataFrame) -> Table:
         rules=rules,
         notes=_notes(pairs),
     )
+
+
+def _cells(row: dict[Hashable, Any], digits: int) -> list[Cell]:
+    score = f"{row['wins']}\u2013{row['ties']}\u2013{row['losses']}"
+    return [
+        interval_cell(row["difference"], row["low"], row["high"], digits),
+        Cell(score, score),
+        Cell(f"{100 * row['win_rate']:.0f} %", row["win_rate"]),
+        _p_cell(row["p"]),
+        _p_cell(row["p_holm"]),
+    ]
 
 
 def _notes(pairs: pd.DataFrame) -> list[str]:

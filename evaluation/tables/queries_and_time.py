@@ -14,15 +14,13 @@ def queries_and_time(comparison: Comparison) -> Table:
     Raises:
         TableError: there is no guided method.
     """
-    methods: dict[str, list[str]] = {}
-    for label in labels_in_order(comparison):
-        if comparison.method_of(label) != UNGUIDED:
-            methods.setdefault(comparison.method_of(label), []).append(label)
+    guided = [label for label in labels_in_order(comparison) if comparison.method_of(label) != UNGUIDED]
+    methods = dict.fromkeys(comparison.method_of(label) for label in guided)
     if not methods:
         raise TableError("a table of queries needs a guided method, and the runs have none. Add one to `method`.")
     top, below, labels = [Head("Method")], [Head("")], []
     for method in sorted(methods, key=lambda name: name != "srsoup"):
-        heads = setting_heads(comparison, methods[method], always=("K",))
+        heads = setting_heads(comparison, [x for x in guided if comparison.method_of(x) == method], always=("K",))
         found = {label: settings(comparison, label) for label in heads}
         own = sorted(heads, key=lambda label: [-_number(found[label].get(name)) for name in ("K", "N", "n")])
         top.append(Head(method_name(method), span=len(own)))
