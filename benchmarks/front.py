@@ -60,7 +60,9 @@ ARMS: Mapping[str, Arm] = {
         "best_mini",
         ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", "surrogate.fronts=1"),
     ),
-    "weak": Arm("surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")),
+    "weak": Arm(
+        "surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")
+    ),
     "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
     "best": Arm("`configs/best_mini.yaml`: the same, best of three fronts", "best_mini"),
 }  # fmt: skip
