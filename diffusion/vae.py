@@ -1,4 +1,4 @@
-"""Checks whether a VAE fits a model in place of the model's own, from their configurations. Imports no torch."""
+"""Checks whether a VAE fits a model in place of the model's own, from their configurations, and loads it. Imports no torch."""
 
 import json
 from pathlib import Path
@@ -70,3 +70,20 @@ def refused(problem: str) -> ModelError:
         "remove model.vae, or name a VAE that was made for this model's family",
         "model.vae",
     )
+
+
+def load_vae(vae: Vae, dtype: Any) -> Any:
+    """Load a VAE in place of the model's own, in a torch dtype.
+
+    Raises:
+        ModelError: some of its weights are missing.
+    """
+    from diffusers import AutoencoderKL
+
+    loaded, info = AutoencoderKL.from_pretrained(
+        vae.name, revision=vae.revision, dtype=dtype, use_safetensors=True, local_files_only=vae.revision is None,
+        output_loading_info=True,
+    )  # fmt: skip
+    if missing := info["missing_keys"]:
+        raise refused(f"{len(missing)} tensors of {vae.name} are missing, such as {missing[0]}")
+    return loaded
