@@ -1,4 +1,4 @@
-"""Checks whether a VAE fits a model in place of the model's own, from their configurations, and loads it. Imports no torch."""
+"""Checks whether a VAE fits a model in place of its own, from their configurations, and loads it. Imports no torch."""
 
 import json
 from pathlib import Path
