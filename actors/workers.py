@@ -11,20 +11,25 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from actors.arrays import as_tensor as as_tensor
+from actors.arrays import join_scores as join_scores
+from actors.arrays import pad as pad
+from actors.arrays import stack_scores as stack_scores
 from actors.from_config import loading_of, source_of
 from actors.protocol import ChunkTooLarge, Doubles, EncodeResult, Floats, GradientResult, Looks, ReverseStepResult
+from actors.surrogates import SurrogateReader
 from configs.errors import RequestError
 from configs.schema import RunConfig
 from diffusion.base import Conditioning, DiffusionModel, Sampling, load_model
-from diffusion.errors import ModelError, NotFiniteError
-from diffusion.surrogate.network import Surrogate, from_bytes, text_embedding
+from diffusion.errors import BackwardMemoryError, ModelError, NotFiniteError
+from diffusion.surrogate.network import text_embedding
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
@@ -96,8 +101,7 @@ class DiffusionWorker:
 
     def __init__(self, model: DiffusionModel) -> None:
         self.model = model
-        # The content of the last surrogate and the surrogate, which need not be read again for every call.
-        self._surrogate: tuple[bytes, Surrogate] | None = None
+        self._surrogates = SurrogateReader(model.device)
 
     @classmethod
     def from_config(cls, config: RunConfig, device: str) -> Self:
@@ -140,7 +144,7 @@ class DiffusionWorker:
         start = time.perf_counter()
         with raising_chunk_too_large(chunk):
             x0 = self.model.look_ahead(as_tensor(pad(x, chunk)), step, conditioning)
-            looks = self._looks(x0, len(x), conditioning, surrogate, keep)
+            looks = self._surrogates.looks(x0, len(x), conditioning, surrogate, keep)
             middle = time.perf_counter()
             try:
                 pixels = self.model.decode(x0)[: len(x)].numpy()
@@ -153,32 +157,12 @@ class DiffusionWorker:
     ) -> GradientResult:
         """Compute the gradient of sum_m factors_m r^_m(x0(x)) for each row of x."""
         start = time.perf_counter()
-        predictor, text = self._read(surrogate), text_embedding(conditioning.embeds)
-
-        def value(x0: torch.Tensor, row: int) -> torch.Tensor:
-            predicted = predictor.predict(x0, text.to(x0.device))[0]
-            return (predicted * as_tensor(factors[row]).to(predicted)).sum()
-
-        with raising_chunk_too_large(1):
+        value = self._surrogates.value(surrogate, conditioning, factors)
+        try:
             gradient = self.model.look_ahead_gradient(as_tensor(x), step, conditioning, value)
+        except torch.OutOfMemoryError as error:
+            raise BackwardMemoryError from error
         return GradientResult(gradient.numpy(), time.perf_counter() - start, peak_memory())
-
-    def _looks(self, x0: torch.Tensor, n: int, conditioning: Conditioning, surrogate: bytes | None, keep: int) -> Looks:
-        predicted = None
-        if surrogate is not None:
-            with torch.inference_mode():
-                text = text_embedding(conditioning.embeds).to(x0.device)
-                predicted = self._read(surrogate).predict(x0, text)[:n].double().cpu().numpy()
-        return Looks(predicted, x0[: min(keep, n)].half().cpu().numpy())
-
-    def _read(self, content: bytes) -> Surrogate:
-        if self._surrogate is None or self._surrogate[0] != content:
-            # Outside the inference mode, because its weights enter a backward pass.
-            with torch.inference_mode(False):
-                surrogate = from_bytes(content)
-            surrogate.network.to(self.model.device)
-            self._surrogate = content, surrogate
-        return self._surrogate[1]
 
     def decode(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:
         """Decode any number of final latents in chunks: images uint8 (n, 3, h, w)."""
@@ -266,17 +250,6 @@ def unloadable(config: RunConfig, error: RewardError) -> RequestError:
     )
 
 
-def pad(rows: NDArray[Any], size: int) -> NDArray[Any]:
-    """Repeat the last row until there are `size` rows."""
-    missing = size - len(rows)
-    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows
-
-
-def as_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """Copy an array into a tensor. Arrays from Ray's object store are read-only, and a tensor must not be."""
-    return torch.from_numpy(array.copy())
-
-
 def png_files(pixels: Pixels) -> tuple[bytes, ...]:
     """Encode images uint8 (n, 3, h, w) as PNG files."""
     files = []
@@ -292,13 +265,3 @@ def peak_memory() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def stack_scores(columns: Sequence[Doubles]) -> Doubles:
-    """Join the scores of R rewards into one array, a column per reward: shape (n, R)."""
-    return np.stack(columns, axis=1)
-
-
-def join_scores(pieces: Sequence[Doubles]) -> Doubles:
-    """Join the scores of consecutive rows into one array, shape (n,)."""
-    return np.concatenate(pieces)

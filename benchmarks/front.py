@@ -60,18 +60,20 @@ ARMS: Mapping[str, Arm] = {
         "best_mini",
         ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", "surrogate.fronts=1"),
     ),
-    "weak": Arm("surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")),
+    "weak": Arm(
+        "surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")
+    ),
     "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
     "best": Arm("`configs/best_mini.yaml`: the same, best of three fronts", "best_mini"),
 }  # fmt: skip
 
 
-def run(folder: Path, arms: Sequence[str], names: int, seeds: int) -> None:
-    """Make the missing fronts of these arms, in this process."""
+def run(folder: Path, arms: Sequence[str], names: Sequence[str], part: str) -> None:
+    """Make the missing fronts of these arms, in this process. `part` tells apart processes that share an arm's names."""
     for slug in arms:
         arm = ARMS[slug]
-        overrides = (*arm.overrides, *SHARED, f"name={slug}", f"seeds={seeds}", "prompts.file=null",
-                     f"prompts.list=[{', '.join(NAMES[:names])}]", f"output={folder / slug}")  # fmt: skip
+        overrides = (*arm.overrides, *SHARED, f"name={slug}", "prompts.file=null",
+                     f"prompts.list=[{', '.join(names)}]", f"output={folder / (slug + part)}")  # fmt: skip
         plan = make_plan(load_config(config_file(arm.config), list(overrides)), lambda key: key)
         execute([plan], local=True, reporter=Reporter(plan.n_prompts, 1, 1))
 
@@ -113,7 +115,7 @@ def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names
 
 def table(folder: Path, arms: Sequence[str]) -> str:
     """Return the comparison of the arms as Markdown, over the names of which every arm has a front."""
-    found = {slug: fronts_of(folder / slug) for slug in arms if (folder / slug / "costs").is_dir()}
+    found = {slug: _all_parts(folder, slug) for slug in arms if (folder / slug / "costs").is_dir()}
     common = set.intersection(*(set(frame.name) for frame in found.values()))
     base = _common(found[REFERENCE], common)
     corner = np.array(list(MIDDLE.values()))
@@ -141,6 +143,10 @@ def table(folder: Path, arms: Sequence[str]) -> str:
     )
 
 
+def _all_parts(folder: Path, slug: str) -> pd.DataFrame:
+    return pd.concat([fronts_of(run) for run in (folder / slug, *sorted(folder.glob(f"{slug}-from-*")))])
+
+
 def _common(frame: pd.DataFrame, names: set[str]) -> pd.DataFrame:
     """Return the first front of each of these names, in the order of the names."""
     return frame[frame.name.isin(names)].sort_values("key").drop_duplicates("name").sort_values("name")
@@ -157,12 +163,13 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--folder", type=Path, default=Path("runs/front"))
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
-    parser.add_argument("--names", type=int, default=len(NAMES))
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="names to leave out at the start of the list")
+    parser.add_argument("--names", type=int, default=len(NAMES), help="names to take then")
     parser.add_argument("--page", type=Path, help="a page whose part `<!-- measured: front -->` the table replaces")
     given = parser.parse_args()
     if given.what == "run":
-        run(given.folder, given.arms, given.names, given.seeds)
+        part = f"-from-{given.skip}" if given.skip else ""
+        run(given.folder, given.arms, NAMES[given.skip : given.skip + given.names], part)
         return
     text = table(given.folder, given.arms)
     print(text)

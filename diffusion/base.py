@@ -3,7 +3,7 @@
 Each model family is one module. A new family is such a module and a row in `families.FAMILIES`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from diffusion.errors import ModelError
 from diffusion.families import FAMILIES, Family
 from diffusion.folder import pipeline_class
 from diffusion.source import Source, metadata_folder
+from diffusion.surrogate.gradient import Value
 
 
 class ReverseMoments(NamedTuple):
@@ -116,9 +117,7 @@ class DiffusionModel(Protocol):
         """
         ...
 
-    def look_ahead_gradient(
-        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor]
-    ) -> Tensor:
+    def look_ahead_gradient(self, x: Tensor, step: int, conditioning: Conditioning, value: Value) -> Tensor:
         """Return, for each row of x, the gradient of a function of its denoised estimate x0, float32, shape of x.
 
         Each row is one forward and one backward pass through the denoiser, with classifier-free guidance, by itself:

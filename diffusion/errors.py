@@ -57,6 +57,16 @@ class NotFiniteError(ArithmeticError):
         return NotFiniteError(self.part, self.dtype, step)
 
 
+class BackwardMemoryError(RuntimeError):
+    """The backward pass of a single row does not fit into memory. No smaller chunk helps, so the prompt fails."""
+
+    def __str__(self) -> str:
+        return (
+            "out of memory in the backward pass of one row; fix: set model.gradient_checkpointing=true, "
+            "use a dtype of fewer bytes or a larger GPU, or leave surrogate out"
+        )
+
+
 _WEIGHTS = "check the files of the model and of its adapters for NaN, and lower model.guidance_scale"
 _FIXES = {
     "float16": "its numbers end at 65504, so set model.dtype=bfloat16 or model.dtype=float32",

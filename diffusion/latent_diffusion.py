@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from diffusion.kernels import DDIM, Kernel
 from diffusion.loading import download, load_vae, only_model_errors, silence_libraries
 from diffusion.lora.load import load_adapters
 from diffusion.source import Source, metadata_folder
+from diffusion.surrogate.gradient import Value, differentiable, gradients_of_rows
 
 log = logging.getLogger(__name__)
 
@@ -131,39 +132,17 @@ class LatentDiffusion(ABC):
         x0 = kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
         return _finite(x0, "look-ahead", self._dtype, step)
 
-    def look_ahead_gradient(
-        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor]
-    ) -> Tensor:
-        return torch.stack([self._gradient_of_row(x[row], step, conditioning, value, row) for row in range(len(x))])
-
-    def _gradient_of_row(
-        self, x: Tensor, step: int, conditioning: Conditioning, value: Callable[[Tensor, int], Tensor], row: int
-    ) -> Tensor:
+    def look_ahead_gradient(self, x: Tensor, step: int, conditioning: Conditioning, value: Value) -> Tensor:
         kernel = self._kernel(conditioning.sampling)
         timestep = kernel.look_ahead_timestep(step)
-        with torch.inference_mode(False), torch.enable_grad(), self._differentiable_denoiser():
-            # Copies, because tensors of the inference mode cannot be used in a backward pass.
-            conditioning = conditioning.copied()
-            x = x.clone().to(self._device)[None].requires_grad_()
-            x0 = x if timestep is None else kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
-            (gradient,) = torch.autograd.grad(value(x0, row), x)
-        return _finite(gradient[0].float(), "gradient of the surrogate", self._dtype, step).cpu()
+        with differentiable(self._denoiser, self._loading.gradient_checkpointing):
+            inputs = conditioning.copied()
 
-    @contextmanager
-    def _differentiable_denoiser(self) -> Iterator[None]:
-        """Keep no gradients of the weights, and only the activations that the configuration wants to be kept."""
-        required = [weight for weight in self._denoiser.parameters() if weight.requires_grad]
-        for weight in required:
-            weight.requires_grad_(False)
-        if self._loading.gradient_checkpointing:
-            self._denoiser.enable_gradient_checkpointing()
-        try:
-            yield
-        finally:
-            if self._loading.gradient_checkpointing:
-                self._denoiser.disable_gradient_checkpointing()
-            for weight in required:
-                weight.requires_grad_(True)
+            def look_ahead(row: Tensor) -> Tensor:
+                return row if timestep is None else kernel.x0(row, self._predict(row, timestep, inputs), timestep)
+
+            gradient = gradients_of_rows(look_ahead, x.to(self._device), value)
+        return _finite(gradient, "gradient of the surrogate", self._dtype, step).cpu()
 
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:

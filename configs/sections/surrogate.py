@@ -1,8 +1,8 @@
 """The section `surrogate`: a learned stand-in for the rewards, as control variate of the search gradients."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from configs.errors import InvalidValueError
 from configs.strict_model import StrictModel
@@ -51,6 +51,14 @@ class SurrogateConfig(StrictModel):
     pairs: int = Field(
         4, ge=2, le=10_000, description="number of candidates of each row and step that are kept to train with"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `fronts` if it has no effect, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.fronts == 1:
+            data.pop("fronts", None)
+        return data
 
     @model_validator(mode="after")
     def _check_queries(self) -> Self:

@@ -67,11 +67,11 @@ def _surrogate_rows(plan: Plan) -> list[tuple[str, str]]:
         rows.append((f"surrogate, round {number}", text))
     if warning := unamortised(plan.config, plan.tasks):
         rows.append(("surrogate", warning))
-    saving = (
-        "already set" if plan.config.model.gradient_checkpointing else "set model.gradient_checkpointing to save some"
+    saving = "is set" if plan.config.model.gradient_checkpointing else "takes less"
+    memory = (
+        f"that of the denoiser's activations for one row; its peak is not known; model.gradient_checkpointing {saving}"
     )
-    memory = "that of one row at a time, with the activations of the denoiser; its peak is not known"
-    return [*rows, ("memory of backward passes", f"{memory}; model.gradient_checkpointing {saving}")]
+    return [*rows, ("memory of backward passes", memory)]
 
 
 def _task_of(plan: Plan, method: str) -> PromptTask:

@@ -15,7 +15,7 @@ from torch import Tensor
 from diffusion.surrogate.network import STEP_BINS, Surrogate, SurrogateNetwork
 
 # The number of passes over all groups, within these limits of the number of updates.
-PASSES, FEWEST_UPDATES, MOST_UPDATES = 15, 100, 1500
+PASSES, FEWEST_UPDATES, MOST_UPDATES = 15, 300, 1500
 GROUPS_PER_BATCH = 16
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.3
 # The standard deviation of the noise on the latents, which have one of about 1. It makes the gradient of r^ smooth.

@@ -167,6 +167,20 @@ def test_each_weighting_keeps_the_best_sample_of_several_fronts(rounds: Path, tm
     assert best["colorfulness"][2] == best["colorfulness"].max()
 
 
+def test_a_backward_pass_that_does_not_fit_fails_the_prompt_with_the_fix(
+    rounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("diffusion.latent_diffusion.LatentDiffusion.look_ahead_gradient", full)
+    file = rounds / "surrogate" / "round-2.safetensors"
+    failed = invoke(tmp_path / "run", *FOUR_FRONTS, "prompts.list=[owl]", f"surrogate={{file: {file}, queries: 0}}")
+    assert failed.exit_code == 1
+    (failure,) = read_table(tmp_path / "run", "failures").to_pylist()
+    assert failure["error_class"] == "BackwardMemoryError" and "gradient_checkpointing" in failure["message"]
+
+
 def test_a_surrogate_of_another_model_is_refused(rounds: Path, tmp_path: Path) -> None:
     found = from_bytes((rounds / "surrogate" / "round-1.safetensors").read_bytes())
     foreign = Surrogate(
