@@ -11,6 +11,7 @@ from evaluation.measures.methods import compare_methods, indicators
 from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.reading.record import read_record
+from evaluation.reading.sweeps import runs_of_sweeps
 from evaluation.tables.cross_reward import cross_reward
 from evaluation.tables.formats import FORMATS, WIDTH, screen
 from evaluation.tables.held_out import held_out_table
@@ -89,11 +90,13 @@ def tables(
 def load_by_rewards(runs: Sequence[Location]) -> list[Comparison]:
     """Reads runs, those with the same guided rewards together, in the order in which they are given.
 
+    The folder of a sweep stands for all of its runs.
+
     Raises:
         ReportError: `reading.comparison.load_runs` raised it.
     """
     groups: dict[frozenset[str], list[Location]] = {}
-    for run in runs:
+    for run in runs_of_sweeps(runs):
         groups.setdefault(frozenset(read_record(run).guided), []).append(run)
     return [load_runs(group) for group in groups.values()]
 
