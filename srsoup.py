@@ -131,6 +131,19 @@ def _write_report(runs: "Sequence[Location]", out: Path | None) -> Path:
         raise ValueError(str(error)) from error
 
 
+def _draw_figures(runs: "Sequence[Location]", number: str, out: Path | None, prompts: Sequence[str]) -> list[str]:
+    """Draw figures of the paper and return the lines to print; ValueError if that cannot be done."""
+    from evaluation.errors import ReportError
+    from evaluation.figures.paper import write_figures
+    from evaluation.report import report_folder
+
+    try:
+        written = write_figures(runs, number, out or report_folder(runs[0]), prompts)
+    except ReportError as error:
+        raise ValueError(str(error)) from error
+    return [*(f"figure: {file}" for file in written.files), *(f"note: {note}" for note in written.notes)]
+
+
 def _app() -> "typer.Typer":
     """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
     from pipeline.cli.app import new_app
@@ -138,7 +151,7 @@ def _app() -> "typer.Typer":
     from pipeline.cli.report_commands import report_commands
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
-    demo, report = report_commands(_write_report)
+    demo, report = report_commands(_write_report, _draw_figures)
     return new_app(demo, *COMMANDS[:-1], report, *REWARD_COMMANDS, COMMANDS[-1], completion=True)
 
 

@@ -19,10 +19,13 @@ from pipeline.records import finished_keys
 # Writes one page of these runs, into this folder or the usual one; returns the page, or raises a ValueError that says
 # what is wrong.
 WriteReport = Callable[[Sequence[Location], Path | None], Path]
+# Draws the figure of this number, or "all", from these runs into this folder or the usual one, with these prompts;
+# returns what to print, or raises a ValueError that says what is missing.
+DrawFigures = Callable[[Sequence[Location], str, Path | None, Sequence[str]], Sequence[str]]
 
 
-def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
-    """The two commands, which write their page by `write_report`."""
+def report_commands(write_report: WriteReport, draw_figures: DrawFigures) -> tuple[Command, Command]:
+    """The two commands, which write their page by `write_report` and the figures of the paper by `draw_figures`."""
 
     def report(
         runs: Annotated[
@@ -37,16 +40,35 @@ def report_commands(write_report: WriteReport) -> tuple[Command, Command]:
                 metavar="FOLDER",
             ),
         ] = None,
+        figure: Annotated[
+            str | None,
+            typer.Option(
+                help="Draw this figure of the paper instead, as PNG, PDF, SVG and CSV: 1, 3, 4, 5, 7, 8, 10, 16, 18 "
+                "or 22, or all that these runs can give.",
+                metavar="NUMBER",
+            ),
+        ] = None,
+        prompt: Annotated[
+            list[str] | None,
+            typer.Option(help="A prompt that figure 4, 16, 18 or 22 shows. Can be given several times."),
+        ] = None,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 
-        Several runs are compared. The page needs no network to be viewed.
+        Several runs are compared. The page needs no network to be viewed. With --figure, a figure of the paper is drawn
+        instead, one column wide.
 
-        Exit status: 2 if a folder holds no run or no finished prompt, or if the runs are
-        guided by different rewards.
+        Exit status: 2 if a folder holds no run or no finished prompt, if the runs are
+        guided by different rewards, or if they cannot give the figure.
         """
         try:
-            print(f"report: {write_report([location_of(run) for run in runs], out)}")
+            places = [location_of(run) for run in runs]
+            if figure is not None:
+                print(*draw_figures(places, figure, out, prompt or ()), sep="\n")
+                return
+            if prompt:
+                raise ValueError("--prompt chooses what a figure shows; fix: give --figure too, or leave --prompt out")
+            print(f"report: {write_report(places, out)}")
         except ValueError as error:
             raise fail(error) from error
 
