@@ -144,15 +144,28 @@ def _draw_figures(runs: "Sequence[Location]", number: str, out: Path | None, pro
     return [*(f"figure: {file}" for file in written.files), *(f"note: {note}" for note in written.notes)]
 
 
+def _export_run(run: "Location", to: str, layout: str | None) -> str:
+    """Export a run and return the line to print; ValueError if that cannot be done."""
+    from evaluation.errors import ReportError
+    from evaluation.exports.export import export_run
+
+    try:
+        return export_run(run, to, layout)
+    except ReportError as error:
+        raise ValueError(str(error)) from error
+
+
 def _app() -> "typer.Typer":
     """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
     from pipeline.cli.app import new_app
     from pipeline.cli.commands import COMMANDS
+    from pipeline.cli.export_commands import export_commands
     from pipeline.cli.report_commands import report_commands
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
     demo, report = report_commands(_write_report, _draw_figures)
-    return new_app(demo, *COMMANDS[:-1], report, *REWARD_COMMANDS, COMMANDS[-1], completion=True)
+    ours = (*COMMANDS[:-2], report, *export_commands(_export_run), *REWARD_COMMANDS, *COMMANDS[-2:])
+    return new_app(demo, *ours, completion=True)
 
 
 def _main() -> None:

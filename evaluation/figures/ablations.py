@@ -86,8 +86,11 @@ def with_and_without(table: pd.DataFrame) -> pd.DataFrame:
 
 def _most(rows: pd.DataFrame, fixed: str, varied: str) -> int | None:
     """Returns the value of `fixed` with the most values of `varied`, or None if none has two."""
-    counts = rows.groupby(fixed)[varied].nunique()
-    return int(counts.idxmax()) if len(counts) and counts.max() > 1 else None
+    counts = {
+        int(value): rows.loc[rows[fixed] == value, varied].nunique() for value in sorted(rows[fixed].dropna().unique())
+    }
+    most = max(counts.values(), default=0)
+    return next(value for value, count in counts.items() if count == most) if most > 1 else None
 
 
 def _draw_panel(

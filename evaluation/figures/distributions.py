@@ -26,7 +26,7 @@ def draw_distributions(comparison: Comparison) -> list[Drawn]:
         CannotDraw: no method has the overlap of two different distributions.
     """
     table = overlap_table(comparison)
-    drawn = []
+    drawn = list[Drawn]()
     for label in comparison.labels:
         points = comparison.points_of(label).drop_duplicates("weight_index")
         weights = {int(i): w for i, w in zip(points["weight_index"], points["weights"], strict=True) if w is not None}
@@ -69,7 +69,8 @@ def _mean(m: int) -> str:
 def _title(label: str, rows: pd.DataFrame, weights: Mapping[int, Sequence[float]], guided: Sequence[str]) -> str:
     means = ", ".join(f"{_mean(m)}: {reward}" for m, reward in enumerate(guided))
     mixed = rows[rows["pair"].str.startswith("μ")]["weight_index"]
-    return f"{label}; {means}" + (f"; μ: {', '.join(f'{w:.2g}' for w in weights[mixed.iloc[0]])}" if len(mixed) else "")
+    own = f"; μ: weights {', '.join(f'{w:.2g}' for w in weights[mixed.iloc[0]])}" if len(mixed) else ""
+    return "\n".join(fitted(line, 2.4, 6.5) for line in (f"{label}{own}", means))
 
 
 def _draw(stem: str, title: str, rows: pd.DataFrame) -> Drawn:
@@ -81,6 +82,6 @@ def _draw(stem: str, title: str, rows: pd.DataFrame) -> Drawn:
         axis.plot(own["t"], median, _LINES[number % 4], color=colour(number), label=f"BC between {pair}")
     axis.set(xlabel="denoising time t", ylabel="Bhattacharyya coefficient", ylim=(-0.02, 1.02))
     axis.invert_xaxis()
-    axis.set_title(fitted(title, 2.7, 6.5), fontsize=6.5)
+    axis.set_title(title, fontsize=6.5)
     legend_outside(figure, axis)
     return Drawn(stem, figure, rows[["label", "pair", "exemplar", "weight_index", "step", "t", *QUARTILES, "fronts"]])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -65,12 +65,15 @@ def shades(number: int) -> list[tuple[float, float, float]]:
     return [(float(red), float(green), float(blue)) for red, green, blue in red_green_blue]
 
 
-def legend_outside(figure: Figure, axis: Axes, columns: int = 2, side: str = "lower") -> None:
-    """Puts the legend of an axis below the whole figure, or above it (side "upper"), so that it covers no mark."""
+Side = Literal["outside lower center", "outside upper center"]
+
+
+def legend_outside(figure: Figure, axis: Axes, columns: int = 2, side: Side = "outside lower center") -> None:
+    """Puts the legend of an axis below or above the whole figure, so that it covers no mark."""
     handles, names = axis.get_legend_handles_labels()
     longest = max(map(len, names), default=0)
     columns = 1 if longest > 24 else min(columns, len(names))
-    figure.legend(handles, names, loc=f"outside {side} center", ncols=columns, frameon=False)
+    figure.legend(handles, names, loc=side, ncols=columns, frameon=False)
 
 
 def short_labels(comparison: Comparison) -> dict[str, str]:

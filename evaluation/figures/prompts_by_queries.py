@@ -79,5 +79,5 @@ def _draw(comparison: Comparison, data: pd.DataFrame, chosen: Sequence[str]) -> 
         axis.set_visible(False)
     figure.supxlabel(with_unit(comparison, comparison.guided[0]), fontsize=7)
     figure.supylabel(with_unit(comparison, comparison.guided[1]), fontsize=7)
-    legend_outside(figure, axes[0], columns=4, side="upper")
+    legend_outside(figure, axes[0], columns=4, side="outside upper center")
     return figure

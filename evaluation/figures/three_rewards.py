@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evaluation.figures.drawn import CannotDraw, Drawn
 from evaluation.figures.mean_fronts import mean_front_table, with_unit
@@ -65,7 +66,7 @@ def _in_space(comparison: Comparison, data: pd.DataFrame) -> Figure:
     axis.set_zlabel(labels[2], labelpad=-4, fontsize=6.5)
     axis.tick_params(labelsize=5.5, pad=-3)
     for direction in (axis.xaxis, axis.yaxis, axis.zaxis):
-        direction.set_major_locator(plt.MaxNLocator(4))
+        direction.set_major_locator(MaxNLocator(4))
     axis.set_box_aspect(None, zoom=0.88)
     handles, shown = axis.get_legend_handles_labels()
     figure.legend(handles, shown, loc="lower center", ncols=3 if max(map(len, shown)) < 16 else 1, frameon=False)
@@ -91,7 +92,7 @@ def _over_weights(comparison: Comparison, data: pd.DataFrame) -> Figure:
             axis.set_title(fitted(f"{m}: {reward}", 1.0, 6.5), fontsize=6.5)
             bar = figure.colorbar(marks, ax=axis, orientation="horizontal", shrink=0.8, aspect=12, pad=0.04)
             bar.ax.tick_params(labelsize=5, width=0.4, length=2)
-            bar.locator = plt.MaxNLocator(2)
+            bar.locator = MaxNLocator(2)
             bar.update_ticks()
         if len(labels) > 1:
             row[0].text(-0.2, 0.45, fitted(names[label], 1.2, 6.5), rotation=90, ha="right", va="center", fontsize=6.5)

@@ -22,15 +22,15 @@ from evaluation.figures.paper_style import COLOURS, COLUMN, fitted, readable, sh
 from evaluation.figures.three_rewards import CORNERS
 from evaluation.reading.comparison import load_runs
 from srsoup import _app
-from tests.support.pictures_of_figures import lines_of, marks_of, text_faults
-from tests.support.synthetic_sweep import STEPS, write_point
+from tests.support.figures.drawn_texts import lines_of, marks_of, text_faults
+from tests.support.figures.sweep_runs import STEPS, write_point
 
 A, B = "colorfulness", "compressibility"
 PROMPTS = ("a fox", "A man sitting at a table in front of bowls of $x$ spices 🦊 and <b>saffron</b>, " * 2)
 THREE = ("aesthetic", B, "mini_clip")
 THIRD = 1 / 3
-W3 = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [THIRD, THIRD, THIRD], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1],
-      [0.2, 0.4, 0.4]]  # fmt: skip
+W3 = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [THIRD, THIRD, THIRD], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1],
+      [0.8, 0.1, 0.1], [0.2, 0.4, 0.4]]  # fmt: skip
 
 
 class Sweeps(NamedTuple):
@@ -126,7 +126,7 @@ def test_figure_3_has_the_means_and_darker_marks_for_larger_weights(sweeps: Swee
     np.testing.assert_allclose(lines["unguided"], [scores(sweeps.first, "unguided")[[A, B]].mean()], rtol=1e-12)
     assert len(data) == 6 + 6 + 1
     marks = [line for line in axis.get_lines() if str(line.get_label()).startswith("_")]
-    brightness = [sum(to_rgb(line.get_markerfacecolor())) for line in marks[:6]]  # type: ignore[arg-type]
+    brightness = [sum(to_rgb(line.get_markerfacecolor())) for line in marks[:6]]
     assert len(marks) == 12 and brightness == sorted(brightness, reverse=True) and len(set(brightness)) == 6
 
 
@@ -140,8 +140,8 @@ def test_figure_5_has_the_means_in_space_and_over_the_triangle(sweeps: Sweeps) -
     assert [axis.get_title() for axis in ternary.figure.axes[:3]] == [f"{m}: {r}" for m, r in enumerate(THREE, 1)]
     for m, axis in enumerate(ternary.figure.axes[:3]):
         (found,) = axis.collections
-        np.testing.assert_allclose(found.get_offsets(), np.array(W3) @ CORNERS, atol=1e-12)
-        np.testing.assert_allclose(found.get_array(), means[:, m], rtol=1e-12)
+        np.testing.assert_allclose(np.asarray(found.get_offsets(), dtype=float), np.array(W3) @ CORNERS, atol=1e-12)
+        np.testing.assert_allclose(np.asarray(found.get_array(), dtype=float), means[:, m], rtol=1e-12)
     # The corners of the triangle are the one-hot weights, one apart from each other.
     assert [round(float(np.linalg.norm(CORNERS[i] - CORNERS[i - 1])), 12) for i in range(3)] == [1, 1, 1]
 
@@ -248,7 +248,7 @@ def test_overprinted_and_cut_texts_are_seen() -> None:
 
 def simulated(colour: str | Sequence[float], kind: np.ndarray) -> np.ndarray:
     """A colour as a dichromat sees it (Machado, Oliveira and Fernandes 2009, severity 1), in CIE L*a*b*."""
-    srgb = np.array(to_rgb(colour))  # type: ignore[arg-type]
+    srgb: np.ndarray = np.array(to_rgb(colour))  # type: ignore[arg-type]
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(kind @ linear, 0, 1)
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
