@@ -4,30 +4,33 @@ It takes some minutes on two CPU cores. The run has four animals, three methods 
 model; it is exported as a Hugging Face data set, which is a run without logs and without the name of the machine.
 """
 
+import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import srsoup
 from evaluation.exports.export import export_run
 from evaluation.run import Run
-from pipeline.records import location_of
 from pipeline.storage.compact import compact
 
-FOLDER = Path(__file__).parent / "example_run"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks" / "example_run"
+# The paths are relative, so that the record of the run does not depend on where the repository is.
+SCRATCH = Path("build/example_run")
 OVERRIDES = (
     "name=example", "method=[srsoup, weighted_sum, unguided]", "steps=10", "queries=8", "soup.steps=4", "seed=1",
-    "prompts.limit=4",
+    "prompts.file=null", "prompts.list=[snail, hippopotamus, cheetah, crocodile]", f"output={SCRATCH}",
 )  # fmt: skip
 
 
 def make_example_run(folder: Path = FOLDER) -> Run:
     """Runs the demo with `OVERRIDES` and writes it to `folder`, which is replaced."""
-    with tempfile.TemporaryDirectory(prefix="srsoup-example-") as scratch:
-        run = srsoup.run("demo", [*OVERRIDES, f"output={scratch}/example"], local=True)
-        compact(run.folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        export_run(location_of(str(run.folder)), str(folder), "hf")
+    os.chdir(ROOT)
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    run = srsoup.run("demo", OVERRIDES, local=True)
+    compact(run.folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    export_run(run.folder, str(folder), "hf")
     return Run.open(str(folder))
 
 

@@ -1,5 +1,6 @@
 """What a figure of the paper is made of: the picture, and the numbers in it."""
 
+import io
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,6 +23,12 @@ class Drawn(NamedTuple):
     figure: Figure
     data: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+    def _repr_png_(self) -> bytes:
+        """Returns the picture as a PNG file, which a notebook shows."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=200, facecolor="white")
+        return buffer.getvalue()
 
 
 class CannotDraw(ReportError):

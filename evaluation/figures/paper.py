@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
+import matplotlib
 
 from evaluation.errors import ReportError
 from evaluation.figures.ablations import draw_ablations
@@ -83,7 +83,7 @@ def write_figures(runs: Sequence[Location], number: str, out: Path, prompts: Seq
         )
     comparison = load_runs(runs)
     drawn, notes = list[Drawn](), list[str]()
-    with plt.rc_context(paper_settings()):
+    with matplotlib.rc_context(paper_settings()):
         for one in FIGURES if number == ALL else [number]:
             try:
                 drawn += draw(comparison, one, prompts)
@@ -110,7 +110,7 @@ def draw(comparison: Comparison, number: str, prompts: Sequence[str] = ()) -> li
         CannotDraw: these runs cannot give it.
     """
     figure = FIGURES[number]
-    with plt.rc_context(paper_settings()):
+    with matplotlib.rc_context(paper_settings()):
         return figure.draw(comparison, prompts) if figure.takes_prompts else figure.draw(comparison)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -33,9 +33,9 @@ def paper_settings(size: float = 7) -> Any:
 
 def new_figure(rows: int = 1, columns: int = 1, height: float = 2.3, **options: Any) -> tuple[Figure, list[Axes]]:
     """Returns a figure of one column's width, `height` inches high, and its axes row by row."""
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(COLUMN, height), squeeze=False, layout="constrained", **options
-    )  # fmt: skip
+    # Not by pyplot, which would keep the figure and show it a second time in a notebook.
+    figure = Figure(figsize=(COLUMN, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, **options)
     axes = list(grid.flat)
     for axis in axes:
         style_axis(axis)
@@ -60,7 +60,7 @@ def deepened(base: str, share: float) -> tuple[float, float, float]:
 
 def shades(number: int) -> list[tuple[float, float, float]]:
     """Returns colours for ordered values, from dark to light; their brightness alone tells them apart."""
-    map_ = plt.get_cmap("cividis")
+    map_ = matplotlib.colormaps["cividis"]
     red_green_blue = [map_(x)[:3] for x in np.linspace(0.0, 0.85, number)]
     return [(float(red), float(green), float(blue)) for red, green, blue in red_green_blue]
 
@@ -129,7 +129,7 @@ def _width(text: str, size: float) -> float:
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Writes a figure as PNG (300 dpi), PDF and SVG, closes it, and returns the paths.
+    """Writes a figure as PNG (300 dpi), PDF and SVG, and returns the paths.
 
     Equal figures have equal files: no file holds the time when it was written.
 
@@ -138,8 +138,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """
     paths = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
     metadata: dict[str, dict[str, Any]] = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    with plt.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": stem.name}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": stem.name}):
         for path in paths:
             figure.savefig(path, dpi=300, facecolor="white", metadata=metadata[path.suffix])
-    plt.close(figure)
     return paths

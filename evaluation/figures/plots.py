@@ -1,7 +1,9 @@
 """Draws fronts with matplotlib, as PNG and SVG files and as SVG text for the page."""
 
 import io
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")
+# In a notebook, the backend that shows the user's own figures stays.
+if "MPLBACKEND" not in os.environ and "matplotlib.pyplot" not in sys.modules:
+    matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -42,8 +42,8 @@ def draw_three_rewards(comparison: Comparison) -> list[Drawn]:
 
 def _in_space(comparison: Comparison, data: pd.DataFrame) -> Figure:
     names = short_labels(comparison)
-    figure = plt.figure(figsize=(COLUMN, 2.9))
-    with plt.rc_context({"grid.color": "#d8dadd", "grid.linewidth": 0.5}):
+    figure = Figure(figsize=(COLUMN, 2.9))
+    with matplotlib.rc_context({"grid.color": "#d8dadd", "grid.linewidth": 0.5}):
         axis: Any = figure.add_axes((-0.04, 0.12, 0.98, 0.9), projection="3d")
     number = 0
     for label in comparison.labels:
@@ -76,9 +76,8 @@ def _in_space(comparison: Comparison, data: pd.DataFrame) -> Figure:
 def _over_weights(comparison: Comparison, data: pd.DataFrame) -> Figure:
     labels = list(dict.fromkeys(data["label"]))
     names = short_labels(comparison)
-    figure, grid = plt.subplots(
-        len(labels), 3, figsize=(COLUMN, 1.55 * len(labels)), squeeze=False, layout="constrained"
-    )  # fmt: skip
+    figure = Figure(figsize=(COLUMN, 1.55 * len(labels)), layout="constrained")
+    grid = figure.subplots(len(labels), 3, squeeze=False)
     for row, label in zip(grid, labels, strict=True):
         own = data[data["label"] == label]
         places = own[["w_1", "w_2", "w_3"]].to_numpy(dtype=float) @ CORNERS

@@ -2,11 +2,10 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,12 +52,6 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Sweeps:
         write_point(root, "first", 2, 30, ["srsoup", "unguided_first", "unguided"], prompts=PROMPTS),
         write_point(root, "three", 2, 30, ["srsoup", "unguided"], THREE, PROMPTS, W3),
     )
-
-
-@pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def drawn(runs: Sequence[Path], number: str, prompts: Sequence[str] = ()) -> list[Drawn]:
@@ -336,6 +329,12 @@ def test_texts_are_cut_to_their_width_and_lose_what_the_font_lacks() -> None:
     assert readable("a\nfox 🦊 $x$") == "a fox ? $x$"
     cut = fitted("$m$ " * 200, 1.0, 7)
     assert cut.endswith("…") and 10 < len(cut) < 40 and fitted("short", 1.0, 7) == "short"
+
+
+def test_a_notebook_shows_the_picture(sweeps: Sweeps) -> None:
+    (one,) = drawn([sweeps.first], "3")
+    with Image.open(io.BytesIO(one._repr_png_())) as image:
+        assert image.width == pytest.approx(200 * COLUMN, abs=1)
 
 
 def test_marks_are_all_points_of_an_axis(sweeps: Sweeps) -> None:
