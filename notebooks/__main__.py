@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "notebooks"
@@ -15,7 +16,10 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(__file__).parent.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
+        # Not over TCP, on which every user of the machine could reach the kernel.
+        options = Config(KernelManager={"transport": "ipc"})
+        place = {"metadata": {"path": str(ROOT)}}
+        NotebookClient(notebook, timeout=600, resources=place, config=options).execute()
         nbformat.write(notebook, OUT / path.name)
         print(f"executed: {OUT / path.name}")
     return 0
