@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.errors import ReportError
+from evaluation.measures.by_tag import by_tag, by_tag_and_weight
 from evaluation.measures.costs import CostTable, cost_table
 from evaluation.measures.extremes import extremes
 from evaluation.measures.fronts import mark_fronts
@@ -80,3 +81,7 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     write_csv(tables.costs.rows, out / "costs.csv")
     write_csv(tables.extremes, out / "ends.csv")
     write_csv(tables.overlap, out / "overlap.csv")
+    tags = by_tag(comparison, tables.volumes)
+    if len(tags):
+        write_csv(tags, out / "by_tag.csv")
+        write_csv(by_tag_and_weight(comparison), out / "by_tag_and_weight.csv")

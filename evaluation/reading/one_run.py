@@ -14,7 +14,7 @@ from evaluation.reading.record import Record, read_record
 from pipeline.records import DamagedPart, Location, check_footers, failed_keys, finished_keys, read_table
 
 # Columns of samples/ that no report shows.
-UNUSED = ["source", "style", "width", "height"]
+UNUSED = ["source", "style", "width", "height", "tags"]
 # Columns that the report adds to those of samples/.
 OWN_COLUMNS = (
     "label", "run", "front_seed", "text", "text_id", "pair", "compared", "on_front", "prompts",

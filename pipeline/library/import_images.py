@@ -113,14 +113,14 @@ def _write_front(
         samples.append({
             **shared, "source": "import", "style": None, "seed": first.seed, "weight_index": index,
             "weights": image.weights and list(image.weights), "image": {"bytes": png, "path": None},
-            "width": width, "height": height,
+            "width": width, "height": height, "tags": list(first.prompt.tags),
         })  # fmt: skip
         values += [
             {"key": key, "weight_index": index, "reward": name, "role": "guided" if m < guided else "held_out",
              "value": value}
             for m, (name, value) in enumerate(zip(names, scores[image.path], strict=True))
         ]  # fmt: skip
-    costs = {**shared, "seed": first.seed, "queries_by_reward": [], "attempts": 1}
+    costs = {**shared, "seed": first.seed, "queries_by_reward": [], "attempts": 1, "tags": list(first.prompt.tags)}
     for table, rows in {"samples": samples, "scores": values, "steps": [], "costs": [costs]}.items():
         write_part(run, table, key, rows)
 
