@@ -1,15 +1,18 @@
 """The finished fronts of a run, one at a time, as an export writes them."""
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evaluation.errors import ReportError
 from evaluation.run import Run
-from pipeline.records import finished_keys, read_columns, read_table
+from pipeline.records import Location, Row, finished_keys, locate, read_columns, read_rows, read_table
 
+# How often the parts are looked up because some were merged meanwhile.
+_TRIES = 10
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -61,17 +64,61 @@ def fronts_of(run: Run) -> list[Front]:
     return found
 
 
-def images_of(run: Run, front: Front) -> Iterator[ExportedImage]:
-    """Yields the images of a front in the order of their weightings, as PNG files, with their scores."""
-    scores: dict[int, dict[str, float]] = {}
-    for row in read_table(run.folder, "scores", [front.key]).to_pylist():
-        scores.setdefault(row["weight_index"], {})[row["reward"]] = row["value"]
-    samples: list[dict[str, Any]] = read_table(run.folder, "samples", [front.key]).to_pylist()
-    for row in sorted(samples, key=lambda row: row["weight_index"]):
-        index, weights = row["weight_index"], row["weights"]
-        yield ExportedImage(
-            index, None if weights is None else tuple(weights), row["seed"], row["image"]["bytes"], scores[index]
-        )
+def read_fronts(run: Run, fronts: Sequence[Front]) -> Iterator[tuple[Front, list[ExportedImage]]]:
+    """Yields fronts with their images as PNG files and their scores, in the order in which they are stored.
+
+    Each file of samples/ is read once, and one front is in memory at a time. If the run's driver merges files
+    meanwhile, the fronts that are left are looked up again.
+
+    Raises:
+        ReportError: the images of a front are gone.
+        OSError: a file cannot be read.
+    """
+    left = {front.key: front for front in fronts}
+    scores = _scores(run, left)
+    for _ in range(_TRIES):
+        try:
+            for part, keys in parts_of(run.folder, "samples", left).items():
+                for key, rows in read_rows(part, "samples", frozenset(keys)):
+                    yield left.pop(key), _images(run, key, rows.to_pylist(), scores.get(key, {}))
+        except FileNotFoundError:
+            continue
+        if not left:
+            return
+    raise _damaged(run, f"the images of {min(left)} are gone")
+
+
+def parts_of(run: Location, table: str, keys: Container[str]) -> dict[Location, list[str]]:
+    """Returns the parts of a table that hold some of these keys, ordered by name, each with those keys."""
+    found = defaultdict[Location, list[str]](list)
+    for key, part in locate(run, table).items():
+        if key in keys:
+            found[part].append(key)
+    return dict(sorted(found.items(), key=lambda item: item[0].name))
+
+
+def _scores(run: Run, keys: Iterable[str]) -> dict[str, dict[int, dict[str, float]]]:
+    """Returns key -> weight_index -> reward -> score."""
+    scores: dict[str, dict[int, dict[str, float]]] = {}
+    columns = read_table(run.folder, "scores", keys).select(["key", "weight_index", "reward", "value"]).to_pydict()
+    for key, index, reward, value in zip(*columns.values(), strict=True):
+        scores.setdefault(key, {}).setdefault(index, {})[reward] = value
+    return scores
+
+
+def _images(run: Run, key: str, rows: list[Row], scores: dict[int, dict[str, float]]) -> list[ExportedImage]:
+    found = []
+    for row in sorted(rows, key=itemgetter("weight_index")):
+        index, weights, image = row["weight_index"], row["weights"], row["image"]
+        if index not in scores or not image or not image["bytes"]:
+            raise _damaged(run, f"image {index} of {key} has no scores or no pixels")
+        weights = None if weights is None else tuple(weights)
+        found.append(ExportedImage(index, weights, row["seed"], image["bytes"], scores[index]))
+    return found
+
+
+def _damaged(run: Run, problem: str) -> ReportError:
+    return ReportError(f"{run.folder}: {problem}. `srsoup verify {run.folder}` names every damaged file and its fix.")
 
 
 def new_folder(out: Path) -> Path:

@@ -2,14 +2,13 @@
 
 import re
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evaluation.errors import ReportError
-from evaluation.exports.fronts import Front, fronts_of, new_folder
+from evaluation.exports.fronts import Front, fronts_of, new_folder, parts_of
 from evaluation.run import Run
 from pipeline.records import (
     RESULT_TABLES,
@@ -18,9 +17,8 @@ from pipeline.records import (
     finished_keys,
     has_file,
     keys_of,
-    locate,
     read_file,
-    read_table,
+    read_rows,
     write_part,
 )
 
@@ -96,20 +94,16 @@ def upload(run: Run, name: str) -> str:
 
 def _copy_table(run: Location, table: str, out: Path) -> bool:
     """Copies the finished rows of a table; returns whether there are any."""
-    keys, by_part = finished_keys(run), defaultdict[Location, list[str]](list)
-    for key, part in locate(run, table).items():
-        if key in keys:
-            by_part[part].append(key)
     found = False
-    for part, wanted in sorted(by_part.items(), key=lambda item: item[0].name):
+    for part, wanted in parts_of(run, table, finished_keys(run)).items():
         (out / table).mkdir(exist_ok=True)
         if sorted(keys_of(part) or ()) == sorted(wanted):
             (out / table / part.name).write_bytes(read_file(run / table, part.name))
         else:
             # Some keys of this merged part are unfinished, or newer in a part of their own.
-            for key in wanted:
-                write_part(out, table, key, read_table(run, table, [key]).to_pylist())
-        found = found or bool(len(read_table(run, table, wanted[:1])))
+            for key, rows in read_rows(part, table, frozenset(wanted)):
+                write_part(out, table, key, rows.to_pylist(maps_as_pydicts="strict"))
+        found = found or any(len(rows) for _, rows in read_rows(part, table, frozenset(wanted)))
     return found
 
 

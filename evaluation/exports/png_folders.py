@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.exports.fronts import fronts_of, images_of, new_folder
+from evaluation.exports.fronts import fronts_of, new_folder, read_fronts
 from evaluation.run import Run
 from evaluation.tables.csv_files import write_csv
 
@@ -29,12 +29,12 @@ def export_png(run: Run, out: Path) -> int:
     fronts, guided = fronts_of(run), run.config["rewards"]["guided"]
     new_folder(out)
     several, rows = len({front.method for front in fronts}) > 1, list[dict[str, Any]]()
-    for front in fronts:
+    for front, images in read_fronts(run, fronts):
         name = f"{front.prompt_id}-{front.number + 1}" if front.several else front.prompt_id
         folder = out / front.method / name if several else out / name
         folder.mkdir(parents=True)
         (folder / PROMPT).write_text(front.prompt, encoding="utf-8", newline="")
-        for image in images_of(run, front):
+        for image in images:
             file = folder / f"{image.weight_index}.png"
             file.write_bytes(image.png)
             weights = image.weights or (None,) * len(guided)
@@ -44,5 +44,6 @@ def export_png(run: Run, out: Path) -> int:
                 "weight_index": image.weight_index,
                 **{f"weight_{reward}": w for reward, w in zip(guided, weights, strict=True)}, **image.scores,
             })  # fmt: skip
-    write_csv(pd.DataFrame(rows), out / TABLE)
+    order = ["method", "prompt", "prompt_id", "seed", "weight_index"]
+    write_csv(pd.DataFrame(rows).sort_values(order, kind="stable"), out / TABLE)
     return len(rows)

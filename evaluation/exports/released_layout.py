@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import ReportError
-from evaluation.exports.fronts import Front, fronts_of, images_of, new_folder
+from evaluation.exports.fronts import Front, fronts_of, new_folder, read_fronts
 from evaluation.run import Run
 
 LONGEST = 50
@@ -37,12 +37,12 @@ def export_released(run: Run, out: Path) -> int:
     names = _names(run, fronts)
     new_folder(out)
     several, written = len({front.method for front in fronts}) > 1, 0
-    for front in fronts:
+    for front, images in read_fronts(run, fronts):
         folder = out / front.method if several else out
         # With three rewards the released code has no folder for a repeat.
         folder = folder / str(front.number) if len(guided) == 2 or front.several else folder
         folder.mkdir(parents=True, exist_ok=True)
-        for image in images_of(run, front):
+        for image in images:
             if image.weights is None:
                 raise ReportError(f"{run.folder}: an image of {front.method} has no weights. `srsoup verify` it.")
             (folder / f"{names[front.prompt_id]}_{weights_name(image.weights)}.png").write_bytes(image.png)

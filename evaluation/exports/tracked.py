@@ -1,12 +1,11 @@
 """Sends the tables and images of a report to a tracker."""
 
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
 
-from evaluation.exports.fronts import fronts_of, images_of
+from evaluation.exports.fronts import fronts_of, read_fronts
 from evaluation.run import Run
 
 # A tracker is for watching a few images; the report has them all.
@@ -32,6 +31,6 @@ def send_report(tracker: Tracker, run: Run, out: Path) -> None:
     for pattern in ("front_mean*.png", "held_out_*.png", "overlap_*.png"):
         for file in sorted(out.glob(pattern)):
             tracker.add_image(f"report/{file.stem}", file.read_bytes())
-    for front in islice(fronts_of(run), MOST_FRONTS):
-        for image in images_of(run, front):
+    for front, images in read_fronts(run, fronts_of(run)[:MOST_FRONTS]):
+        for image in images:
             tracker.add_image(f"images/{front.method}/{front.prompt_id}/{image.weight_index}", image.png)

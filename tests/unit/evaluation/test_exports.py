@@ -25,7 +25,9 @@ from evaluation.exports.export import export_run
 from evaluation.reading.comparison import load_runs
 from evaluation.report import write_report
 from evaluation.run import Run
-from pipeline.records import finished_keys, read_table
+from pipeline.records import finished_keys, location_of, read_table, write_part
+from pipeline.storage.part_rows import for_file
+from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.verify import verify
 from srsoup import _app
 from tests.support.synthetic_run import NASTY, simplex, write_driver, write_key
@@ -306,3 +308,63 @@ def test_a_table_leads_to_no_file_outside_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "in" / "images.csv").write_text("file,prompt,weight_brightness\n../secret.png,x,1\n")
     shown = said("import", tmp_path / "in", "--to", tmp_path / "run", "--rewards", "brightness", status=2)
     assert "line 2 of images.csv" in shown and "outside of the folder" in shown
+
+
+def merged_run(run: Path, fronts: int, parts: int) -> Path:
+    """A run of many fronts of two tiny images, in a few merged parts for each table."""
+    for table in ("samples", "scores", "steps", "costs"):
+        shutil.rmtree(run / table)
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, format="PNG")
+    for part in range(parts):
+        keys = [f"{n:05d}" for n in range(part, fronts, parts)]
+        both = [(key, i) for key in keys for i in range(2)]
+        shared = {key: {"key": key, "prompt_id": key, "prompt": f"a {key}", "method": "srsoup"} for key in keys}
+        rows: dict[str, list[dict]] = {
+            "samples": [
+                shared[key] | {"seed": 0, "weight_index": i, "weights": [float(i), 1.0 - i],
+                               "image": {"bytes": buffer.getvalue(), "path": None}}
+                for key, i in both
+            ],
+            "scores": [
+                {"key": key, "weight_index": i, "reward": reward, "role": "guided", "value": float(i)}
+                for key, i in both for reward in TWO
+            ],
+            "steps": [{"key": key, "step": 0, "weight_index": i} for key, i in both],
+            "costs": [shared[key] | {"seed": 0, "queries": 1, "queries_by_reward": []} for key in keys],
+        }  # fmt: skip
+        for table, own in rows.items():
+            (run / table).mkdir(exist_ok=True)
+            data = for_file(pa.Table.from_pylist(own, schema=SCHEMAS[table]))
+            data = data.replace_schema_metadata({b"srsoup.keys": json.dumps(keys).encode()})
+            pq.write_table(data, run / table / f"merged-{part}.parquet")
+    return run
+
+
+@pytest.mark.parametrize("layout", ["png", "hf", "released"])
+def test_an_export_of_many_fronts_reads_each_file_a_few_times(
+    synthetic_run: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """600 fronts in two parts for each table: the number of files that are opened does not grow with the fronts."""
+    run = merged_run(synthetic_run(prompts=["x"], weights=2, methods=["srsoup"], held_out=[]), 600, 2)
+    opened = list[str]()
+    real = pq.ParquetFile
+
+    def count(source: Any, *arguments: Any, **options: Any) -> Any:
+        opened.append(str(source))
+        return real(source, *arguments, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", count)
+    assert export_run(location_of(str(run)), str(tmp_path / "out"), layout).startswith("1,200 images")
+    assert len(opened) <= 24
+
+
+@pytest.mark.parametrize("lost", ["scores", "pixels"])
+def test_a_damaged_run_is_one_message(synthetic_run: Write, tmp_path: Path, lost: str) -> None:
+    run = synthetic_run(prompts=["x"], weights=2, methods=["srsoup"])
+    table = "scores" if lost == "scores" else "samples"
+    rows = read_table(run, table, ["p000-srsoup"]).to_pylist()
+    damaged = rows[:3] if lost == "scores" else [row | {"image": None} for row in rows]
+    write_part(run, table, "p000-srsoup", damaged)
+    with pytest.raises(ReportError, match=r"has no scores or no pixels.*srsoup verify"):
+        export_run(run, str(tmp_path / "out"))

@@ -20,6 +20,7 @@ from evaluation.figures.paper import FIGURES, draw, write_figures
 from evaluation.figures.paper_style import COLOURS, COLUMN, fitted, readable, shades
 from evaluation.figures.three_rewards import CORNERS
 from evaluation.reading.comparison import load_runs
+from pipeline.records import finished_keys, read_table, write_part
 from srsoup import _app
 from tests.support.figures.drawn_texts import lines_of, marks_of, text_faults
 from tests.support.figures.sweep_runs import STEPS, write_point
@@ -224,6 +225,7 @@ def every_picture(sweeps: Sweeps) -> list[Drawn]:
     return found + [one for number in ("4", "5", "8", "18") for one in drawn([sweeps.three], number)]
 
 
+@pytest.mark.slow
 def test_no_text_is_overprinted_or_cut_and_every_picture_is_one_column_wide(sweeps: Sweeps) -> None:
     pictures = every_picture(sweeps)
     assert {one.stem.split("_")[1] for one in pictures} == FIGURES.keys()
@@ -306,6 +308,7 @@ def test_an_unknown_figure_or_prompt_is_refused(sweeps: Sweeps, tmp_path: Path) 
         drawn([sweeps.first], "4", ["a wolf"])
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_figure_that_the_runs_can_give(sweeps: Sweeps, tmp_path: Path) -> None:
     arguments = ["report", str(sweeps.first), "--figure", "all", "--out"]
     result = CliRunner().invoke(_app(), [*arguments, str(tmp_path / "a")])
@@ -323,6 +326,33 @@ def test_the_command_writes_every_figure_that_the_runs_can_give(sweeps: Sweeps, 
     refused = CliRunner().invoke(_app(), ["report", str(sweeps.first), "--figure", "1"])
     assert refused.exit_code == 2 and "error: Figure 1 needs" in refused.output
     assert CliRunner().invoke(_app(), ["report", str(sweeps.first), "--prompt", "x"]).exit_code == 2
+
+
+def test_half_a_sweep_one_prompt_and_empty_folders(sweeps: Sweeps, tmp_path: Path) -> None:
+    """Only the prompts that every run has are drawn, and one prompt has no interval."""
+    other = write_point(tmp_path, "sweep_k-5", 5, 30, prompts=PROMPTS[:1])
+    ((_, figure, data, _),) = drawn([*sweeps.steps, other], "10")
+    first = [scores(run, "srsoup").query("prompt == 'a fox'")[[A, B]].to_numpy() for run in (*sweeps.steps, other)]
+    both = np.concatenate(first)
+    corner = both.min(axis=0) - 0.05 * np.ptp(both, axis=0)
+    volumes = [area(points, corner) for points in first]
+    np.testing.assert_allclose(lines_of(figure.axes[0])["of the mean front"][:, 1], volumes, rtol=1e-12)
+    assert data["low"].isna().all() and text_faults(figure) == []
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReportError, match=r"config\.yaml is missing"):
+        write_figures([tmp_path / "empty"], "3", tmp_path / "out")
+    with pytest.raises(ReportError, match="guided by"):
+        write_figures([sweeps.first, sweeps.three], "3", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_score_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    run = write_point(tmp_path, "nan", 1, 30, prompts=["x"])
+    (key,) = finished_keys(run)
+    rows = read_table(run, "scores", [key]).to_pylist()
+    write_part(run, "scores", key, [row | {"value": float("nan")} for row in rows])
+    with pytest.raises(ReportError, match="no score of"):
+        write_figures([run], "3", tmp_path / "out")
 
 
 def test_texts_are_cut_to_their_width_and_lose_what_the_font_lacks() -> None:
