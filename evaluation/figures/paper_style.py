@@ -95,7 +95,8 @@ def _common_words(names: Sequence[str]) -> int:
     for place in range(min(map(len, names))):
         if len({name[: place + 1] for name in names}) > 1:
             break
-        if names[0][place] in "_- ":
+        # In the name of a point of a sweep, a key and its value are joined by hyphens: they stay together.
+        if names[0][place] in "_ ":
             common = place + 1
     return common
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from evaluation.errors import ReportError
 from evaluation.figures.drawn import CannotDraw, Drawn
 from evaluation.figures.paper import FIGURES, draw, write_figures
-from evaluation.figures.paper_style import COLOURS, COLUMN, fitted, readable, shades
+from evaluation.figures.paper_style import COLOURS, COLUMN, fitted, readable, shades, short_labels
 from evaluation.figures.three_rewards import CORNERS
 from evaluation.reading.comparison import load_runs
 from pipeline.records import finished_keys, read_table, write_part
@@ -359,6 +359,14 @@ def test_texts_are_cut_to_their_width_and_lose_what_the_font_lacks() -> None:
     assert readable("a\nfox 🦊 $x$") == "a fox ? $x$"
     cut = fitted("$m$ " * 200, 1.0, 7)
     assert cut.endswith("…") and 10 < len(cut) < 40 and fitted("short", 1.0, 7) == "short"
+
+
+def test_runs_of_a_sweep_are_named_by_what_differs(tmp_path: Path) -> None:
+    names = [f"fig7_method-srsoup_soup-steps-{k}" for k in (1, 2)]
+    comparison = load_runs([write_point(tmp_path, name, 1, 30) for name in names])
+    assert list(short_labels(comparison).values()) == ["soup-steps-1 srsoup", "soup-steps-2 srsoup"]
+    alone = load_runs([tmp_path / names[0]])
+    assert short_labels(alone) == {"srsoup": "srsoup"}
 
 
 def test_a_notebook_shows_the_picture(sweeps: Sweeps) -> None:
