@@ -123,38 +123,17 @@ def run(
 def _write_report(runs: "Sequence[Location]", out: Path | None) -> Path:
     """Write the page of some runs; ValueError if that cannot be done."""
     from evaluation.errors import ReportError
+    from evaluation.exports.tracked import send_to_tracker
     from evaluation.report import report_folder, write_report
-
-    try:
-        page = write_report(runs, out or report_folder(runs[0]))
-    except ReportError as error:
-        raise ValueError(str(error)) from error
-    if len(runs) == 1:
-        _send_report(runs[0], page.parent)
-    return page
-
-
-def _send_report(folder: "Location", out: Path) -> None:
-    """Send the report of a run to its tracker, if it has one; ValueError if that cannot be done."""
-    from evaluation.run import Run
-
-    run = Run.open(folder)
-    name = (run.config.get("report") or {}).get("tracker")
-    if name is None:
-        return
-    from configs.plain.texts import described
-    from evaluation.exports.tracked import send_report
     from pipeline.job.trackers import open_tracker
 
     try:
-        tracker = open_tracker(name, run.config["name"], run.folder)
-        try:
-            send_report(tracker, run, out)
-        finally:
-            tracker.close()
-    except Exception as error:
-        fix = f"fix: `pip install 'srsoup[{name}]'` if it is not installed, or log in; the report is in {out}"
-        raise ValueError(f"the tracker {name} did not take the report: {described(error)[:300]}; {fix}") from error
+        page = write_report(runs, out or report_folder(runs[0]))
+        if len(runs) == 1:
+            send_to_tracker(runs[0], page.parent, open_tracker)
+    except ReportError as error:
+        raise ValueError(str(error)) from error
+    return page
 
 
 def _draw_figures(runs: "Sequence[Location]", number: str, out: Path | None, prompts: Sequence[str]) -> list[str]:
