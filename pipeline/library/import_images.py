@@ -40,28 +40,27 @@ def import_images(
         run: a folder that does not exist, or is empty.
         guided: the rewards that the weights belong to, in their order.
         held_out: rewards that only score.
-        prompts: a file of the prompts, if the names of the images have only their beginnings.
-        method: the name of the method that made the images, unless images.csv says it.
+        prompts, method: see `image_folders.find_images`.
 
     Raises:
-        RequestError: the images or their weights cannot be read, they are not complete fronts, a reward cannot be
-            queried, or `run` has files.
+        RequestError: the images cannot be read or are not complete fronts, a reward cannot be queried, or `run` has
+            files.
         OSError: the run cannot be written.
     """
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         raise refusal(folder, f"{run} has files already", "give --to a new folder, or an empty one")
+    names = (*guided, *held_out)
+    if len(set(names)) < len(names):
+        raise refusal(folder, "a reward is named twice", "name each reward once, in --rewards or in --held-out")
     found = find_images(folder, guided, prompts, method)
     rows = _weight_rows(folder, found)
     fronts = _fronts(folder, found, len(rows))
-    names = (*guided, *held_out)
     wanted = [(image.path, image.prompt.text) for image in found]
     scores = dict(score_files(wanted, names, lambda text: print(f"note: {text}", file=sys.stderr)))
     run.mkdir(parents=True, exist_ok=True)
     write_atomically(run / "config.yaml", _record(run, folder, found, rows, guided, held_out).encode())
-    prompts_, methods, seeds = (
-        len(set(part)) for part in zip(*((key[1], key[0], key[2]) for key in fronts), strict=True)
-    )
-    write_driver_record(run, prompts_, prompts_ * methods * seeds, 0)
+    methods, texts, seeds = (len(set(part)) for part in zip(*fronts, strict=True))
+    write_driver_record(run, texts, texts * methods * seeds, 0)
     for images in fronts.values():
         _write_front(run, images, scores, names, len(guided))
     return len(found)

@@ -296,6 +296,7 @@ def test_folders_of_prompts_take_weights_in_any_notation(tmp_path: Path) -> None
         (["a/0.5,0.5.png"], "brightness", r"is not a row of weights of 1 rewards"),
         (["a/x.png"], "brightness,sharpness", "no images with weights in their names"),
         (["a/0.0.png", "a/1.0.png"], "brightness,no_such", "no reward of this name"),
+        (["a/0.0.png", "a/1.0.png"], "brightness,brightness", "a reward is named twice"),
     ],
 )  # fmt: skip
 def test_images_that_are_no_fronts_are_refused(tmp_path: Path, files: list[str], rewards: str, says: str) -> None:
