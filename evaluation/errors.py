@@ -1,7 +1,7 @@
 """The errors that a report raises."""
 
 
-class ReportError(Exception):
+class ReportError(ValueError):
     """The report cannot be written. The message names the folder, the problem and the fix."""
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from evaluation.errors import ReportError
 from evaluation.figures.overlap import draw_conflict
 from evaluation.figures.plots import save
+from evaluation.measures.by_tag import by_tag, by_tag_and_weight
 from evaluation.measures.conflict import conflict_table
 from evaluation.measures.costs import CostTable, cost_table
 from evaluation.measures.efficiency import hypervolume_by_cost
@@ -134,6 +135,10 @@ def _write_tables(out: Path, comparison: Comparison, tables: Tables) -> None:
     write_csv(hypervolume_by_cost(comparison, both), out / "hypervolume_by_cost.csv")
     _write_conflict(out, comparison)
     write_tables(comparison, out / "tables")
+    tags = by_tag(comparison, tables.volumes)
+    if len(tags):
+        write_csv(tags, out / "by_tag.csv")
+        write_csv(by_tag_and_weight(comparison), out / "by_tag_and_weight.csv")
 
 
 def _write_conflict(out: Path, comparison: Comparison) -> None:

@@ -55,6 +55,11 @@ class PromptsConfig(StrictModel):
     column: str | None = Field(
         None, description="column or field of the file that holds the prompts; null looks for a usual name"
     )
+    tags: str | None = Field(
+        None,
+        description="column or field of the file with the tags of a prompt, a text or a list of texts, by which the "
+        "report has results too; null looks for tags or tag, and takes the names of several files",
+    )
     limit: int | None = Field(None, ge=1, description="number of prompts to take from the start; null takes all")
     skip_empty: bool = Field(
         False, description="leave out rows whose prompt is missing or blank; otherwise such a row is an error"
@@ -81,6 +86,12 @@ class PromptsConfig(StrictModel):
                 "prompts.column is the column of a file, and the prompts are those of a data set",
                 "give prompts.dataset.column instead",
                 "prompts.column",
+            )
+        if self.tags is not None and self.file is None:
+            raise InvalidValueError(
+                "prompts.tags is the column of a file, and the prompts are not those of a file",
+                "give prompts.file, or leave prompts.tags out",
+                "prompts.tags",
             )
         if (self.github is None) != (self.sha256 is None) or (self.github is not None and self.file is None):
             raise InvalidValueError(

@@ -1,6 +1,6 @@
 """The sections `rewards` and `report`."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -67,4 +67,9 @@ class ReportConfig(StrictModel):
         None,
         description="reference point of the hypervolume, one value for each guided reward; null derives it from the "
         "scores",
+    )
+    tracker: Literal["wandb", "tensorboard", "mlflow"] | None = Field(
+        None,
+        description="tracker that gets the counts of the driver, and the tables and images of the report, with the "
+        "login that you have there; each needs an extra, such as srsoup[wandb]",
     )

@@ -1,7 +1,9 @@
 """Draws fronts with matplotlib, as PNG and SVG files and as SVG text for the page."""
 
 import io
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")
+# In a notebook, the backend that shows the user's own figures stays.
+if "MPLBACKEND" not in os.environ and "matplotlib.pyplot" not in sys.modules:
+    matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +30,7 @@ _GREY = "#8b929c"
 _GREYS = (_GREY, "#a8896a", "#7a9a8a")
 # The colour of all text. In the page's SVG the page's own text colour replaces it and follows the colour scheme.
 _INK = "#1b2733"
-_MARKERS = "osD^vP"
+MARKERS = "osD^vP"
 
 
 def palette(labels: Sequence[str], unguided: Sequence[str]) -> dict[str, str]:
@@ -105,7 +109,7 @@ def draw_by_weight(
                 [standard_error(g[reward].to_numpy(), g["text_id"].to_numpy(dtype=str)) for _, g in groups]
             )
             axis.fill_between(x, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(x, mean, "-", marker=_MARKERS[number % len(_MARKERS)], color=colour, label=label)
+            axis.plot(x, mean, "-", marker=MARKERS[number % len(MARKERS)], color=colour, label=label)
             axis.set_xticks(x, [point_label(w, int(i)) for i, w in zip(weights.index, weights, strict=True)])
         axis.set_xlabel(weighted)
         axis.set_ylabel(_axis_label(name, True))
@@ -159,7 +163,7 @@ def _draw_plane(
                 order = np.argsort(x[front])
                 axis.plot(x[front][order], y[front][order], "--", color=colour, linewidth=1)
             continue
-        line, marker, size = "-" if planar else "none", _MARKERS[number % len(_MARKERS)], 4 if small else 6
+        line, marker, size = "-" if planar else "none", MARKERS[number % len(MARKERS)], 4 if small else 6
         axis.plot(x, y, linestyle=line, marker=marker, color=colour, markersize=size, label=label)
         for place, weights, index in zip(zip(x, y, strict=True), rows["weights"], rows["weight_index"], strict=True):
             text, font = point_label(weights, int(index)), 6.5 if small else 9

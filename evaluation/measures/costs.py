@@ -63,6 +63,6 @@ def _quantities(label: str, costs: pd.DataFrame) -> list[tuple[str, str, float, 
         columns |= {f"{name}, round {number:.0f}": of_round[name] for name in ("queries", "decodes", "seconds_total")}
     rows = []
     for name, column in columns.items():
-        total = float("nan") if name == "peak_memory_bytes" else float(column.sum())
+        total = float("nan") if name == "peak_memory_bytes" else float(column.sum(min_count=1))
         rows.append((label, name, float(column.mean()), float(column.min()), float(column.max()), total))
     return rows

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from evaluation.measures.fronts import one_hot_reward
 from evaluation.reading.comparison import Comparison
 
@@ -70,6 +72,6 @@ def saving(comparison: Comparison, label: str) -> Saving | None:
 
 
 def _count(comparison: Comparison, label: str) -> int | None:
-    """Returns the queries of each prompt, or None if the prompts differ."""
+    """Returns the queries of each prompt, or None if the prompts differ or nobody counted, as of imported images."""
     counts = comparison.costs.loc[comparison.costs["label"] == label, "queries"].unique()
-    return int(counts[0]) if len(counts) == 1 else None
+    return int(counts[0]) if len(counts) == 1 and pd.notna(counts[0]) else None

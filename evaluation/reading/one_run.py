@@ -15,7 +15,7 @@ from pipeline.records import DamagedPart, Location, check_footers, failed_keys, 
 
 # The columns of samples/ that a report holds in memory. The images of a thousand prompts do not fit, so they are read
 # front by front when they are needed (`evaluation.reading.images`).
-COLUMNS = {"samples": ("prompt_id", "prompt", "source", "style", "method", "seed", "weights")}
+COLUMNS = {"samples": ("prompt_id", "prompt", "source", "style", "method", "seed", "weights", "tags")}
 # A reward may be named like these two.
 RENAMED = {"source": "prompt_source", "style": "prompt_style"}
 # Columns that the report adds to those of samples/.

@@ -36,8 +36,9 @@ class _Config(_Strict):
     method: str | list[str] = "srsoup"
     seed: int
     seeds: Positive = 1
-    steps: Positive
-    queries: Positive
+    # Images that were imported do not say how they were made.
+    steps: Positive | None = None
+    queries: Positive | None = None
     weights: Annotated[list[list[float]], Field(min_length=1)]
     rewards: _Rewards
     soup: _Soup | None = None

@@ -48,10 +48,10 @@ def compact_run(run: RunFolder) -> None:
 
 
 def verify_run(run: RunFolder) -> None:
-    """Read every row of a run, and name every damaged file with its fix.
+    """Read every row of a run, and name every damaged file.
 
-    It compares the checksums of all pages, and the rows with the weights, the rewards and the number of fronts. The
-    run may go on meanwhile.
+    Each comes with its fix. The command compares the checksums of all pages, and the rows with the weights, the
+    rewards and the number of fronts. The run may go on meanwhile.
 
     Exit status: 0 if everything is fine, 1 if something is damaged, 2 if the folder holds no run.
     """

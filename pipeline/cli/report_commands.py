@@ -37,11 +37,14 @@ class Reports:
         write: writes the page into this folder or the usual one, and returns the page.
         watch: does so again and again while the runs go on, and serves the page on a port, until the event is set.
         table: returns the text of a table by its name and its format.
+        figures: draws the figure of this number, or "all", into this folder or the usual one, with these prompts, and
+            returns the lines to print.
     """
 
     write: Callable[[Sequence[Location], Path | None, PageOptions], Path]
     watch: Callable[[Sequence[Location], Path | None, PageOptions, int, threading.Event], None]
     table: Callable[[Sequence[Location], str, str], str]
+    figures: Callable[[Sequence[Location], str, Path | None, Sequence[str]], Sequence[str]]
 
 
 Runs = Annotated[
@@ -84,6 +87,20 @@ Form = Annotated[
 ]  # fmt: skip
 
 
+Figure = Annotated[
+    str | None,
+    typer.Option(
+        help="Draw this figure of the paper instead, as PNG, PDF, SVG and CSV: 1, 3, 4, 5, 7, 8, 10, 16, 18 or 22, or "
+        "all that these runs can give.",
+        metavar="NUMBER",
+    ),
+]
+ShownPrompts = Annotated[
+    list[str] | None,
+    typer.Option(help="A prompt that figure 4, 16, 18 or 22 shows. Can be given several times."),
+]
+
+
 def report_commands(reports: Reports) -> tuple[Command, Command]:
     """The two commands, `demo` and `report`."""
 
@@ -96,22 +113,29 @@ def report_commands(reports: Reports) -> tuple[Command, Command]:
         port: Port = 0,
         table: Table = None,
         form: Form = None,
+        figure: Figure = None,
+        prompt: ShownPrompts = None,
     ) -> None:
         """Write tables, figures and one HTML page of some runs.
 
         Several runs are compared. The page needs no network to be viewed. With --table one table is
-        printed, and nothing is written; its runs may have different guided rewards.
+        printed, and nothing is written; its runs may have different guided rewards. With --figure
+        a figure of the paper is drawn, one column wide.
 
-        Exit status: 2 if a folder holds no run or no finished prompt, if the runs are
-        guided by different rewards, or if they cannot give the table.
+        Exit status: 2 if a folder holds no run or no finished prompt, if the runs are guided by
+        different rewards, or if they cannot give the table or the figure.
         """
         page = PageOptions(title, full)
         try:
             places = [location_of(run) for run in runs]
             if form and table is None:
                 raise ValueError("--format is the format of a table; fix: give --table too, or leave --format out")
+            if prompt and figure is None:
+                raise ValueError("--prompt chooses what a figure shows; fix: give --figure too, or leave --prompt out")
             if table is not None:
                 print(reports.table(places, table, form or "screen"), end="")
+            elif figure is not None:
+                print(*reports.figures(places, figure, out, prompt or ()), sep="\n")
             elif watch:
                 reports.watch(places, out, page, port, _set_by_sigterm())
             else:

@@ -52,7 +52,7 @@ def rewards(
 
             Console(markup=False, emoji=False).print(reward_table())
             return
-        from pipeline.cli.score_files import broken_checks, fetched
+        from pipeline.library.score_files import broken_checks, fetched
 
         for name in fetch or []:
             for path in fetched(name):
@@ -85,12 +85,14 @@ def score(
     Exit status: 2 if the request is wrong.
     """
     with request_errors(), _accepting(accept_sha256):
-        from pipeline.cli.score_files import score_files
+        from pipeline.library.score_files import score_files
         from pipeline.planning.plugins import plug_in, read_plugins
 
         plug_in(read_plugins(plugin or []))
         names = [name.strip() for name in rewards.split(",")]
-        rows = score_files(images, names, prompt, lambda text: print(f"note: {text}", file=sys.stderr))
+        rows = score_files(
+            [(image, prompt) for image in images], names, lambda text: print(f"note: {text}", file=sys.stderr)
+        )
         for index, (path, scores) in enumerate(rows):
             if not index:
                 print("image", *names, sep="\t")

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import logging
-import signal
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from threading import Event, current_thread, main_thread
+from threading import Event
 
 from actors.cluster.connect import prepare as prepare_cluster
 from actors.protocol import ChunkTooLarge, RunStopped
@@ -17,11 +16,13 @@ from actors.telemetry.run_monitor import RunMonitor
 from configs.errors import RequestError
 from configs.plain.texts import described
 from pipeline.job.batches import Batches, batches_of
+from pipeline.job.counts import counts_sent
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.job.result_writer import Outcome, ResultWriter, remove_record_of_refused_run, write_record, writing
 from pipeline.job.run_log import run_log
 from pipeline.job.run_prompt import attempt_prompt
+from pipeline.job.sigterm import stop_on_sigterm
 from pipeline.job.summary import Summary
 from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.plan import Plan
@@ -73,7 +74,7 @@ def execute(
                 writer.start()
             stack.enter_context(reporter)
             stack.enter_context(_pace_noted(active, reporter))
-            stop_requested = stack.enter_context(_stop_on_sigterm(reporter))
+            stop_requested = stack.enter_context(stop_on_sigterm(reporter))
             for _, group in groupby(sorted(active, key=_workers_key), key=_workers_key):
                 _run_on_shared_workers(list(group), local, reporter, summary, stop_requested)
             for writer in active:
@@ -105,6 +106,7 @@ def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summa
             if warning := unamortised(plan.config, plan.tasks):
                 log.warning("%s", warning)
                 reporter.show_message(warning)
+        stack.enter_context(counts_sent([writer.plan for writer in writers], summary))
         wanted = {task.key for writer in writers for task in writer.plan.tasks}
         still_open = {task.key for writer in writers for task in writer.plan.open_tasks}
         summary.run_monitor.fronts.update(wanted=len(wanted), done=len(wanted - still_open))
@@ -168,33 +170,6 @@ def _run_on_shared_workers(
             reporter.show_message(text)
         if stop_requested.is_set() and any(writer.open_tasks for writer in writers):
             raise RunStopped("a SIGTERM arrived before all prompts were done")
-
-
-@contextmanager
-def _stop_on_sigterm(reporter: Reporter) -> Iterator[Event]:
-    """Yield an event that the first SIGTERM sets.
-
-    The driver then starts no new prompt and finishes the running ones, unless the process is killed first. A second
-    SIGTERM ends the process at once. Python handles signals in the main thread only; in another thread the event is
-    never set.
-    """
-    requested = Event()
-    if current_thread() is not main_thread():
-        yield requested
-        return
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, before)
-        requested.set()
-        text = "SIGTERM: the driver finishes the running prompts and starts no others"
-        log.warning("%s", text)
-        reporter.show_message(text)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield requested
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run_on_ray(plan: Plan, tasks: Batches, reporter: Reporter, *, run_monitor: RunMonitor) -> Results:

@@ -32,6 +32,7 @@ class Summary:
         log_file: the path of the driver's log.
         loaded_at: when the models were loaded, by the clock `now`; None until then.
         candidates: the number of candidates that were decoded and scored.
+        listeners: functions that are called with each result.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -39,6 +40,7 @@ class Summary:
         self.log_file: Path | None = None
         self.loaded_at: float | None = None
         self.candidates = 0
+        self.listeners = list[Callable[[PromptResult | PromptFailure], None]]()
         self._now, self._began = now, now()
         self._done = self._failed = self._retries = 0
         self._seconds = defaultdict[str, float](float)
@@ -46,6 +48,8 @@ class Summary:
 
     def add(self, task: PromptTask, result: PromptResult | PromptFailure) -> None:
         """Add the result of a task, and log it with its error or its warnings."""
+        for listen in self.listeners:
+            listen(result)
         if isinstance(result, PromptFailure):
             self._failed += 1
             self._retries += result.row["attempts"] - 1

@@ -1,1 +1,1 @@
-"""The library: one front from a loaded pipeline, and whole runs, for notebooks and scripts. No Ray is needed."""
+"""The library: one front from a loaded pipeline, whole runs, and images that exist already. No Ray is needed."""

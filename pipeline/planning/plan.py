@@ -21,7 +21,13 @@ from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
-from pipeline.planning.request_checks import check_record, check_reference_point, check_rewards, check_size
+from pipeline.planning.request_checks import (
+    check_record,
+    check_reference_point,
+    check_rewards,
+    check_size,
+    check_tracker,
+)
 from pipeline.planning.resume import chunk_of_folder
 from pipeline.planning.surrogates.given import given_surrogate, named, surrogate_identity
 from pipeline.planning.surrogates.rounds import fronts_digest, with_rounds
@@ -138,6 +144,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     check_accepted(config, origin)
     check_reference_point(config, origin)
     check_record(config, origin)
+    check_tracker(config, origin)
     revision, pipeline = checked_model(config, origin, fetch)
     try:
         prompts = read_prompts(config.prompts, fetch=fetch)

@@ -16,7 +16,7 @@ from configs.schema import PromptsConfig
 from pipeline.planning.prompt_formats.folders import prompt_files
 from pipeline.planning.prompt_formats.formats import FORMATS, read_rows, suffix_of
 from pipeline.planning.prompt_formats.hub_dataset import dataset_values
-from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, Row, WrongFileError, is_empty, without_synsets
+from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, Columns, Row, WrongFileError, is_empty, without_synsets
 from rewards.errors import WeightsError
 from rewards.pinned_files import WeightFile, locate
 
@@ -36,12 +36,14 @@ class Prompt:
         text: the text, exactly as it was given, but without a WordNet id before it.
         source: the name of the file, or "config".
         style: the style, if the file groups its prompts by style; else None.
+        tags: the tags that the file gives it. They change neither its id nor its images.
     """
 
     prompt_id: str
     text: str
     source: str
     style: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class _Found(NamedTuple):
@@ -91,7 +93,7 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     result = []
     for found, row in zip(taken, rows, strict=True):
         digest = hashlib.sha256(json.dumps([row.text, row.style]).encode()).hexdigest()[:16]
-        result.append(Prompt(f"{digest}-{seen[digest]}", row.text, found.source, row.style))
+        result.append(Prompt(f"{digest}-{seen[digest]}", row.text, found.source, row.style, row.tags))
         seen[digest] += 1
     return result
 
@@ -144,9 +146,11 @@ def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> It
         raise _error(str(path), key, str(path), problem, suffixes, "save the prompts in one of these formats")
     rows, shown = 0, os.fsencode(source).decode("utf-8", "replace")
     try:
-        for row in read_rows(path, prompts.column):
+        for row in read_rows(path, Columns(prompts.column, prompts.tags)):
             rows += 1
-            yield _Found(row, key, str(path), shown)
+            # In a benchmark of several text files, each file is a category.
+            tags = row.tags or (() if alone else (path.stem,))
+            yield _Found(row._replace(tags=tags), key, str(path), shown)
     except WrongFileError as error:
         problem = f"the prompt file cannot be read as {suffix}: {error.problem}"
         raise _error(str(path), key, str(path), problem, FORMATS[suffix], error.fix) from error
@@ -160,13 +164,13 @@ def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> It
 
 def _check_text(found: _Found) -> None:
     """Refuse a row that is no prompt."""
-    (text, entry, style), allowed, fix = found.row, "Unicode text", "correct the prompt"
+    (text, entry, style, tags), allowed, fix = found.row, "Unicode text", "correct the prompt"
     if is_empty(text) or not isinstance(text, str):
         problem, allowed = "the prompt is empty or not text", "text that is not empty"
         if is_empty(text):
             problem += ": it has invisible characters only" if text and text.strip() else ""
             fix = "correct the prompt, or leave such rows out with prompts.skip_empty=true"
-    elif _SURROGATE.search(text + (style or "")):
+    elif _SURROGATE.search("".join((text, style or "", *tags))):
         problem = "the prompt has half of a surrogate pair, which is not a character"
     elif "\0" in text:
         problem = "the prompt has a NUL character, so it is damaged or not text"

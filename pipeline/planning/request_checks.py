@@ -1,5 +1,7 @@
 """Checks of a request that need the rewards or the prompts, and no model."""
 
+from importlib.util import find_spec
+
 from configs.errors import RequestError
 from configs.plain.data import MAX_VALUES, count_values
 from configs.schema import RunConfig
@@ -83,4 +85,18 @@ def check_reference_point(config: RunConfig, origin: Origin) -> None:
             problem="the reference point does not have exactly one value for each guiding reward",
             allowed="one value for each of " + ", ".join(config.rewards.guided),
             fix="set these values, or set report.reference_point=null to derive them",
+        )
+
+
+def check_tracker(config: RunConfig, origin: Origin) -> None:
+    """Refuse a tracker whose package is not installed. It is not imported."""
+    name = config.report.tracker
+    if name is not None and find_spec(name) is None:
+        raise RequestError(
+            file=origin("report.tracker"),
+            key="report.tracker",
+            value=name,
+            problem=f"the package {name} is not installed",
+            allowed="null, or a tracker whose package is installed",
+            fix=f"install it with `pip install 'srsoup[{name}]'`, or set report.tracker=null",
         )

@@ -29,7 +29,8 @@ def costs_of(run: Location, keys: Collection[str]) -> dict[str, FrontCost]:
     indexed = _read_index(run)
     costs = {key: indexed[key] for key in keys if key in indexed}
     rows = read_columns(run, "costs", FrontCost._fields, set(keys) - costs.keys())
-    return costs | {key: FrontCost(*row) for key, row in rows.items()}
+    # Nobody counted the decodes of imported images: they are null in costs/.
+    return costs | {key: FrontCost(decodes or 0, prompt_id) for key, (decodes, prompt_id) in rows.items()}
 
 
 def write_index(run: Location, costs: Mapping[str, FrontCost]) -> None:

@@ -29,6 +29,7 @@ SAMPLES = pa.schema(
         ("image", IMAGE),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("tags", pa.list_(pa.string())),
     ]
 )
 SCORES = pa.schema(
@@ -83,6 +84,7 @@ COSTS = pa.schema(
         ("seconds_wait", pa.float64()),
         ("peak_memory_bytes", pa.int64()),
         ("attempts", pa.int32()),
+        ("tags", pa.list_(pa.string())),
     ]
 )
 FAILURES = pa.schema(

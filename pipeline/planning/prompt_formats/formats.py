@@ -8,10 +8,10 @@ from pipeline.planning.prompt_formats.json_shapes import read_json
 from pipeline.planning.prompt_formats.json_text import read_jsonl
 from pipeline.planning.prompt_formats.lines import read_txt
 from pipeline.planning.prompt_formats.parquet import read_parquet
-from pipeline.planning.prompt_formats.rows import Row, WrongFileError
+from pipeline.planning.prompt_formats.rows import Columns, Row, WrongFileError
 from pipeline.planning.prompt_formats.tables import read_csv, read_tsv
 
-_READERS: dict[str, Callable[[str, str | None], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[str, Columns], Iterator[Row]]] = {
     ".txt": read_txt,
     ".json": read_json,
     ".jsonl": read_jsonl,
@@ -39,7 +39,7 @@ def is_packed(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def read_rows(path: Path, column: str | None) -> Iterator[Row]:
+def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """Yield the rows of a file, whose suffix gives the format.
 
     Raises:
@@ -48,8 +48,8 @@ def read_rows(path: Path, column: str | None) -> Iterator[Row]:
     """
     suffix = suffix_of(path)
     if suffix != ".parquet":
-        yield from _READERS[suffix](read_text(path, is_packed(path)), column)
+        yield from _READERS[suffix](read_text(path, is_packed(path)), columns)
     elif is_packed(path):
         raise WrongFileError("a Parquet file is packed already, and cannot be read inside .gz", "unpack it with gunzip")
     else:
-        yield from read_parquet(path, column)
+        yield from read_parquet(path, columns)

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.planning.prompt_formats.json_text import documents, loads
-from pipeline.planning.prompt_formats.rows import SYNSET, Row, WrongFileError, find_column, text_of
+from pipeline.planning.prompt_formats.rows import (
+    SYNSET,
+    Columns,
+    Row,
+    WrongFileError,
+    find_column,
+    find_tags,
+    row_of,
+    tags_of,
+)
 
 _SHAPES = "save it as a list of texts, a list of records, or {style: [...]}"
 # Keys of which a text is the value: numbers, WordNet ids, names of pictures.
@@ -20,7 +29,7 @@ _NOT_PROMPTS = {
 }  # fmt: skip
 
 
-def read_json(text: str, column: str | None) -> Iterator[Row]:
+def read_json(text: str, columns: Columns) -> Iterator[Row]:
     """Yield the prompts of a JSON document, whose shape says where they are.
 
     A list has texts or records. An object is one of: COCO captions; ImageNet's class index; columns of equal length;
@@ -31,9 +40,9 @@ def read_json(text: str, column: str | None) -> Iterator[Row]:
     """
     data = _document(text)
     if isinstance(data, list):
-        yield from _entries(data, column)
+        yield from _entries(data, columns)
     elif isinstance(data, dict):
-        yield from _of_object(data, column)
+        yield from _of_object(data, columns)
     else:
         raise WrongFileError(f"the file holds a {type(data).__name__}", _SHAPES)
 
@@ -51,40 +60,42 @@ def _document(text: str) -> Any:
         raise
 
 
-def _entries(entries: list[Any], column: str | None, group: str = "", style: str | None = None) -> Iterator[Row]:
+def _entries(entries: list[Any], columns: Columns, group: str = "", style: str | None = None) -> Iterator[Row]:
     for index, entry in enumerate(entries):
         name = f"{group}, entry {index}" if group else f"entry {index}"
-        yield Row(text_of(entry, column, name), name, style)
+        yield row_of(entry, columns, name, style)
 
 
-def _of_object(data: dict[str, Any], column: str | None) -> Iterator[Row]:
+def _of_object(data: dict[str, Any], columns: Columns) -> Iterator[Row]:
     values = list(data.values())
     if isinstance(data.get("annotations"), list) and {"images", "info", "licenses"} & set(data):
-        yield from _entries(data["annotations"], column, "annotations")
+        yield from _entries(data["annotations"], columns, "annotations")
     elif all(isinstance(value, list) for value in values):
-        yield from _of_lists(data, column)
+        yield from _of_lists(data, columns)
     elif all(isinstance(value, dict) for value in values):
         for key, value in data.items():
-            yield Row(text_of(value, column, f"entry {key!r}"), f"entry {key!r}")
+            yield row_of(value, columns, f"entry {key!r}")
     elif all(isinstance(value, str) for value in values) and all(_ID.fullmatch(key) for key in data):
         for key, value in data.items():
             yield Row(value, f"entry {key!r}")
-    elif (name := find_column(data, column)) is not None and isinstance(data[name], str):
-        yield Row(data[name], f"field {name!r}")
+    elif (name := find_column(data, columns.prompts)) is not None and isinstance(data[name], str):
+        yield row_of(data, columns, "the object")._replace(entry=f"field {name!r}")
     else:
         kinds = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in list(data.items())[:5])
         raise WrongFileError(f"the values of the object are not all lists, nor all records: {kinds}", _SHAPES)
 
 
-def _of_lists(data: dict[str, list[Any]], column: str | None) -> Iterator[Row]:
+def _of_lists(data: dict[str, list[Any]], columns: Columns) -> Iterator[Row]:
     if data and all(_is_class(value) for value in data.values()):
         for key, (_, name) in data.items():
             yield Row(name.replace("_", " "), f"entry {key!r}")
-    elif (name := _prompt_column(data, column)) is not None:
-        yield from _entries(data[name], column, f"column {name!r}")
+    elif (name := _prompt_column(data, columns)) is not None:
+        tags = find_tags(data, columns.tags, "the object")
+        for index, row in enumerate(_entries(data[name], columns, f"column {name!r}")):
+            yield row if tags is None else row._replace(tags=tags_of(data[tags][index], columns, row.entry))
     else:
         for style, entries in data.items():
-            yield from _entries(entries, column, style, style)
+            yield from _entries(entries, columns, style, style)
 
 
 def _is_class(value: list[Any]) -> bool:
@@ -92,7 +103,7 @@ def _is_class(value: list[Any]) -> bool:
     return len(value) == 2 and all(isinstance(part, str) for part in value) and bool(SYNSET.fullmatch(value[0].strip()))
 
 
-def _prompt_column(data: dict[str, list[Any]], column: str | None) -> str | None:
+def _prompt_column(data: dict[str, list[Any]], columns: Columns) -> str | None:
     """Return the key with the prompts if the keys are columns, or None if they are styles.
 
     Raises:
@@ -101,12 +112,12 @@ def _prompt_column(data: dict[str, list[Any]], column: str | None) -> str | None
     if len(data) < 2:
         return None
     records = any(isinstance(entry, dict) for entries in data.values() for entry in entries)
-    name = None if records else find_column(data, column)
+    name = None if records else find_column(data, columns.prompts)
     others = [key for key in data if key != name]
     known = [key for key in others if key.lower() in _NOT_PROMPTS or (not records and _has_no_text(data[key]))]
     if name is None and not known:
         return None
-    if name is None or (column is None and not known and name.lower() not in _NEVER_STYLES):
+    if name is None or (columns.prompts is None and not known and name.lower() not in _NEVER_STYLES):
         suspect = known[0] if known else name
         raise WrongFileError(
             f"the object has lists, and the key {suspect!r} may be a column or a style: its entry 0 is "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.planning.prompt_formats.rows import Row, WrongFileError, text_of
+from pipeline.planning.prompt_formats.rows import Columns, Row, WrongFileError, row_of
 
 
 def loads(text: str, entry: str = "") -> Any:
@@ -48,12 +48,12 @@ def documents(text: str) -> Iterator[tuple[str, Any]]:
             yield f"line {number}", loads(line, f"line {number}")
 
 
-def read_jsonl(text: str, column: str | None) -> Iterator[Row]:
+def read_jsonl(text: str, columns: Columns) -> Iterator[Row]:
     """Yield the text or the record of each line."""
     if text.lstrip().startswith("[") and isinstance(_or_none(text), list):
         raise WrongFileError("line 1 begins a JSON list, not a record per line", "rename the file to end in .json")
     for entry, data in documents(text):
-        yield Row(text_of(data, column, entry), entry)
+        yield row_of(data, columns, entry)
 
 
 def _or_none(text: str) -> Any:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from pipeline.planning.prompt_formats.rows import USUAL_COLUMNS, Row, WrongFileError, is_blank
+from pipeline.planning.prompt_formats.rows import USUAL_COLUMNS, Columns, Row, WrongFileError, is_blank
 
 _NUMBERED = re.compile(r"(\d+)(?:[.):]\s|\t|[):])")
 _PYTHON_DICT = re.compile(r"\{\s*\d+\s*:\s*['\"]")
@@ -12,12 +12,14 @@ _PYTHON_DICT = re.compile(r"\{\s*\d+\s*:\s*['\"]")
 _RARE_LINE_ENDS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
-def read_txt(text: str, column: str | None) -> Iterator[Row]:
+def read_txt(text: str, columns: Columns) -> Iterator[Row]:
     r"""Yield each line that shows something, without the spaces around it. Only \n, \r\n or \r end a line.
 
     Raises:
         WrongFileError: the file mixes line ends, holds another format, or numbers its lines.
     """
+    if columns.tags is not None:
+        raise WrongFileError("a text file has no columns", "leave prompts.tags out, or save the prompts as CSV or JSON")
     rows = [
         Row(line.strip().removeprefix("\ufeff").strip(), f"line {number}")
         for number, line in enumerate(_lines(text), 1)

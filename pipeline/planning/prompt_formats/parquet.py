@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.planning.prompt_formats.content import MOST_BYTES, open_regular
-from pipeline.planning.prompt_formats.rows import Row, WrongFileError, pick_column
+from pipeline.planning.prompt_formats.rows import Columns, Row, WrongFileError, find_tags, pick_column, tags_of
 
 BATCH = 1024
 
 
-def read_parquet(path: Path, column: str | None) -> Iterator[Row]:
+def read_parquet(path: Path, columns: Columns) -> Iterator[Row]:
     """Yield the prompts of a table.
 
     Raises:
@@ -24,14 +24,17 @@ def read_parquet(path: Path, column: str | None) -> Iterator[Row]:
     with open_regular(path) as file:
         try:
             schema = pq.read_schema(file)
-            name = pick_column(schema.names, column, "the table")
+            name = pick_column(schema.names, columns.prompts, "the table")
             _check_type(name, schema.field(name).type)
+            tags = find_tags(schema.names, columns.tags, "the table")
+            wanted = [name] if tags is None else [name, tags]
             # As a dictionary, a text that is in many rows is in memory once.
             table = pq.ParquetFile(file, read_dictionary=[name])
             _check_sizes(name, table.metadata)
-            for batch in table.iter_batches(batch_size=BATCH, columns=[name]):
-                for scalar in batch.column(0):
-                    yield Row(scalar.as_py(), f"row {number}")
+            for batch in table.iter_batches(batch_size=BATCH, columns=wanted):
+                tagged = [()] * len(batch) if tags is None else batch.column(tags).to_pylist()
+                for scalar, value in zip(batch.column(name), tagged, strict=True):
+                    yield Row(scalar.as_py(), f"row {number}", tags=tags_of(value, columns, f"row {number}"))
                     number += 1
         except (pa.ArrowException, OSError) as error:
             raise WrongFileError(f"from row {number} on: {error}", "write or download the file again") from error

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 USUAL_COLUMNS = (
     "prompt", "text", "caption", "prompts", "texts", "captions", "prompt_en", "text_en", "caption_en",
 )  # fmt: skip
+USUAL_TAGS = ("tags", "tag")
 MOST_PROMPTS = 1_000_000
 """The largest number of prompts of a run."""
 SYNSET = re.compile(r"n\d{8}(?:\s*[:,;]\s*|\s+|$)")
@@ -21,6 +22,14 @@ class Row(NamedTuple):
     text: Any
     entry: str
     style: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Columns(NamedTuple):
+    """The columns, or fields of a record, that are read; None for one with a usual name."""
+
+    prompts: str | None = None
+    tags: str | None = None
 
 
 class WrongFileError(ValueError):
@@ -57,9 +66,47 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and is_blank(value))
 
 
-def text_of(value: Any, column: str | None, entry: str) -> Any:
-    """Return the prompt of an entry: the value itself or, if it is a record, the field with the prompt."""
-    return value[pick_column(list(value), column, entry)] if isinstance(value, dict) else value
+def row_of(value: Any, columns: Columns, entry: str, style: str | None = None) -> Row:
+    """Return the row of an entry: a text, or a record with a prompt and perhaps tags."""
+    if not isinstance(value, dict):
+        return Row(value, entry, style)
+    name = find_tags(list(value), columns.tags, entry)
+    tags = () if name is None else tags_of(value[name], columns, entry)
+    return Row(value[pick_column(list(value), columns.prompts, entry)], entry, style, tags)
+
+
+def find_tags(names: Iterable[Any], column: str | None, entry: str) -> str | None:
+    """Return the column with the tags: `column` or, if it is None, a usual name in upper or lower case, or None.
+
+    Raises:
+        WrongFileError: there is no such column.
+    """
+    names = [name for name in names if isinstance(name, str)]
+    if column is None:
+        return next((name for usual in USUAL_TAGS for name in names if name.lower() == usual), None)
+    if column not in names:
+        problem = f"{entry} has no column {column!r}, only {', '.join(map(repr, names[:20])) or 'none'}"
+        raise WrongFileError(problem, "set prompts.tags to the name of the column with the tags")
+    return column
+
+
+def tags_of(value: Any, columns: Columns, entry: str) -> tuple[str, ...]:
+    """Return the tags of a prompt: a text is one tag, and a list of texts are several.
+
+    A usual name may hold something else, such as a number, which is no tag.
+
+    Raises:
+        WrongFileError: the user named the column, and the value is neither.
+    """
+    listed = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    if wrong := [tag for tag in listed if not isinstance(tag, str)]:
+        if columns.tags is None:
+            return ()
+        raise WrongFileError(
+            f"{entry} has a tag that is a {type(wrong[0]).__name__} and not a text: {wrong[0]!r:.80}",
+            "write the tags as texts, or set prompts.tags to another column",
+        )
+    return tuple(dict.fromkeys(tag for tag in listed if not is_blank(tag)))
 
 
 def pick_column(names: list[str], column: str | None, entry: str) -> str:

@@ -4,32 +4,34 @@ import re
 from collections.abc import Iterator
 
 from pipeline.planning.prompt_formats.quoted import Line, quoted_lines
-from pipeline.planning.prompt_formats.rows import Row, WrongFileError, pick_column
+from pipeline.planning.prompt_formats.rows import Columns, Row, WrongFileError, find_tags, pick_column, tags_of
 from pipeline.planning.prompt_formats.tsv_quotes import tsv_lines
 
 
-def read_csv(text: str, column: str | None) -> Iterator[Row]:
+def read_csv(text: str, columns: Columns) -> Iterator[Row]:
     """Yield the prompt of each row below the header."""
-    return _rows(quoted_lines(text, ","), column, re.split("\r\n|\n|\r", text))
+    return _rows(quoted_lines(text, ","), columns, re.split("\r\n|\n|\r", text))
 
 
-def read_tsv(text: str, column: str | None) -> Iterator[Row]:
+def read_tsv(text: str, columns: Columns) -> Iterator[Row]:
     """Yield the prompt of each row below the header."""
-    return _rows(iter(tsv_lines(text, column)), column, None)
+    return _rows(iter(tsv_lines(text, columns.prompts)), columns, None)
 
 
-def _rows(lines: Iterator[Line], column: str | None, source: list[str] | None) -> Iterator[Row]:
+def _rows(lines: Iterator[Line], columns: Columns, source: list[str] | None) -> Iterator[Row]:
     """Yield the prompts of a table.
 
     Args:
         lines: the header and the rows.
-        column: the column with the prompts, or None for a usual name.
+        columns: the columns with the prompts and the tags.
         source: the lines of a CSV file, whose commas may be part of a prompt; None if the table has tabs.
     """
     header = next(lines, None)
     if header is None:
         return
-    index = header.fields.index(pick_column(header.fields, column, "the header"))
+    index = header.fields.index(pick_column(header.fields, columns.prompts, "the header"))
+    name = find_tags(header.fields, columns.tags, "the header")
+    tagged = len(header.fields) if name is None else header.fields.index(name)
     width, rows = len(header.fields), list(lines)
     allowed = width + _ending_separators(rows, width)
     for number, (start, fields) in enumerate(rows, 1):
@@ -40,7 +42,8 @@ def _rows(lines: Iterator[Line], column: str | None, source: list[str] | None) -
                 fields = [",".join(fields)]
             else:
                 raise _too_many(entry, fields, width, source is not None)
-        yield Row(fields[index] if index < len(fields) else None, entry)
+        tags = tags_of(fields[tagged], columns, entry) if tagged < min(len(fields), width) else ()
+        yield Row(fields[index] if index < len(fields) else None, entry, tags=tags)
 
 
 def _ending_separators(rows: list[Line], width: int) -> int:

@@ -15,7 +15,9 @@ from configs.packaged import FOLDER, config_file, packaged_configs
 from pipeline.records import finished_keys
 from srsoup import _app, load_config
 
-COMMANDS = ("demo", "run", "sweep", "check", "status", "report", "rewards", "score", "compact", "verify")
+COMMANDS = (
+    "demo", "run", "sweep", "check", "status", "report", "export", "import", "rewards", "score", "compact", "verify",
+)  # fmt: skip
 TINY = ("steps=2", "queries=2", "soup.steps=1", "prompts.limit=1", "method=srsoup")
 
 

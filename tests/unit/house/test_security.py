@@ -412,6 +412,16 @@ def test_names_are_printed_as_they_are(here: Path) -> None:
 # The page
 
 
+@pytest.mark.parametrize(
+    "report", [{"tracker": "https://evil.example"}, {"tracker": {"wandb": "evil"}}, {"tracker": "wandb", "url": "evil"}]
+)
+def test_a_file_names_one_of_three_trackers_and_no_address(here: Path, report: dict[str, Any]) -> None:
+    (here / "theirs.yaml").write_text(yaml.safe_dump(BASE | {"report": report}))
+    with pytest.raises(RequestError) as caught:
+        load_config(here / "theirs.yaml")
+    assert caught.value.key.startswith("report.")
+
+
 LINES: dict[str, list[Callable[..., None]]] = {
     "`extends`": [test_extends_reads_yaml_as_data_and_regular_files_only],
     "`prompts.file`": [
@@ -438,6 +448,7 @@ LINES: dict[str, list[Callable[..., None]]] = {
     "`model.adapters.revision`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.subset`, "
     "`prompts.dataset.column`": [test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run],
+    "`report.tracker`": [test_a_file_names_one_of_three_trackers_and_no_address],
     "`prompts.github`, `prompts.sha256`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`rewards.guided`, `rewards.held_out`, `rewards.accept_sha256`": [
         test_accepted_weights_come_from_the_same_place_and_are_shown,

@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
 from configs.errors import RequestError
-from pipeline.cli import image_files
-from pipeline.cli.image_files import read_image
+from pipeline.library import image_files
+from pipeline.library.image_files import read_image
 from srsoup import _app
 
 app = _app()

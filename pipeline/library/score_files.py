@@ -9,7 +9,7 @@ from torch import Tensor
 
 from actors.workers import default_device
 from configs.errors import RequestError
-from pipeline.cli.image_files import read_image
+from pipeline.library.image_files import read_image
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
@@ -17,13 +17,14 @@ from rewards.pinned_files import locate
 
 
 def score_files(
-    images: Sequence[Path], names: Sequence[str], prompt: str | None, note: Callable[[str], None]
+    images: Sequence[tuple[Path, str | None]], names: Sequence[str], note: Callable[[str], None]
 ) -> Iterator[tuple[Path, list[float]]]:
     """Yield each file with its scores, one for each reward. Files are scored one at a time, so sizes may differ.
 
     Every file is read before a reward is loaded, and read again when it is scored, so one image is in memory at a time.
 
     Args:
+        images: each file, and its prompt or None.
         note: called with a line about each file whose values had to be converted.
 
     Raises:
@@ -31,9 +32,9 @@ def score_files(
     """
     rewards = [_created(name) for name in names]
     reading = [reward.info.name for reward in rewards if reward.info.reads_prompt]
-    if reading and prompt is None:
+    if reading and any(prompt is None for _, prompt in images):
         raise _error("--prompt", None, f"{', '.join(reading)} reads the prompt", "a text", "give --prompt TEXT")
-    for path in images:
+    for path, _ in images:
         for text in read_image(path).notes:
             note(f"{path}: {text}")
     with ExitStack() as stack:
@@ -43,7 +44,7 @@ def score_files(
                 reward.setup(default_device())
             except RewardError as error:
                 raise _reward_error(reward.info.name, error) from error
-        for path in images:
+        for path, prompt in images:
             picture = read_image(path).pixels
             yield path, [_scored(reward, picture, prompt or "") for reward in rewards]
 
