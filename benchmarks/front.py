@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from configs.load import load_config
 from configs.packaged import config_file
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.measures.hypervolume import hypervolume
+from evaluation.statistics.bootstrap import mean_interval
 from pipeline.job.driver import execute
 from pipeline.job.progress import Reporter
 from pipeline.planning.plan import make_plan

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.measures.bootstrap import interval_of, mean_interval
 from evaluation.measures.efficiency import cost_to_reach
 from evaluation.measures.hypervolume import hypervolume
+from evaluation.statistics.bootstrap import interval_of, mean_interval
 
 Values = NDArray[np.float64]
 Interval = Callable[[Values, NDArray[np.str_]], tuple[float, float]]

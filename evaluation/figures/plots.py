@@ -21,8 +21,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.measures.bootstrap import standard_error
 from evaluation.measures.fronts import non_dominated, weight_name
+from evaluation.statistics.bootstrap import standard_error
 
 # Guided methods take these colours in turn; the unguided model is grey. All are readable on white and on near-black.
 _COLOURS = ("#2f7de1", "#e0731d", "#1f9e77", "#b65fcf", "#d1495b", "#8a8d1a")

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.measures.hypervolume import HypervolumeTable
 from evaluation.reading.comparison import Comparison
+from evaluation.statistics.bootstrap import mean_interval
 
 
 def by_tag(comparison: Comparison, volumes: HypervolumeTable) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.measures.bootstrap import interval_of
 from evaluation.measures.hypervolume import HypervolumeTable, fronts_of, hypervolume
 from evaluation.reading.comparison import UNGUIDED, Comparison
+from evaluation.statistics.bootstrap import interval_of
 
 Values = NDArray[np.float64]
 # The name of a cost in the tables, and its column in `costs`.

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.measures.bootstrap import interval_of, mean_interval
 from evaluation.measures.fronts import split
 from evaluation.reading.comparison import Comparison, RunData
+from evaluation.statistics.bootstrap import interval_of, mean_interval
 
 # The derived reference point is below the worst value of each reward, by this share of the range of its values.
 MARGIN = 0.05

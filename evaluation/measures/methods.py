@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from evaluation.measures.fronts import non_dominated, split
 from evaluation.measures.hypervolume import HypervolumeTable
 from evaluation.measures.indicators import additive_epsilon, igd_plus, r2
-from evaluation.measures.paired import compare, holm
 from evaluation.reading.comparison import Comparison
+from evaluation.statistics.paired import compare, holm
 
 PAIR_COLUMNS = [
     "reference", "first", "second", "prompts", "difference", "low", "high", "wins", "ties", "losses", "win_rate", "p",

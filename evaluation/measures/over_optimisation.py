@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.reading.comparison import UNGUIDED, Comparison
+from evaluation.statistics.bootstrap import mean_interval
 
 BEST_OF = "best_of"
 COLUMNS = [

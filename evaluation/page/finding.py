@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.measures.hypervolume import HypervolumeTable
 from evaluation.page.text import format_number, listed, plural
 from evaluation.reading.comparison import UNGUIDED, Comparison
+from evaluation.statistics.bootstrap import mean_interval
 
 ALONE = "the model alone"
 

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from evaluation.measures.bootstrap import interval_note
 from evaluation.measures.costs import SECONDS, CostTable
 from evaluation.measures.fronts import weight_name
 from evaluation.measures.hypervolume import HypervolumeTable
 from evaluation.measures.savings import saving
 from evaluation.reading.comparison import Comparison, RunData
+from evaluation.statistics.bootstrap import interval_note
 
 
 @dataclass(frozen=True)

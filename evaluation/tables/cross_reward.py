@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from evaluation.errors import TableError
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.reading.comparison import UNGUIDED, Comparison
+from evaluation.statistics.bootstrap import mean_interval
 from evaluation.tables.model import MISSING, Cell, Head, Table, name_cell, number_cell
 from evaluation.tables.words import base_name, decimals, label_names, labels_in_order, reward_name, rewards_name
 

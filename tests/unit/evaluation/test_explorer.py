@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from evaluation.errors import ReportError
-from evaluation.measures.bootstrap import mean_interval
 from evaluation.measures.hypervolume import hypervolume_table, reference_point
 from evaluation.page import pictures
 from evaluation.page.pictures import (
@@ -29,6 +28,7 @@ from evaluation.page.text import format_number
 from evaluation.reading.comparison import load_runs
 from evaluation.reading.images import FrontImages, read_images
 from evaluation.report import write_report
+from evaluation.statistics.bootstrap import mean_interval
 from pipeline.records import read_table
 from pipeline.storage.compact import compact
 

@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks.intervals import DISTRIBUTIONS, FUNCTIONS, covered_function
 from evaluation.figures.overlap import draw_conflict
-from evaluation.measures.bootstrap import interval_of, mean_interval
 from evaluation.measures.conflict import conflict_table
 from evaluation.measures.diversity import diversity, mean_distance, rgb16
 from evaluation.measures.efficiency import KINDS, cost_ratios, cost_to_reach, hypervolume_by_cost
@@ -27,6 +26,7 @@ from evaluation.measures.methods import compare_methods, indicators
 from evaluation.measures.over_optimisation import over_optimisation
 from evaluation.reading.comparison import Comparison, load_runs
 from evaluation.report import write_report
+from evaluation.statistics.bootstrap import interval_of, mean_interval
 from evaluation.tables.kinds import tables
 from tests.support.evaluation.number_run import Numbers, flat_png, write_numbers
 

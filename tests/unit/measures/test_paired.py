@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.measures.paired import EXACT_PROMPTS, compare, holm, sign_flip_test
+from evaluation.statistics.paired import EXACT_PROMPTS, compare, holm, sign_flip_test
 
 
 def ids(n: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from benchmarks.intervals import DISTRIBUTIONS, covered
-from evaluation.measures.bootstrap import COVERAGE, interval_note, mean_interval, standard_error
 from evaluation.report import write_report
+from evaluation.statistics.bootstrap import COVERAGE, interval_note, mean_interval, standard_error
 
 DRAWS = 200
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.measures.bootstrap import mean_interval
+from evaluation.statistics.bootstrap import mean_interval
 
 Values = NDArray[np.float64]
 # Up to this number of prompts every assignment of signs is tried, 65,536 at most.

@@ -1,0 +1,1 @@
+"""Statistics of means over prompts: intervals, paired tests, corrections for many comparisons."""
