@@ -69,7 +69,7 @@ ARMS: Mapping[str, Arm] = {
 
 
 def run(folder: Path, arms: Sequence[str], names: Sequence[str], part: str) -> None:
-    """Make the missing fronts of these arms, in this process. `part` tells apart processes that share an arm's names."""
+    """Make the missing fronts of these arms, in this process. `part` keeps the outputs of processes apart."""
     for slug in arms:
         arm = ARMS[slug]
         overrides = (*arm.overrides, *SHARED, f"name={slug}", "prompts.file=null",
