@@ -83,12 +83,37 @@ def test_the_command_refuses_what_the_workers_of_ray_would_import(here: Path, co
     assert_refused(here, done, place)
 
 
-@pytest.mark.parametrize("name", ["rewards.py", "configs.py", "configs/__init__.py"])
+@pytest.mark.parametrize("name", [*SHADOWS, "pipeline/__init__.py"])
 def test_python_m_pipeline_refuses_it_too(here: Path, name: str) -> None:
     place = shadow(here, name)
     done = python(here, "-m", "pipeline", "run", "demo", *TINY)
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
     assert_refused(here, done, place)
+
+
+@pytest.mark.parametrize("words", [("check", "mine.yml"), ("status", "runs/one"), ("sweep", "fig7_queries_mini")])
+@pytest.mark.parametrize("flags", [("-m", "pipeline"), ("-X", "dev", "-mpipeline")])
+def test_a_file_pipeline_is_refused_before_python_runs_it(here: Path, words: tuple[str, str], flags: list[str]) -> None:
+    (here / "mine.yml").write_text("seed: 1\nrewards: {}\n")
+    run = here.parent / "one"
+    (run / "samples").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    place = shadow(here, "pipeline.py")
+    done = python(here, *flags, words[0], words[1].replace("runs/one", str(run)))
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert_refused(here, done, place)
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("run",), ("run", "mine.yaml"), ("train", "demo"), ("run", "folder"), ("run", "no\ufffd.yaml")]
+)
+def test_another_program_named_pipeline_runs_as_before(here: Path, words: tuple[str, ...]) -> None:
+    """SRSoup is installed beside a project that has its own `python -m pipeline`."""
+    (here / "mine.yaml").write_text("steps: [load, clean]\n")
+    (here / "folder").mkdir()
+    (here / "pipeline.py").write_text("import sys; print('mine', *sys.argv[1:])\n")
+    done = python(here, "-m", "pipeline", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, " ".join(("mine", *words)) + "\n", "")
 
 
 @pytest.mark.parametrize(

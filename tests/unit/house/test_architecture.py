@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "pipeline": {"configs", "diffusion", "rewards", "actors"},
     "evaluation": {"pipeline.records"},
     "srsoup.py": {"configs", "diffusion", "rewards", "pipeline", "evaluation"},
+    "_srsoup_start.py": {"pipeline.shadowing"},
 }  # fmt: skip
 FORBIDDEN: dict[str, set[str]] = {
     "configs": {TORCH, RAY, DIFFUSERS},
