@@ -33,8 +33,6 @@ NAMES = (
 MIDDLE = {"colorfulness": 69.0, "compressibility": -2.8}
 BELOW = {"colorfulness": -10.0, "compressibility": -3.8}
 REFERENCE = "ws16"
-# Loaded beside every arm, so that all are scored and sampled in the same way.
-SHARED = ("model.dtype=bfloat16",)
 SECONDS = ("seconds_denoise", "seconds_lookahead", "seconds_decode", "seconds_reward", "seconds_surrogate")
 
 
@@ -68,14 +66,21 @@ ARMS: Mapping[str, Arm] = {
 }  # fmt: skip
 
 
-def run(folder: Path, arms: Sequence[str], names: Sequence[str], part: str) -> None:
-    """Make the missing fronts of these arms, in this process. `part` keeps the outputs of processes apart."""
-    for slug in arms:
-        arm = ARMS[slug]
-        overrides = (*arm.overrides, *SHARED, f"name={slug}", "prompts.file=null",
-                     f"prompts.list=[{', '.join(names)}]", f"output={folder / (slug + part)}")  # fmt: skip
-        plan = make_plan(load_config(config_file(arm.config), list(overrides)), lambda key: key)
-        execute([plan], local=True, reporter=Reporter(plan.n_prompts, 1, 1))
+def run(folder: Path, arms: Sequence[str], names: Sequence[str], dtype: str) -> None:
+    """Make the missing fronts, name by name over all arms, so that whatever is finished can be compared."""
+    for name in names:
+        for slug in arms:
+            arm = ARMS[slug]
+            overrides = (*arm.overrides, f"model.dtype={dtype}", f"name={slug}", "prompts.file=null",
+                         f"prompts.list=[{name}]", f"output={part_of(folder, slug, name)}")  # fmt: skip
+            plan = make_plan(load_config(config_file(arm.config), list(overrides)), lambda key: key)
+            execute([plan], local=True, reporter=Reporter(plan.n_prompts, 1, 1))
+
+
+def part_of(folder: Path, slug: str, name: str) -> Path:
+    """Return the folder of one front: the first name's is that of the arm, the others say where they start."""
+    start = NAMES.index(name)
+    return folder / (f"{slug}-from-{start}" if start else slug)
 
 
 def fronts_of(run: Path) -> pd.DataFrame:
@@ -109,17 +114,52 @@ def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names
     if not theirs.any():
         return "not defined"
     ratio = ours.mean() / theirs.mean()
-    low, high = mean_interval((ours - ratio * theirs) / theirs.mean(), names)
+    return _with_interval(ratio, (ours - ratio * theirs) / theirs.mean(), names)
+
+
+def _with_interval(ratio: float, deviations: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """Return a ratio with the interval of its deviations, whose mean is 0. Equal names give no interval."""
+    if np.allclose(deviations, deviations[0], rtol=0, atol=1e-12):
+        return f"{ratio:.2f}"
+    low, high = mean_interval(deviations, names)
     return f"{ratio:.2f} ({ratio + low:.2f} to {ratio + high:.2f})"
+
+
+def mean_front_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """Return the ratio of the mean fronts' volumes above `MIDDLE`, with its 95 % interval over names.
+
+    A volume of a mean is no mean of volumes, so the interval is that of the jackknife's pseudo-values
+    n theta - (n - 1) theta_(-i), which leave out one name at a time in both arms.
+
+    Args:
+        ours, theirs: the fronts (n, L, 2) of the same names, in the same order.
+    """
+    corner = np.array(list(MIDDLE.values()))
+
+    def ratio(kept: NDArray[np.bool_]) -> float:
+        base = hypervolume(theirs[kept].mean(0), corner).value
+        return hypervolume(ours[kept].mean(0), corner).value / base if base else np.nan
+
+    n = len(names)
+    whole = ratio(np.ones(n, dtype=bool))
+    if n < 2 or not np.isfinite(whole):
+        return f"{whole:.2f}" if np.isfinite(whole) else "not defined"
+    pseudo = np.array([n * whole - (n - 1) * ratio(np.arange(n) != index) for index in range(n)])
+    if not np.isfinite(pseudo).all():
+        return f"{whole:.2f}"
+    return _with_interval(whole, pseudo - pseudo.mean(), names)
 
 
 def table(folder: Path, arms: Sequence[str]) -> str:
     """Return the comparison of the arms as Markdown, over the names of which every arm has a front."""
-    found = {slug: _all_parts(folder, slug) for slug in arms if (folder / slug / "costs").is_dir()}
+    found = {slug: frame for slug in arms if not (frame := _all_parts(folder, slug)).empty}
+    if REFERENCE not in found:
+        raise SystemExit(
+            f"{folder} has no finished front of the arm {REFERENCE}; make it with `run --arms {REFERENCE}`"
+        )
     common = set.intersection(*(set(frame.name) for frame in found.values()))
     base = _common(found[REFERENCE], common)
     corner = np.array(list(MIDDLE.values()))
-    mean_base = hypervolume(_mean_front(base), corner).value
     heads = (
         "arm", "queries", "decodes", "forward passes", "backward passes", "seconds", "volume from the middle", "ratio",
         "from below all", "ratio", "of the mean front", "ratio", "mini_clip",
@@ -134,7 +174,7 @@ def table(folder: Path, arms: Sequence[str]) -> str:
             *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards", "seconds")),
             f"{ours.middle.mean():.1f}", ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
             f"{ours.below.mean():.0f}", ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
-            f"{mean_volume:.1f}", f"{mean_volume / mean_base:.2f}" if mean_base else "not defined",
+            f"{mean_volume:.1f}", mean_front_interval(np.stack(list(ours.points)), np.stack(list(base.points)), names),
             f"{ours.mini_clip.mean():.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -144,7 +184,9 @@ def table(folder: Path, arms: Sequence[str]) -> str:
 
 
 def _all_parts(folder: Path, slug: str) -> pd.DataFrame:
-    return pd.concat([fronts_of(run) for run in (folder / slug, *sorted(folder.glob(f"{slug}-from-*")))])
+    """Return the finished fronts of an arm; its last folder may still be at work."""
+    parts = [run for run in (folder / slug, *sorted(folder.glob(f"{slug}-from-*"))) if (run / "costs").is_dir()]
+    return pd.concat([fronts_of(run) for run in parts]) if parts else pd.DataFrame()
 
 
 def _common(frame: pd.DataFrame, names: set[str]) -> pd.DataFrame:
@@ -165,11 +207,14 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--skip", type=int, default=0, help="names to leave out at the start of the list")
     parser.add_argument("--names", type=int, default=len(NAMES), help="names to take then")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="bfloat16",
+        help="of the model in all arms; bfloat16 is slow on CPUs without avx512_bf16 or AMX",
+    )  # fmt: skip
     parser.add_argument("--page", type=Path, help="a page whose part `<!-- measured: front -->` the table replaces")
     given = parser.parse_args()
     if given.what == "run":
-        part = f"-from-{given.skip}" if given.skip else ""
-        run(given.folder, given.arms, NAMES[given.skip : given.skip + given.names], part)
+        run(given.folder, given.arms, NAMES[given.skip : given.skip + given.names], given.dtype)
         return
     text = table(given.folder, given.arms)
     print(text)

@@ -50,6 +50,29 @@ def test_a_ratio_and_its_interval() -> None:
     assert front.ratio_interval(theirs * 2 + np.array([0.1, -0.1, 0.1, -0.1]), theirs, names).startswith("2.00 (1.9")
 
 
+def test_the_interval_of_the_mean_front_is_that_of_a_mean_where_the_volume_is_linear() -> None:
+    """One point a front at a fixed compressibility: the volume is the mean colorfulness above 69, times 1."""
+    names = np.array(["a", "b", "c", "d", "e"])
+    above = np.array([1.0, 2.0, 4.0, 3.0, 5.0])
+    theirs = np.tile(np.array([79.0, -1.8]), (5, 1, 1))
+    ours = np.stack([[[69.0 + value, -1.8]] for value in above])
+    assert front.mean_front_interval(ours, theirs, names) == front.ratio_interval(above, np.full(5, 10.0), names)
+    assert front.mean_front_interval(theirs, theirs, names) == "1.00"
+    assert front.ratio_interval(above, above, names) == "1.00"
+    assert front.mean_front_interval(ours, theirs - 100.0, names) == "not defined"
+
+
+def test_a_table_needs_the_arm_that_others_are_compared_with(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no finished front of the arm ws16"):
+        front.table(tmp_path, ["ws16", "best"])
+
+
+def test_each_name_and_arm_has_a_folder_that_the_table_finds(tmp_path: Path) -> None:
+    folders = {front.part_of(tmp_path, slug, name) for slug in ("ws4", "ws16") for name in front.NAMES}
+    assert len(folders) == 2 * len(front.NAMES)
+    assert {folder.name.split("-from-")[0] for folder in folders} == {"ws4", "ws16"}
+
+
 def test_no_name_of_the_comparison_was_used_to_train_or_tune() -> None:
     from configs.load import load_config
     from configs.packaged import config_file
