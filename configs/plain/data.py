@@ -1,4 +1,4 @@
-"""Reads YAML as plain data: texts, numbers, true, false, null, lists, and mappings whose keys are texts.
+"""Reads and writes YAML as plain data: texts, numbers, true, false, null, lists, and mappings whose keys are texts.
 
 YAML can do more than a configuration needs, and people who write it rarely know the rest. Where one text means
 different things to different versions of YAML (`010`, `1:30`), or where a few lines stand for a huge value, an error
@@ -19,7 +19,7 @@ MAX_DIGITS = 100
 _CORE = "tag:yaml.org,2002:"
 _TAGS = frozenset(_CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "value"))
 _OCTAL = re.compile(r"[-+]?0[0-7_]+")
-_EXPONENT = re.compile(r"[-+]?(?:[0-9]{1,17}(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]{1,3}")
+_EXPONENT = re.compile(r"[-+]?(?:[0-9]{1,17}(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]{1,3}\Z")
 
 
 class PlainYamlError(ValueError):
@@ -65,6 +65,11 @@ def parse_yaml(text: str) -> Any:
         raise PlainYamlError(f"this is not YAML: {reason}", "save it as plain UTF-8 text") from error
 
 
+def dump_yaml(data: Any) -> str:
+    """Return plain data as YAML that `parse_yaml` reads back as it is: the text `5e11` is put in quotes."""
+    return yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+
+
 @lru_cache(maxsize=4)
 def _loaded(text: str) -> Any:
     """The data of a text. It is kept, because a sweep reads one file twice for each of its points."""
@@ -76,6 +81,10 @@ def _unshared(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(inner) for inner in value] if isinstance(value, list) else value
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """A dumper that knows which texts `parse_yaml` would take for numbers."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -169,6 +178,7 @@ _PlainLoader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _PlainLoader.add_implicit_resolver(_CORE + "float", _EXPONENT, list("-+.0123456789"))
+_PlainDumper.add_implicit_resolver(_CORE + "float", _EXPONENT, list("-+.0123456789"))
 _PlainLoader.add_constructor(_CORE + "int", _PlainLoader.construct_number)
 _PlainLoader.add_constructor(_CORE + "float", _PlainLoader.construct_number)
 _PlainLoader.add_constructor(_CORE + "bool", _PlainLoader.construct_truth)

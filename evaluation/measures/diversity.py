@@ -17,6 +17,7 @@ from scipy.spatial.distance import pdist
 
 from evaluation.errors import ReportError
 from evaluation.reading.comparison import Comparison, RunData
+from evaluation.reading.images import no_image
 from pipeline.records import read_table
 
 DISTANCE = "rgb16"
@@ -79,7 +80,10 @@ def _small_images(run: RunData, keys: Sequence[str]) -> dict[tuple[str, int], ND
         for start in range(0, len(keys), _FRONTS_AT_ONCE):
             rows = read_table(run.path, "samples", keys[start : start + _FRONTS_AT_ONCE])
             for row in rows.select(["key", "weight_index", "image"]).to_pylist():
-                small[row["key"], row["weight_index"]] = rgb16(row["image"]["bytes"])
+                image = (row["image"] or {}).get("bytes")
+                if image is None:
+                    raise ReportError(no_image(run.path))
+                small[row["key"], row["weight_index"]] = rgb16(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ReportError(
             f"{run.path}: an image in samples/ cannot be read ({error}). `srsoup verify {run.path}` names every "

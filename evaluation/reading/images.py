@@ -43,6 +43,11 @@ def read_images(run: Location, keys: Collection[str]) -> Iterator[FrontImages]:
         raise ReportError(f"{run}: the images of {min(wanted)} are gone. Write the report again.")
 
 
+def no_image(run: Location) -> str:
+    """Return the message about a run of which a finished front lacks an image."""
+    return f"{run}: some samples have no image. `srsoup verify {run}` names every damaged file and its fix."
+
+
 def _read_once(run: Location, keys: Collection[str]) -> Iterator[FrontImages]:
     by_part = defaultdict[Location, set[str]](set)
     for key, part in locate(run, "samples").items():
@@ -52,7 +57,5 @@ def _read_once(run: Location, keys: Collection[str]) -> Iterator[FrontImages]:
         for key, rows in read_rows(part, "samples", own, ("image",)):
             images = [image and image["bytes"] for image in rows.sort_by("weight_index")["image"].to_pylist()]
             if not all(images):
-                raise ReportError(
-                    f"{run}: some samples have no image. `srsoup verify {run}` names every damaged file and its fix."
-                )
+                raise ReportError(no_image(run))
             yield FrontImages(key, images)

@@ -37,12 +37,20 @@ class _Config(_Strict):
     seed: int
     seeds: Positive = 1
     # Images that were imported do not say how they were made.
+    imported_from: str | None = None
     steps: Positive | None = None
     queries: Positive | None = None
     weights: Annotated[list[list[float]], Field(min_length=1)]
     rewards: _Rewards
     soup: _Soup | None = None
     report: _Report | None = None
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> "_Config":
+        missing = [key for key in ("steps", "queries") if getattr(self, key) is None]
+        if missing and self.imported_from is None:
+            raise ValueError(f"config.{missing[0]} is missing")
+        return self
 
     @model_validator(mode="after")
     def _check_rewards(self) -> "_Config":

@@ -1,5 +1,8 @@
 """Queries and time of one prompt by the number of soup steps: the paper's Table 4."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from evaluation.errors import TableError
 from evaluation.reading.comparison import UNGUIDED, Comparison
 from evaluation.tables.model import Cell, Head, Table, name_cell, number, number_cell
@@ -41,8 +44,8 @@ def queries_and_time(comparison: Comparison) -> Table:
         [top, below],
         rows,
         notes=[
-            f"N = {config['queries']}, T = {config['steps']}, L = {len(config['weights'])} in the first column. "
-            f"Queries are counted. Time is mean \u00b1 standard deviation over {len(comparison.prompts)} fronts."
+            f"{_settings(config)} in the first column. Queries are counted. "
+            f"Time is mean \u00b1 standard deviation over {len(comparison.prompts)} fronts."
         ],
     )
 
@@ -50,6 +53,12 @@ def queries_and_time(comparison: Comparison) -> Table:
 def time_unit(seconds: float) -> tuple[float, str]:
     """Returns the unit in which times up to this one are printed, in seconds, and its name."""
     return (60.0, "min") if seconds >= 60 else (1.0, "s")
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    """Returns N, T and L of a run; imported images do not say the first two."""
+    known = {"N": config.get("queries"), "T": config.get("steps"), "L": len(config["weights"])}
+    return ", ".join(f"{name} = {value}" for name, value in known.items() if value)
 
 
 def _number(value: int | str | None) -> int:

@@ -66,7 +66,8 @@ def settings(comparison: Comparison, label: str) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     if method in ("srsoup", "unguided_first") and config.get("soup"):
         found["K"] = config["soup"]["steps"]
-    if method not in (UNGUIDED, "best_of"):
+    # Imported images do not say N.
+    if method not in (UNGUIDED, "best_of") and config.get("queries"):
         found["N"] = config["queries"]
     if method == "best_of":
         found["n"] = (config.get("best_of") or {}).get("samples", "auto")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import yaml
-
 from actors.protocol import ChunkTooLarge, RunStopped
 from configs.errors import RequestError
 from configs.location import Location
+from configs.plain.data import dump_yaml
 from pipeline.job.progress import Reporter
 from pipeline.job.result import PromptFailure, PromptResult
 from pipeline.planning.cost import expected_costs
@@ -239,7 +238,7 @@ def _record(plan: Plan) -> str:
     }
     if plan.surrogate_file:
         record["surrogate_file"] = plan.surrogate_file
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+    return dump_yaml(record)
 
 
 def _versions() -> dict[str, str | None]:

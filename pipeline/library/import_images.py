@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
 from PIL import Image
 
+from configs.plain.data import dump_yaml
 from pipeline.library.image_files import read_image
 from pipeline.library.image_folders import FoundImage, find_images, refusal
 from pipeline.library.score_files import score_files
@@ -152,4 +152,4 @@ def _record(
         "imported_from": folder.name,
     }
     units = {name: create(name).info.unit for name in (*guided, *held_out)}
-    return yaml.safe_dump({"config": config, "units": units}, sort_keys=False, allow_unicode=True)
+    return dump_yaml({"config": config, "units": units})

@@ -10,12 +10,11 @@ from dataclasses import dataclass as plain_dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-import yaml
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from configs.location import Location
-from configs.plain.data import parse_yaml
+from configs.plain.data import dump_yaml, parse_yaml
 from pipeline.records import failed_keys, finished_keys, has_file, read_file, write_atomically
 from pipeline.storage.clock import Pace, clock
 from pipeline.storage.costs_index import FrontCost, costs_of
@@ -138,7 +137,7 @@ def write_pace(run: Location, record: DriverRecord, pace: Pace, decodes: int) ->
 
 def _write(run: Location, record: DriverRecord) -> None:
     fields = {name: value for name, value in asdict(record).items() if value is not None}
-    write_atomically(run / DRIVER_FILE, yaml.safe_dump(fields, sort_keys=False).encode())
+    write_atomically(run / DRIVER_FILE, dump_yaml(fields).encode())
 
 
 def _read(run: Location) -> DriverRecord:

@@ -15,9 +15,10 @@ from tests.support.synthetic_run import write_run
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The Chromium that is on PATH."""
+    """The Chromium that is on PATH. It ends with its file: while it is open, an event loop runs in this process, and
+    other files start loops of their own."""
     path = shutil.which("chromium")
     assert path, "chromium is not on PATH. Run `apt-get install chromium`, or skip these tests with -m 'not browser'."
     with sync_playwright() as playwright:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import RequestError
+from configs.file_digest import read_regular_file
 from configs.schema import RunConfig
 from diffusion.surrogate.network import Surrogate, SurrogateFileError, from_bytes
 from mini.surrogates import packaged_surrogates
@@ -26,9 +27,7 @@ def given_surrogate(config: RunConfig, revision: str, plugins: Mapping[str, str]
     name = config.surrogate.file
     path = packaged_surrogates().get(name, Path(name))
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise SurrogateFileError("it is larger than any surrogate")
-        content = path.read_bytes()
+        content = read_regular_file(path, LARGEST_FILE)
         check_surrogate(from_bytes(content), config, revision, plugins)
     except OSError as error:
         names = ", ".join(packaged_surrogates())

@@ -18,6 +18,7 @@ NO_SHELL = {
     "[project.entry-points": "TOML",
     "scrape_configs:": "YAML",
     "done      ": "the output of a command",
+    "E[r z] = ": "an equation",
 }
 
 

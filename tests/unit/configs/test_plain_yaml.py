@@ -7,7 +7,7 @@ import pytest
 
 from configs.errors import RequestError
 from configs.load import load_config
-from configs.plain.data import MAX_DEPTH, MAX_VALUES, PlainYamlError, parse_yaml
+from configs.plain.data import MAX_DEPTH, MAX_VALUES, PlainYamlError, dump_yaml, parse_yaml
 
 BASE = """\
 name: a
@@ -28,6 +28,9 @@ weights: {grid: 3}
         ("1.5e3", 1.5e3),
         ("-2e-3", -2e-3),
         (".5e1", 5.0),
+        # Names that only begin like a number: a prompt, and the hash of a commit.
+        ("5e11 owls", "5e11 owls"),
+        ("5e118145454545454545454545454545454545ab", "5e118145454545454545454545454545454545ab"),
         ("12345678901234567890123456789012345678e1", "12345678901234567890123456789012345678e1"),
         ("0x10", 16),
         ("1_000", 1000),
@@ -140,3 +143,15 @@ def test_no_value_of_any_key_ends_in_another_error_than_a_clear_one(key: str) ->
                 load_config(demo, [text])
             except RequestError as error:
                 assert error.problem and error.fix and str(error).isprintable() is False
+
+
+@pytest.mark.parametrize(
+    "text", ["5e11", "5e1181", "-1e5", ".5e1", "1.5e3", "010", "1:30", "yes", "~", "2024-01-01", "="]
+)
+def test_a_text_that_looks_like_something_else_is_written_so_that_it_stays_a_text(text: str) -> None:
+    assert parse_yaml(dump_yaml({"name": text, "list": [text]})) == {"name": text, "list": [text]}
+
+
+@pytest.mark.parametrize("number", [1e5, 1e-5, 3, 0.1, -2e22])
+def test_numbers_are_read_back_as_they_were_written(number: float) -> None:
+    assert parse_yaml(dump_yaml({"value": number})) == {"value": number}

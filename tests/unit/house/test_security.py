@@ -176,6 +176,21 @@ def test_variables_and_home_are_not_expanded(here: Path) -> None:
     assert AWS not in _record(make_plan(config, str))
 
 
+def test_a_surrogate_is_read_from_a_regular_file_and_runs_no_code(here: Path) -> None:
+    os.mkfifo(here / "pipe.safetensors")
+    (here / "pickle.safetensors").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    (here / "large.safetensors").touch()
+    os.truncate(here / "large.safetensors", 2**27)
+    for file, words in {
+        "pipe.safetensors": "not a regular file", "/dev/zero": "not a regular file", "/etc": "directory",
+        "pickle.safetensors": "no surrogate", "large.safetensors": "at most 67,108,864 are read",
+        "/etc/passwd": "no surrogate",
+    }.items():  # fmt: skip
+        shown = refused("surrogate.file", words, theirs(here, surrogate={"file": file}))
+        assert "root:" not in shown
+    assert not (here / "ran").exists()
+
+
 # What it can write
 
 
@@ -428,6 +443,7 @@ LINES: dict[str, list[Callable[..., None]]] = {
         test_prompts_are_read_from_regular_files_of_a_known_suffix,
         test_the_prompts_are_copied_into_the_run_folder_and_nowhere_else,
     ],
+    "`surrogate.file`": [test_a_surrogate_is_read_from_a_regular_file_and_runs_no_code],
     "`model.name`, `model.vae.name`, `model.adapters.name`": [test_of_a_model_only_its_digest_is_recorded],
     "`rewards.judge.key_variable`": [
         test_a_file_cannot_have_a_variable_sent,
