@@ -17,10 +17,13 @@ def queries_and_time(comparison: Comparison) -> Table:
     Raises:
         TableError: there is no guided method.
     """
-    guided = [label for label in labels_in_order(comparison) if comparison.method_of(label) != UNGUIDED]
+    # Nobody counted the queries of imported images.
+    counted = set(comparison.costs.dropna(subset=["queries"])["label"])
+    labelled = [label for label in labels_in_order(comparison) if label in counted]
+    guided = [label for label in labelled if comparison.method_of(label) != UNGUIDED]
     methods = dict.fromkeys(comparison.method_of(label) for label in guided)
     if not methods:
-        raise TableError("a table of queries needs a guided method, and the runs have none. Add one to `method`.")
+        raise TableError("a table of queries needs a guided method whose queries were counted, and the runs have none.")
     top, below, labels = [Head("Method")], [Head("")], []
     for method in sorted(methods, key=lambda name: name != "srsoup"):
         heads = setting_heads(comparison, [x for x in guided if comparison.method_of(x) == method], always=("K",))

@@ -31,7 +31,7 @@ def time_breakdown(comparisons: Sequence[Comparison]) -> Table:
     means = [_means(comparison) for comparison in comparisons]
     rows = sorted({row for found in means for row in found}, key=lambda row: (row[0] != "srsoup", *row))
     if not rows:
-        raise TableError("a table of times needs a guided method, and the runs have none. Add one to `method`.")
+        raise TableError("a table of times needs a guided method whose queries were counted, and the runs have none.")
     unit, name = time_unit(max(float(own["Total"]) for found in means for own in found.values()))
     heads = [Head("Method"), Head("#Queries"), *(Head(rewards_name(c.guided), span=len(PARTS)) for c in comparisons)]
     below = [Head(""), Head(""), *(Head(part) for _ in comparisons for part in PARTS)]
@@ -58,8 +58,8 @@ def time_breakdown(comparisons: Sequence[Comparison]) -> Table:
 
 
 def _means(comparison: Comparison) -> dict[Row, pd.Series]:
-    """Returns the mean over fronts of each part, by method and queries."""
-    costs = comparison.costs[comparison.costs["method"] != UNGUIDED]
+    """Returns the mean over fronts of each part, by method and queries. Nobody counted those of imported images."""
+    costs = comparison.costs[(comparison.costs["method"] != UNGUIDED) & comparison.costs["queries"].notna()]
     parts = costs.assign(**{part: costs[list(columns)].sum(axis=1) for part, columns in PARTS.items()})
     parts["number"] = parts.groupby("label")["queries"].transform("mean").round().astype(int)
     groups = parts.groupby(["method", "number"])
