@@ -16,7 +16,7 @@ LINE = (
 )
 
 
-class BuildWithStart(build_py):
+class BuildWithStart(build_py):  # type: ignore[misc]
     """Put the file beside the modules."""
 
     def run(self) -> None:

@@ -62,7 +62,8 @@ ARMS: Mapping[str, Arm] = {
         "surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")
     ),
     "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
-    "best": Arm("`configs/best_mini.yaml`: the same, best of three fronts", "best_mini"),
+    "three": Arm("surrogate alone, strength 0.25, best of three fronts", "best_mini", ("surrogate.fronts=3",)),
+    "best": Arm("`configs/best_mini.yaml`: the same, best of six fronts", "best_mini"),
 }  # fmt: skip
 
 
