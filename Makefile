@@ -21,8 +21,14 @@ demo: $(STAMP) ## make six fronts on the embedded model (minutes, CPU) and the r
 	$(BIN)/srsoup report runs/demo
 	@echo "open: $(CURDIR)/runs/demo/report/index.html"
 
+CHROMIUM := $(shell command -v chromium)
+LEFT_OUT = "LEFT OUT: the tests of the report in a browser (tests/browser), because chromium is not on PATH." \
+	"Install it (Debian: apt-get install chromium), and run make test again."
+
 test: $(STAMP) ## run the tests that need no GPU
-	$(BIN)/pytest --numprocesses 2 -m "not gpu and not chaos$(if $(shell command -v chromium),, and not browser)"
+	@$(if $(CHROMIUM),:,echo $(LEFT_OUT))
+	$(BIN)/pytest --numprocesses 2 -m "not gpu and not chaos$(if $(CHROMIUM),, and not browser)"
+	@$(if $(CHROMIUM),:,echo $(LEFT_OUT))
 
 chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)
 	$(BIN)/pytest -m chaos
