@@ -47,9 +47,10 @@ def _quartiles(mu_D: NDArray[np.float32], c_D: NDArray[np.float32], sigma: float
     high_Q = np.minimum(low_Q + 1, last)
     start = 0
     for place in np.unique(last - np.concatenate([low_Q, high_Q])):
-        # One place at a time: NumPy's partition for one place is ten times faster than that for several.
+        # One place at a time: NumPy's partition for one place is ten times faster than that for several. The next
+        # one begins behind this place, because a partition may move whatever it is given.
         distance_D[start:].partition(place - start)
-        start = place
+        start = place + 1
     low, high = (np.exp(-(distance_D[last - k] ** 2) / (8 * sigma**2)) for k in (low_Q, high_Q))
     quartiles: NDArray[np.float64] = low + (place_Q - low_Q) * (high - low)
     return quartiles
