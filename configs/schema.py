@@ -25,6 +25,7 @@ from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.sections.surrogate import SurrogateConfig
+from configs.step_checks import check_first_soup_step, check_mean_queries, check_sharing, with_mean_queries
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
@@ -54,7 +55,13 @@ class RunConfig(StrictModel):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the run, from which each prompt's seed is derived")
     seeds: int = Field(1, ge=1, le=10_000, description="number of fronts for each prompt, each from its own seed")
     steps: int = Field(50, ge=1, le=1000, description="T, the number of denoising steps")
-    queries: int = Field(30, ge=1, le=10_000, description="N, the number of candidates around each mean in each step")
+    queries: int = Field(
+        30,
+        ge=1,
+        le=10_000,
+        description="N, the number of candidates around each mean in each step; {auto: N} is the same with "
+        "soup.queries: auto",
+    )
     soup: SoupConfig = Field(SoupConfig(), description="the steps that share the exemplars' rewards")
     guidance: GuidanceConfig = Field(GuidanceConfig(), description="how a search gradient moves a sample")
     surrogate: SurrogateConfig | None = Field(
@@ -75,6 +82,7 @@ class RunConfig(StrictModel):
     def _prepare(cls, data: Any) -> Any:
         """Check all texts, and replace a rule for the weights by its rows, which the run's record keeps too."""
         check_texts(data)
+        data = with_mean_queries(data) if isinstance(data, dict) else data
         if isinstance(data, dict) and isinstance(data.get("weights"), dict):
             rewards = data.get("rewards")
             guided = rewards.get("guided") if isinstance(rewards, dict) else None
@@ -145,14 +153,14 @@ class RunConfig(StrictModel):
     @model_validator(mode="after")
     def _check_guided_methods(self) -> Self:
         guided = set(self.methods) - METHODS_WITHOUT_GUIDANCE
-        if guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
+        if self.soup.steps != "auto" and guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
             raise InvalidValueError(
                 f"soup.steps (K) is {self.soup.steps}, but steps (T) is {self.steps}",
                 f"set soup.steps to 0..{self.steps}",
                 "soup.steps",
             )
         if guided:
-            self._check_first_soup_step(guided)
+            check_first_soup_step(self.soup, self.steps, guided)
         for key in ("eta", "noise_level"):
             if guided and getattr(self.model, key) == 0:
                 raise InvalidValueError(
@@ -166,6 +174,12 @@ class RunConfig(StrictModel):
                 "set queries to 2 or more",
                 "queries",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_sharing(self) -> Self:
+        check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, self.surrogate is not None)
+        check_mean_queries(self.soup, self.queries, self.weights, len(self.rewards.guided))
         return self
 
     @model_validator(mode="after")
@@ -199,21 +213,6 @@ class RunConfig(StrictModel):
         if self.surrogate is None:
             data.pop("surrogate", None)
         return data
-
-    def _check_first_soup_step(self, methods: set[str]) -> None:
-        if "srsoup" in methods and self.soup.first + self.soup.steps > self.steps:
-            raise InvalidValueError(
-                f"soup.first is {self.soup.first} and soup.steps (K) is {self.soup.steps}, which is more than the "
-                f"{self.steps} steps (T)",
-                f"set soup.first to 0..{self.steps - self.soup.steps}",
-                "soup.first",
-            )
-        if "unguided_first" in methods and self.soup.first:
-            raise InvalidValueError(
-                "the method unguided_first begins with the K unguided steps, so they cannot come later",
-                "set soup.first=0, or leave the method unguided_first out",
-                "soup.first",
-            )
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -21,9 +21,10 @@ from configs.strict_model import StrictModel
 class SoupConfig(StrictModel):
     """How the exemplars' rewards are shared (Algorithm 2)."""
 
-    steps: int = Field(
-        20, ge=0, le=1000, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives "
-        "the weighted sum",
+    steps: Literal["auto"] | Annotated[int, Field(ge=0, le=1000)] = Field(
+        20, description="K, the number of steps that share the exemplars' rewards; at most T; 0 gives the weighted "
+        "sum; auto decides in every step by measured cosines which weightings have candidates of their own and which "
+        "borrow from the nearest one that has",
     )  # fmt: skip
     first: int = Field(
         0,
@@ -37,13 +38,54 @@ class SoupConfig(StrictModel):
         "released code's way",
     )
 
+    threshold: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="least expected cosine of the search gradients with which a weighting borrows; below sqrt(1/2) it "
+        "gains less by borrowing from half the weightings than they cost; with steps: auto only",
+    )
+    every_reward: bool = Field(
+        True,
+        description="whether a weighting may borrow a reward from one that does not use it, whose candidates are then "
+        "scored by it too; false saves queries if a reward is dear; with steps: auto only",
+    )
+    queries: Literal["fixed", "auto"] = Field(
+        "fixed",
+        description="fixed draws N candidates around each evaluated weighting in each step; auto gives fewer "
+        "evaluated weightings more candidates each, up to the queries and the candidates of the weighted sum with N. "
+        "`queries: {auto: N}` sets it; with steps: auto only",
+    )
+
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `first` if it has no effect, so that runs of versions without this key can be continued."""
+        """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
         data: dict[str, Any] = serialise(self)
         if self.first == 0:
             data.pop("first", None)
+        if self.steps != "auto":
+            for key in ("threshold", "every_reward", "queries"):
+                data.pop(key, None)
         return data
+
+    @model_validator(mode="after")
+    def _check_auto(self) -> Self:
+        if self.steps == "auto":
+            if self.first:
+                raise InvalidValueError(
+                    f"soup.first is {self.first}, but with soup.steps=auto the cosines decide when rows share",
+                    "leave soup.first out, or set soup.steps to a number",
+                    "soup.first",
+                )
+            return self
+        for key in ("threshold", "every_reward", "queries"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise InvalidValueError(
+                    f"soup.{key} has no effect if soup.steps is {self.steps}",
+                    f"set soup.steps=auto, or leave soup.{key} out",
+                    f"soup.{key}",
+                )
+        return self
 
 
 def _by_reward(fractions: Any) -> Any:
@@ -72,10 +114,11 @@ class GuidanceConfig(StrictModel):
         "sphere",
         description="length of a step: sphere makes it as long as a noise draw; gradient is Equation 7 with tau = beta",
     )
-    noise: Literal["plain", "antithetic"] = Field(
+    noise: Literal["plain", "antithetic", "distinct"] = Field(
         "plain",
         description="noise of the candidates; antithetic draws pairs z and -z, and leaves the last -z out if queries "
-        "is odd",
+        "is odd; distinct draws half of the noises for each weighting apart, which then takes the gradients of all others "
+        "within soup.threshold too, with soup.steps: auto only",
     )
     strength: float = Field(
         1.0,

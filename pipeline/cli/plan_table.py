@@ -37,10 +37,13 @@ def plan_table(plan: Plan) -> Table:
     rows.append(("steps T, candidates N", f"{config.steps}, {config.queries}"))
     for method in config.methods:
         cost = expected_cost(_task_of(plan, method), config.steps)
-        rows.append((method, f"{cost.queries:,} queries and {cost.decodes:,} decodes a front"))
+        text = f"{cost.queries:,} queries and {cost.decodes:,} decodes a front"
+        why = " (measured cosines decide; `costs/` counts what was done)"
+        rows.append((method, f"at most {text}{why}" if cost.bound else text))
     rows += _surrogate_rows(plan)
     queries, decodes = _total(plan)
-    rows.append(("in all", f"{queries:,} queries, {decodes:,} decodes" if plan.tasks else NOT_KNOWN))
+    at_most = "at most " if _is_bound([plan]) else ""
+    rows.append(("in all", f"{at_most}{queries:,} queries, {decodes:,} decodes" if plan.tasks else NOT_KNOWN))
     done = f"{len(plan.tasks) - len(plan.open_tasks)} of {len(plan.tasks)} fronts"
     rows.append(("done already", done if plan.tasks else NOT_KNOWN))
     rows += needs([plan])
@@ -106,10 +109,12 @@ def sweep_table(plans: Sequence[Plan]) -> Table:
         for method in plan.config.methods:
             cost = expected_cost(_task_of(plan, method), plan.config.steps)
             fronts = str(len(plan.tasks) // len(plan.config.methods))
-            numbers = (f"{cost.queries:,}", f"{cost.decodes:,}", fronts, str(done))
+            sign = "<= " if cost.bound else ""
+            numbers = (f"{sign}{cost.queries:,}", f"{sign}{cost.decodes:,}", fronts, str(done))
             table.add_row(Text(plan.folder.name), method, *numbers)
     totals = [_total(plan) for plan in plans]
-    queries, decodes = (f"{sum(column):,}" for column in zip(*totals, strict=True))
+    sign = "<= " if _is_bound(plans) else ""
+    queries, decodes = (f"{sign}{sum(column):,}" for column in zip(*totals, strict=True))
     table.add_section()
     table.add_row("in all", "", queries, decodes, str(sum(len(plan.tasks) for plan in plans)), "")
     return table
@@ -119,6 +124,10 @@ def _total(plan: Plan) -> tuple[int, int]:
     """The queries and the decodes of all tasks."""
     costs = expected_costs(plan.tasks, plan.config.steps)
     return sum(cost.queries for cost in costs), sum(cost.decodes for cost in costs)
+
+
+def _is_bound(plans: Sequence[Plan]) -> bool:
+    return any(cost.bound for plan in plans for cost in expected_costs(plan.tasks, plan.config.steps))
 
 
 def needs_table(plans: Sequence[Plan]) -> Table:
@@ -175,4 +184,5 @@ def _expected_seconds(plans: Sequence[Plan]) -> str:
     candidates = sum(cost.decodes for plan in plans for cost in expected_costs(plan.open_tasks, plan.config.steps))
     actors = plans[0].config.compute.diffusion_actors
     cores = min(os.cpu_count() or 1, actors if actors != "auto" else os.cpu_count() or 1)
-    return f"about {candidates * EMBEDDED_SECONDS_PER_CANDIDATE / cores:,.0f} on {cores} CPU cores"
+    about = "at most about" if _is_bound(plans) else "about"
+    return f"{about} {candidates * EMBEDDED_SECONDS_PER_CANDIDATE / cores:,.0f} on {cores} CPU cores"

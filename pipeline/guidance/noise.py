@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.guidance.seeds import derive_seed
 
-NoiseKind = Literal["plain", "antithetic"]
+NoiseKind = Literal["plain", "antithetic", "distinct"]
 
 
 def initial_noise(seed: int, shape: Sequence[int]) -> Tensor:
@@ -20,13 +20,19 @@ def step_noise(seed: int, step: int, n: int, shape: Sequence[int], kind: NoiseKi
     """Draw z^1..z^N ~ N(0, I) of one step: float32, shape (N, *shape).
 
     `plain` draws N independent rows. `antithetic` draws ceil(N/2) rows and appends their negatives, so that for even N
-    the odd moments of the set are exactly 0.
+    the odd moments of the set are exactly 0. `distinct` is the kind of steps in which each row has noises of its own
+    (`row_noise`); for noises that all rows share it is `plain`.
     """
     stream = derive_seed(seed, "step", step)
-    if kind == "plain":
+    if kind != "antithetic":
         return _normal(stream, (n, *shape))
     half = _normal(stream, ((n + 1) // 2, *shape))
     return torch.cat([half, -half])[:n]
+
+
+def row_noise(seed: int, step: int, row: int, n: int, shape: Sequence[int]) -> Tensor:
+    """Draw z^1..z^N ~ N(0, I) of one row of one step, independent of those of every other row: float32, (N, *shape)."""
+    return _normal(derive_seed(seed, "step", step, "row", row), (n, *shape))
 
 
 def extra_noise(seed: int, purpose: str, step: int, shape: Sequence[int]) -> Tensor:

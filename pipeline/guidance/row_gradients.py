@@ -120,6 +120,47 @@ def corrected_gradients(
     return _gradients(r_RMN, z_ND, (b_RMR.flatten(0, 1), shift_RD))
 
 
+def pooled_gradients(
+    r_RAMN: Tensor,
+    z_AND: Tensor,
+    mu_RD: Tensor,
+    anchors: Sequence[int],
+    sigma: float,
+    correction: Correction,
+) -> Gradients:
+    """Return sum_m sum_a (g_am + correction_am) for every row: the gradients of A anchors, carried over to the row.
+
+    The corrections are those of `corrected_gradients`, with the mean of anchor a for that of the exemplar. A row that
+    is the anchor itself needs none.
+
+    Args:
+        r_RAMN: for each row the normalised rewards of each anchor's candidates, times the weight of the reward in the
+            row and the share of the anchor in it.
+        z_AND: the noises of each anchor's candidates, float32.
+        mu_RD: the means of the rows, float64.
+        anchors: the rows of the A anchors.
+        sigma: the standard deviation of the step, > 0.
+        correction: the rule.
+    """
+    n_rows, n_anchors, n_rewards, _ = r_RAMN.shape
+    shift_RD, shifts = mu_RD - mu_RD[anchors[0]], None
+    if correction != "none":
+        others_RA = torch.arange(n_rows)[:, None] != torch.tensor(anchors)
+        if correction == "renormalised":
+            lengths = [_lengths(z_ND, shift_RD, [a])[:, 0] for z_ND, a in zip(z_AND, anchors, strict=True)]
+            scale_RAN = (math.sqrt(mu_RD.shape[1]) / torch.stack(lengths, 1)).where(others_RA[:, :, None], 1.0)
+            r_RAMN = r_RAMN * scale_RAN[:, :, None]
+        b_RAM = r_RAMN.mean(3) / (sigma if correction == "mean-shift" else 1.0)
+        b_RAM = b_RAM.where(others_RA[:, :, None], 0.0)
+        b_RMR = torch.zeros(n_rows, n_rewards, n_rows, dtype=torch.float64)
+        b_RMR[:, :, list(anchors)] = b_RAM.transpose(1, 2)
+        rows = torch.arange(n_rows)
+        b_RMR[rows, :, rows] -= b_RAM.sum(1)
+        shifts = (b_RMR.flatten(0, 1), shift_RD)
+    # All noises are one set of A N noises, whose mean `_gradients` takes.
+    return _gradients(n_anchors * r_RAMN.transpose(1, 2).flatten(2), z_AND.flatten(0, 1), shifts)
+
+
 def _lengths(z_ND: Tensor, shift_RD: Tensor, exemplars: list[int]) -> Tensor:
     """Return |z^n + c_m - mu^l| for every row l, reward m and noise n, shape (R, M, N)."""
     square_N = torch.zeros(len(z_ND), dtype=torch.float64)

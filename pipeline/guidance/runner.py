@@ -20,6 +20,7 @@ from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.search_gradient import Move, StepKind
 from pipeline.guidance.seeds import derive_seed
 from pipeline.guidance.shaping import PLAIN, Shaping
+from pipeline.guidance.sharing.auto_step import Borrowed, SharedSteps, Sharing
 from pipeline.guidance.simplex import Soup, with_exemplars
 from pipeline.guidance.soup import Guided, soup_step, weighted_sum_step
 
@@ -41,6 +42,7 @@ class Guidance:
         soup_first: the number of weighted-sum steps before the K soup steps; 0 for unguided steps.
         strength: the share of a move that is along the gradient; the rest is fresh noise (`search_gradient.Move`).
         unbiased: whether a surrogate's error enters the gradient; see `control_variate.surrogate_step`.
+        sharing: the options of sharing by measured cosines in all steps, for which K is T; None shares in the first K.
     """
 
     candidates: int
@@ -53,6 +55,7 @@ class Guidance:
     soup_first: int = 0
     strength: float = 1.0
     unbiased: bool = True
+    sharing: Sharing | None = None
 
     @property
     def soup_end(self) -> int:
@@ -67,6 +70,7 @@ class StepRecord:
     Attributes:
         guided: gradient lengths and reward statistics; None if the step made no query.
         overlap_LM3: quartiles of Appendix B; None if the step has no noise or an exemplar has no row of its own.
+        borrowed: from where each row has its gradients; None if that is not decided by measured cosines.
     """
 
     step: int
@@ -75,6 +79,7 @@ class StepRecord:
     sigma: float
     guided: Guided | None
     overlap_LM3: Tensor | None
+    borrowed: Borrowed | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,7 @@ async def run_guided(
 ) -> Trajectory:
     """Guide L copies of one x_T, one for each weighting: K soup steps (Algorithm 2), then weighted-sum steps.
 
+    With `guidance.sharing`, measured cosines decide in each step which rows are evaluated (`sharing.auto_step`). Else
     `guidance.soup_first` weighted-sum steps come before the soup steps, and guide the hidden exemplars too. If
     `guidance.first` is `unguided`, the first K steps are x_{t-1} = mu + sigma z of one common sample instead.
 
@@ -120,14 +126,23 @@ async def run_guided(
     denoiser, query = CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger)
     counted = surrogate and CountedSurrogate(surrogate, ledger)
     soup, x_RCHW = _start(w_LM, shape, seed, guidance, len(denoiser.timesteps))
+    sharing = guidance.sharing and SharedSteps(guidance.sharing, soup, guidance.candidates, guidance.noise, seed)
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
         if i == guidance.soup_end:
             soup, x_RCHW = _without_hidden(soup), _visible(x_RCHW, soup.visible)
         mu_RCHW, sigma = await denoiser.reverse_step(x_RCHW, i)
         noises = _Noises(seed, i, guidance, shape)
-        phase, x_RCHW, guided = await _next_latents(mu_RCHW, sigma, noises, soup, query, counted, i, guidance)
-        records.append(StepRecord(i, timestep, phase, sigma, guided, _overlap(mu_RCHW, sigma, soup)))
+        outcome: tuple[Guided | None, Borrowed | None]
+        if sharing and sigma:
+            moved = await sharing.step(mu_RCHW, sigma, query, i, guidance.correction, noises.move, guidance.shaping)
+            phase: Phase = "soup" if moved.borrowed.by_any else "weighted_sum"
+            x_RCHW, outcome = moved.guided.x_RCHW, (moved.guided.first(soup.visible), moved.borrowed)
+        else:
+            phase, x_RCHW, guided = await _next_latents(mu_RCHW, sigma, noises, soup, query, counted, i, guidance)
+            outcome = (guided, None)
+        guided, borrowed = outcome
+        records.append(StepRecord(i, timestep, phase, sigma, guided, _overlap(mu_RCHW, sigma, soup), borrowed))
         on_step(i)
     return Trajectory(_visible(x_RCHW, soup.visible), tuple(records))
 
@@ -147,10 +162,12 @@ class _Noises:
     """The noises of one step, each from a stream of its own."""
 
     def __init__(self, seed: int, step: int, guidance: Guidance, shape: Sequence[int]) -> None:
-        self._seed, self._step, self._shape = seed, step, shape
-        self.z_NCHW = step_noise(seed, step, guidance.candidates, shape, guidance.noise)
+        self._seed, self._step, self._guidance, self._shape = seed, step, guidance, shape
         fresh_D = None if guidance.strength == 1 else extra_noise(seed, "fresh", step, shape).flatten()
         self.move = Move(guidance.step, guidance.strength, fresh_D)
+
+    def of_candidates(self) -> Tensor:
+        return step_noise(self._seed, self._step, self._guidance.candidates, self._shape, self._guidance.noise)
 
     def of_surrogate(self) -> Tensor:
         return extra_noise(self._seed, "surrogate", self._step, self._shape)
@@ -169,7 +186,7 @@ async def _next_latents(
     """Return the phase of step i, its latents x_{t-1}, and for a guided step the outcome of the visible rows."""
     if sigma == 0:
         return "mean", mu_RCHW, None
-    z_NCHW, move, shared = noises.z_NCHW, noises.move, guidance.soup_first <= i < guidance.soup_end
+    z_NCHW, move, shared = noises.of_candidates(), noises.move, guidance.soup_first <= i < guidance.soup_end
     if shared and guidance.first == "unguided":
         return "unguided", mu_RCHW + sigma * z_NCHW[:1], None
     if surrogate:

@@ -67,7 +67,7 @@ async def soup_step(
     `shaping` that act in `exemplars` shape the factors of one-hot rows alone.
     """
     z_ND, mu_RD = z_NCHW.flatten(1), mu_RCHW.flatten(1).double()
-    queries = [query(_candidates(mu_RCHW[c], sigma, z_NCHW), step, (m,)) for m, c in enumerate(soup.exemplars)]
+    queries = [query(candidates(mu_RCHW[c], sigma, z_NCHW), step, (m,)) for m, c in enumerate(soup.exemplars)]
     scores_MN = torch.stack([r_N1.squeeze(1) for r_N1 in await asyncio.gather(*queries)])
     own_MN, shared_MN = (
         torch.stack([shaping(r_N, m, exemplar=exemplar) for m, r_N in enumerate(scores_MN)])
@@ -100,7 +100,7 @@ async def weighted_sum_step(
     """
     supports = [support(w_M) for w_M in w_RM]
     queries = [
-        query(_candidates(mu_CHW, sigma, z_NCHW), step, support)
+        query(candidates(mu_CHW, sigma, z_NCHW), step, support)
         for mu_CHW, support in zip(mu_RCHW, supports, strict=True)
     ]
     r_RMN = torch.zeros(*w_RM.shape, len(z_NCHW), dtype=torch.float64)
@@ -112,7 +112,7 @@ async def weighted_sum_step(
     return moved(mu_RCHW, sigma, plain_gradients(r_RMN, z_NCHW.flatten(1)), move, mean_RM, std_RM)
 
 
-def _candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
+def candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
     """Return the candidates x_{t-1}^n = mu + sigma z^n; added in place, to spare the page faults of a second tensor."""
     return (sigma * z_NCHW).add_(mu_CHW)
 

@@ -9,6 +9,7 @@ from actors.protocol import FinishResult
 from configs.schema import METHODS_WITHOUT_GUIDANCE
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.runner import Trajectory
+from pipeline.guidance.sharing.auto_step import Borrowed
 from pipeline.job.result import Meter
 from pipeline.planning.surrogates.given import sha256
 from pipeline.planning.task import PromptTask
@@ -62,6 +63,7 @@ def step_rows(task: PromptTask, trajectory: Trajectory) -> list[Row]:
             "reward_std": record.guided and _number(record.guided.reward_std_RM[index, m]),
             "gradient_cosines": record.guided and [_number(cosine) for cosine in record.guided.cosine_RMM[index, m]],
             **_overlap(record.overlap_LM3, index, m),
+            **_borrowed(record.borrowed, index, m),
         }
         for record in trajectory.steps
         for index in range(len(task.weights))
@@ -74,6 +76,16 @@ def _overlap(overlap_LM3: Tensor | None, index: int, m: int) -> Row:
     if overlap_LM3 is None:
         return dict.fromkeys(names)
     return dict(zip(names, overlap_LM3[index, m].tolist(), strict=True))
+
+
+def _borrowed(borrowed: Borrowed | None, index: int, m: int) -> Row:
+    if borrowed is None:
+        return dict.fromkeys(("anchor", "anchor_cosine", "candidates"))
+    return {
+        "anchor": int(borrowed.anchor_RM[index, m]),
+        "anchor_cosine": borrowed.cosine_RM[index, m].item(),
+        "candidates": borrowed.candidates,
+    }
 
 
 def _number(value: Tensor) -> float | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.guidance.sharing.auto_step import Sharing
 from pipeline.guidance.simplex import TOLERANCE
 from pipeline.planning.task import PromptTask
 
@@ -16,11 +17,13 @@ class ExpectedCost:
         queries: calls of a reward on a candidate.
         decodes: decoded images: the candidates and the final images.
         steps: denoising steps, counted once for all rows of a batch, as the progress display counts them.
+        bound: whether queries and decodes are upper bounds, because what is measured on the way decides them.
     """
 
     queries: int
     decodes: int
     steps: int
+    bound: bool = False
 
 
 def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
@@ -39,6 +42,8 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     if task.method == "best_of":
         batches = math.ceil(task.samples / task.chunk)
         return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
+    if task.guidance.sharing:
+        return _largest_cost(task, task.guidance.sharing, steps)
     k = task.guidance.soup_steps
     shared = k if task.guidance.first == "soup" else 0
     hidden = n * hidden_exemplars(task.weights) * task.guidance.soup_first
@@ -48,6 +53,25 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
         queries=task.fronts * (queries_of(n, task.weights, shared, steps - k) + hidden) + n_rewards * pool,
         decodes=task.fronts * (n * (n_rewards * shared + n_weights * (steps - k)) + hidden) + pool + n_weights,
         steps=task.fronts * steps,
+    )
+
+
+def _largest_cost(task: PromptTask, sharing: Sharing, steps: int) -> ExpectedCost:
+    """Return what steps cost at most that share by measured cosines.
+
+    In the first step all rows have the same mean, so that only the exemplars are evaluated; in the others all rows may
+    be. With `allot` no step costs more than a weighted-sum step with N candidates around each weighting.
+    """
+    n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
+    positive = queries_of(1, task.weights, 0, 1)
+    if sharing.allot:
+        return ExpectedCost(n * positive * steps, n * n_weights * steps + n_weights, steps, bound=True)
+    hidden = hidden_exemplars(task.weights)
+    rows = n_weights + hidden
+    first = n_rewards * n_rewards if sharing.every_reward else n_rewards
+    later = rows * n_rewards if sharing.every_reward else positive + hidden
+    return ExpectedCost(
+        n * (first + later * (steps - 1)), n * (n_rewards + rows * (steps - 1)) + n_weights, steps, bound=True
     )
 
 

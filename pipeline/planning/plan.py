@@ -12,11 +12,9 @@ from configs.errors import COMMAND_LINE, RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from configs.sections.compute import DECIDES_BITS, ComputeConfig
-from pipeline.guidance.runner import Guidance
 from pipeline.guidance.seeds import derive_seed
-from pipeline.guidance.shaping import Shaping
 from pipeline.planning.accepted_weights import check_accepted
-from pipeline.planning.cost import hidden_exemplars, queries_of
+from pipeline.planning.method.options import guidance_of, samples_of
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
@@ -205,44 +203,13 @@ def prompt_task(
         method=method,
         seed=seed,
         weights=config.weights,
-        guidance=Guidance(
-            candidates=config.queries,
-            soup_steps=config.soup.steps if method in ("srsoup", "unguided_first") else 0,
-            step=config.guidance.step,
-            correction=config.soup.correction,
-            noise=config.guidance.noise,
-            first="unguided" if method == "unguided_first" else "soup",
-            shaping=_shaping(config),
-            soup_first=config.soup.first if method == "srsoup" and config.soup.steps else 0,
-            strength=config.guidance.strength,
-        ),
+        guidance=guidance_of(config, method),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
         sampling=sampling_of(config),
         chunk=config.chunk_size,
-        samples=_samples(config) if method == "best_of" else len(config.weights),
+        samples=samples_of(config) if method == "best_of" else len(config.weights),
     )
-
-
-def _shaping(config: RunConfig) -> Shaping:
-    guidance, guided = config.guidance, config.rewards.guided
-    return Shaping(
-        guidance.normalisation,
-        tuple(guidance.elite_fraction.get(name, 1.0) for name in guided),
-        tuple(guidance.satisfied_above.get(name) for name in guided),
-        guidance.elite_in,
-        guidance.satisfied_in,
-    )
-
-
-def _samples(config: RunConfig) -> int:
-    """Return n of best-of-n. With `auto` it is the largest n that costs no more queries than SRSoup, but at least L."""
-    if config.best_of.samples != "auto":
-        return config.best_of.samples
-    soup_steps = min(config.soup.steps, config.steps)
-    queries = queries_of(config.queries, config.weights, soup_steps, config.steps - soup_steps)
-    queries += config.queries * hidden_exemplars(config.weights) * config.soup.first
-    return max(len(config.weights), queries // len(config.rewards.guided))
 
 
 def unchangeable(config: RunConfig) -> dict[str, Any]:

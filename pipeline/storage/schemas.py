@@ -57,6 +57,9 @@ STEPS = pa.schema(
         ("overlap_q50", pa.float64()),
         ("overlap_q75", pa.float64()),
         ("gradient_cosines", pa.list_(pa.float64())),
+        ("anchor", pa.int32()),
+        ("anchor_cosine", pa.float64()),
+        ("candidates", pa.int32()),
     ]
 )
 COSTS = pa.schema(

@@ -1,0 +1,115 @@
+"""Checks of the keys that decide what is done in a step, with those of the rest of a configuration."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from configs.errors import InvalidValueError
+from configs.sections.method import GuidanceConfig, SoupConfig
+from configs.weights import WEIGHT_TOLERANCE
+
+
+def with_mean_queries(data: dict[str, Any]) -> dict[str, Any]:
+    """Return `queries: {auto: N}` as queries: N with soup.queries: auto, and any other configuration unchanged.
+
+    Raises:
+        InvalidValueError: `queries` is another mapping, or the section `soup` says something else.
+    """
+    rule = data.get("queries")
+    if not isinstance(rule, Mapping):
+        return data
+    if set(rule) != {"auto"} or type(rule["auto"]) is not int:
+        raise InvalidValueError(
+            f"{dict(rule)} is no number of candidates", "give a whole number, or {auto: N}, as in {auto: 16}", "queries"
+        )
+    soup = data.get("soup", {})
+    if isinstance(soup, Mapping):
+        if soup.get("queries", "auto") != "auto":
+            raise InvalidValueError(
+                f"soup.queries is {soup['queries']}, but queries is {dict(rule)}",
+                "leave soup.queries out, or give queries as a number",
+                "soup.queries",
+            )
+        soup = {**soup, "queries": "auto"}
+    return data | {"queries": rule["auto"], "soup": soup}
+
+
+def check_sharing(
+    soup: SoupConfig,
+    guidance: GuidanceConfig,
+    methods: Collection[str],
+    best_of_samples: object,
+    with_surrogate: bool,
+) -> None:
+    """Refuse combinations with `soup.steps: auto`, and with `guidance.noise: distinct`, that make no sense.
+
+    Raises:
+        InvalidValueError: there is such a combination.
+    """
+    auto = soup.steps == "auto"
+    if guidance.noise == "distinct" and not (auto and "srsoup" in methods):
+        raise InvalidValueError(
+            "only weightings that pool their gradients gain from noises of their own",
+            "set method=srsoup and soup.steps=auto, or guidance.noise=plain",
+            "guidance.noise",
+        )
+    if not auto:
+        return
+    others = sorted(set(methods) & {"unguided_first"})
+    if "srsoup" not in methods or others:
+        problem = f"the method {others[0]} needs a number of steps" if others else "no method of this run takes it"
+        raise InvalidValueError(
+            f"soup.steps is auto, and {problem}", "set soup.steps to a number, or method=srsoup", "soup.steps"
+        )
+    if "best_of" in methods and best_of_samples == "auto":
+        raise InvalidValueError(
+            "auto takes the queries of srsoup, which with soup.steps=auto are not known beforehand",
+            "set best_of.samples to a number",
+            "best_of.samples",
+        )
+    if with_surrogate:
+        raise InvalidValueError(
+            "soup.steps is auto, which measures the cosines of rewards and not those of a surrogate's error",
+            "set soup.steps to a number, or leave surrogate out",
+            "soup.steps",
+        )
+
+
+def check_mean_queries(soup: SoupConfig, n: int, weights: Collection[Collection[float]], n_rewards: int) -> None:
+    """Check that the budget of `queries: {auto: N}` suffices for two candidates around each of the M exemplars.
+
+    Raises:
+        InvalidValueError: it does not.
+    """
+    if soup.steps != "auto" or soup.queries != "auto":
+        return
+    positive = sum(w > WEIGHT_TOLERANCE for row in weights for w in row)
+    least = max(-(-2 * n_rewards**2 // positive), -(-2 * n_rewards // len(weights)))
+    if n < least:
+        raise InvalidValueError(
+            f"with a mean of {n} candidates for each of {len(weights)} weightings, the exemplars of {n_rewards} "
+            "rewards cannot have two candidates each",
+            f"set queries={{auto: {least}}} or more",
+            "queries",
+        )
+
+
+def check_first_soup_step(soup: SoupConfig, steps: int, methods: Collection[str]) -> None:
+    """Check that the soup steps lie within the T steps of the guided methods.
+
+    Raises:
+        InvalidValueError: they do not, or the method has no steps before them.
+    """
+    if soup.steps == "auto":
+        return
+    if "srsoup" in methods and soup.first + soup.steps > steps:
+        raise InvalidValueError(
+            f"soup.first is {soup.first} and soup.steps (K) is {soup.steps}, which is more than the {steps} steps (T)",
+            f"set soup.first to 0..{steps - soup.steps}",
+            "soup.first",
+        )
+    if "unguided_first" in methods and soup.first:
+        raise InvalidValueError(
+            "the method unguided_first begins with the K unguided steps, so they cannot come later",
+            "set soup.first=0, or leave the method unguided_first out",
+            "soup.first",
+        )

@@ -1,0 +1,1 @@
+"""Soup steps that share by measured cosines: which rows are evaluated in a step, and which rows borrow from them."""

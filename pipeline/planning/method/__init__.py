@@ -1,0 +1,1 @@
+"""How a configuration becomes the options of the method for each task."""
