@@ -117,7 +117,7 @@ class GuidanceConfig(StrictModel):
     noise: Literal["plain", "antithetic", "distinct"] = Field(
         "plain",
         description="noise of the candidates; antithetic draws pairs z and -z, and leaves the last -z out if queries "
-        "is odd; distinct draws half of the noises for each weighting apart, which then takes the gradients of all others "
+        "is odd; distinct draws half of the noises for each weighting apart, which then takes the gradients of others "
         "within soup.threshold too, with soup.steps: auto only",
     )
     strength: float = Field(
