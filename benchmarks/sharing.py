@@ -1,6 +1,6 @@
 """Compares what decides in a step whom a weighting borrows from: `python -m benchmarks.sharing run`, then `... table`.
 
-Each arm is a run of the embedded model with the queries of the weighted sum with N = 8. `run` makes the fronts that are
+Each arm is a run of the embedded model with the queries of the weighted sum with N = 4. `run` makes the fronts that are
 missing. `table` compares, over the names that all arms have, the volumes with those of the weighted sum, with intervals
 over names, and how evenly the images are spread along the front.
 """
@@ -23,7 +23,7 @@ from pipeline.planning.plan import make_plan
 from pipeline.records import read_table
 
 REFERENCE = "ws"
-SHARED = ("queries=8",)
+SHARED = ("queries=4",)
 _AUTO = ("method=srsoup", "soup.steps=auto")
 
 
@@ -36,11 +36,11 @@ class Arm:
 
 
 ARMS: Mapping[str, Arm] = {
-    "ws": Arm("weighted sum, N = 8"),
-    "soup": Arm("SRSoup, K = 10, N = 12", ("method=srsoup", "soup.steps=10", "queries=12")),
-    "auto": Arm("`soup.steps: auto`, N = 8", _AUTO),
-    "allot": Arm("the same, `queries: {auto: 8}`", (*_AUTO, "queries={auto: 8}")),
-    "distinct": Arm("the same, `guidance.noise: distinct`", (*_AUTO, "queries={auto: 8}", "guidance.noise=distinct")),
+    "ws": Arm("weighted sum, N = 4"),
+    "soup": Arm("SRSoup, K = 10, N = 6", ("method=srsoup", "soup.steps=10", "queries=6")),
+    "auto": Arm("`soup.steps: auto`, N = 4", _AUTO),
+    "allot": Arm("the same, `queries: {auto: 4}`", (*_AUTO, "queries={auto: 4}")),
+    "distinct": Arm("the same, `guidance.noise: distinct`", (*_AUTO, "queries={auto: 4}", "guidance.noise=distinct")),
 }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/sharing"))
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--skip", type=int, default=0, help="names to leave out at the start of the list")
-    parser.add_argument("--names", type=int, default=8, help="names to take then")
+    parser.add_argument("--names", type=int, default=6, help="names to take then")
     given = parser.parse_args()
     if given.what == "run":
         run(given.folder, given.arms, NAMES[given.skip : given.skip + given.names], f"-from-{given.skip}")

@@ -103,8 +103,9 @@ class CosineLaw:
         With weights .8^age, kappa solves sum_pairs (d_ab / 2 - g (1 - exp(-kappa Delta_ab))) = 0 for the mean g of
         |G|^2: the law above for gradients of equal length. g is the mean of the measured one and 1/2, d that of the
         measured one and g V, by the inverse variances; that of the priors is 1/12 and V^2 / 12 (uniform within their
-        bounds). Products of the same step have the same noises, so their errors count as equal. kappa is 0 if the
-        gradients do not differ, and inf if they differ more than the law allows.
+        bounds). Both are cut to at least a quarter of the variance. Products of the same step have the same noises, so
+        their errors count as equal. kappa is 0 if the rewards do not differ, and inf if they differ more than the law
+        allows.
         """
         weighted = [(FORGETTING ** (step - one.step), one) for one in self._measured]
         terms = [(weight * n, delta) for weight, one in weighted for delta, n in one.pairs]
@@ -119,7 +120,7 @@ class CosineLaw:
             return 0.0
         d = sum(weight * one.d for weight, one in weighted)
         error = sum((weight * one.spread * one.deviation) ** 2 for weight, one in weighted)
-        d = min(max(_combined(d, error, level * spread, PRIOR_VARIANCE * spread**2), 0.0), spread)
+        d = min(max(_combined(d, error, level * spread, PRIOR_VARIANCE * spread**2), LEAST_LINEAR * spread), spread)
         return _solved(d / (2 * level), terms)
 
 
