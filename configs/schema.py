@@ -25,7 +25,13 @@ from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.sections.surrogate import SurrogateConfig
-from configs.step_checks import check_first_soup_step, check_mean_queries, check_sharing, with_mean_queries
+from configs.step_checks import (
+    check_combining,
+    check_first_soup_step,
+    check_mean_queries,
+    check_sharing,
+    with_mean_queries,
+)
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
@@ -178,8 +184,10 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_sharing(self) -> Self:
-        check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, self.surrogate is not None)
-        check_mean_queries(self.soup, self.queries, self.weights, len(self.rewards.guided))
+        has_surrogate, guided = self.surrogate is not None, self.rewards.guided
+        check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, has_surrogate)
+        check_combining(self.guidance, self.methods, guided, has_surrogate)
+        check_mean_queries(self.soup, self.queries, self.weights, len(guided))
         return self
 
     @model_validator(mode="after")

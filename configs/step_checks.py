@@ -1,6 +1,6 @@
 """Checks of the keys that decide what is done in a step, with those of the rest of a configuration."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from configs.errors import InvalidValueError
@@ -113,3 +113,37 @@ def check_first_soup_step(soup: SoupConfig, steps: int, methods: Collection[str]
             "set soup.first=0, or leave the method unguided_first out",
             "soup.first",
         )
+
+
+def check_combining(
+    guidance: GuidanceConfig, methods: Collection[str], guided: Sequence[str], with_surrogate: bool
+) -> None:
+    """Refuse ways to combine rewards that the methods do not have, or that have no effect.
+
+    Raises:
+        InvalidValueError: there is such a combination.
+    """
+    default = type(guidance).model_fields["smoothing"].default
+    tchebycheff = guidance.scalarisation == "tchebycheff"
+    if guidance.smoothing != default and not tchebycheff:
+        raise InvalidValueError(
+            "the weighted sum is not smoothed",
+            "set guidance.scalarisation=tchebycheff, or leave guidance.smoothing out",
+            "guidance.smoothing",
+        )
+    if tchebycheff and (others := sorted({"srsoup", "unguided_first"} & set(methods))):
+        raise InvalidValueError(
+            f"the method {others[0]} does not score the candidates of every weighting, so their means are not known",
+            "set method=weighted_sum, or guidance.scalarisation=linear",
+            "guidance.scalarisation",
+        )
+    for key, is_set in (("scalarisation", tchebycheff), ("conflict", guidance.conflict != "none")):
+        if is_set and (len(guided) < 2 or with_surrogate):
+            problem = (
+                "there is one guided reward" if len(guided) < 2 else "a surrogate has one gradient for all rewards"
+            )
+            raise InvalidValueError(
+                f"{problem}, so there is nothing to combine",
+                f"leave guidance.{key} out" + (", or leave surrogate out" if with_surrogate else ""),
+                f"guidance.{key}",
+            )

@@ -127,6 +127,24 @@ class GuidanceConfig(StrictModel):
         description="share of a move that is along the gradient; the rest is fresh noise, so that the move keeps its "
         "length; less than 1 with step: sphere only",
     )
+    scalarisation: Literal["linear", "tchebycheff"] = Field(
+        "linear",
+        description="how the rewards of a weighting become one: linear is the weighted sum (Equation 9); tchebycheff "
+        "is the smooth Tchebycheff distance to the best mean of each reward, which reaches hollow parts of a front; "
+        "with method: weighted_sum only",
+    )
+    smoothing: float = Field(
+        0.1,
+        gt=0,
+        le=100,
+        description="mu of the smooth Tchebycheff distance, in units of the front's extent: less makes the reward that "
+        "is farthest behind count more; with scalarisation: tchebycheff only",
+    )
+    conflict: Literal["none", "pcgrad"] = Field(
+        "none",
+        description="what happens if the gradients of two rewards oppose each other: none adds them; pcgrad first "
+        "takes out of each the part that lowers the other",
+    )
     normalisation: Literal["std", "tanh", "min-max"] = Field(
         "std",
         description="how the candidates' rewards are normalised: std is (r - mean) / std; tanh is the tanh of that, "
@@ -198,6 +216,11 @@ class GuidanceConfig(StrictModel):
             data.pop("satisfied_in", None)
         if self.strength == 1:
             data.pop("strength", None)
+        if self.scalarisation == "linear":
+            data.pop("scalarisation", None)
+            data.pop("smoothing", None)
+        if self.conflict == "none":
+            data.pop("conflict", None)
         return data
 
 

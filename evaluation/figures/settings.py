@@ -21,6 +21,8 @@ def settings(comparison: Comparison) -> pd.DataFrame:
     for label in comparison.labels:
         config, method = comparison.run_of(label).config, comparison.method_of(label)
         soup = (config.get("soup") or {}).get("steps")
+        # `auto` is no number of steps.
+        soup = soup if isinstance(soup, int) else None
         k = {"srsoup": soup, "unguided_first": soup, "weighted_sum": 0}.get(method)
         rows.append((label, comparison.run_of(label).name, method, k, config.get("queries")))
     return pd.DataFrame(rows, columns=["label", "run", "method", "K", "N"]).astype({"K": "Int64", "N": "Int64"})

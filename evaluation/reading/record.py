@@ -1,7 +1,7 @@
 """Reads the record of a run, `config.yaml` and `driver.yaml`, and checks all that the report needs of it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,7 +24,8 @@ class _Rewards(_Strict):
 
 
 class _Soup(_Strict):
-    steps: int
+    # With "auto" every step decides for itself.
+    steps: int | Literal["auto"]
 
 
 class _Report(_Strict):

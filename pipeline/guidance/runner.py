@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pipeline.guidance.combining.options import WEIGHTED_SUM, Combining
 from pipeline.guidance.control_variate import surrogate_step
 from pipeline.guidance.ledger import CountedDenoiser, CountedQuery, CountedSurrogate, Ledger
 from pipeline.guidance.noise import NoiseKind, extra_noise, initial_noise, step_noise
@@ -43,6 +44,7 @@ class Guidance:
         strength: the share of a move that is along the gradient; the rest is fresh noise (`search_gradient.Move`).
         unbiased: whether a surrogate's error enters the gradient; see `control_variate.surrogate_step`.
         sharing: the options of sharing by measured cosines in all steps, for which K is T; None shares in the first K.
+        combining: how the rewards of a row become one direction; without a surrogate only.
     """
 
     candidates: int
@@ -56,6 +58,7 @@ class Guidance:
     strength: float = 1.0
     unbiased: bool = True
     sharing: Sharing | None = None
+    combining: Combining = WEIGHTED_SUM
 
     @property
     def soup_end(self) -> int:
@@ -135,7 +138,8 @@ async def run_guided(
         noises = _Noises(seed, i, guidance, shape)
         outcome: tuple[Guided | None, Borrowed | None]
         if sharing and sigma:
-            moved = await sharing.step(mu_RCHW, sigma, query, i, guidance.correction, noises.move, guidance.shaping)
+            rules = (guidance.correction, noises.move, guidance.shaping, guidance.combining)
+            moved = await sharing.step(mu_RCHW, sigma, query, i, *rules)
             phase: Phase = "soup" if moved.borrowed.by_any else "weighted_sum"
             x_RCHW, outcome = moved.guided.x_RCHW, (moved.guided.first(soup.visible), moved.borrowed)
         else:
@@ -187,6 +191,7 @@ async def _next_latents(
     if sigma == 0:
         return "mean", mu_RCHW, None
     z_NCHW, move, shared = noises.of_candidates(), noises.move, guidance.soup_first <= i < guidance.soup_end
+    rules = (move, guidance.shaping, guidance.combining)
     if shared and guidance.first == "unguided":
         return "unguided", mu_RCHW + sigma * z_NCHW[:1], None
     if surrogate:
@@ -195,9 +200,9 @@ async def _next_latents(
             mu_RCHW, sigma, z_NCHW, e_CHW, soup, surrogate, i, shared, guidance.correction, move, guidance.unbiased
         )
     elif shared:
-        guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, move, guidance.shaping)
+        guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, *rules)
     else:
-        guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, move, guidance.shaping)
+        guided = await weighted_sum_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, *rules)
     return "soup" if shared else "weighted_sum", guided.x_RCHW, guided.first(soup.visible)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.guidance.combining.options import WEIGHTED_SUM, Combining
 from pipeline.guidance.ports import Query
 from pipeline.guidance.row_gradients import (
     Correction,
@@ -59,6 +60,7 @@ async def soup_step(
     correction: Correction,
     move: Move,
     shaping: Shaping = PLAIN,
+    combining: Combining = WEIGHTED_SUM,
 ) -> Guided:
     """Move all rows by Algorithm 2. Only candidates of the M exemplars are scored, each by one reward: M*N queries.
 
@@ -77,7 +79,9 @@ async def soup_step(
     # Decided by the weight, not by the means: all rows start equal, and rounding must not choose the formula.
     one_hot_R = used_RM.sum(1) == 1
     r_RMN = torch.where(one_hot_R[:, None, None], own_MN, shared_MN) * soup.w_RM.where(used_RM, 0.0)[:, :, None]
-    gradients = corrected_gradients(r_RMN, ~one_hot_R, z_ND, mu_RD, soup.exemplars, sigma, correction)
+    gradients = combining.gradients(
+        r_RMN, lambda r: corrected_gradients(r, ~one_hot_R, z_ND, mu_RD, soup.exemplars, sigma, correction)
+    )
 
     mean_RM = scores_MN.mean(1).expand_as(soup.w_RM)
     std_RM = scores_MN.std(1, correction=0).expand_as(soup.w_RM)
@@ -93,10 +97,12 @@ async def weighted_sum_step(
     step: int,
     move: Move,
     shaping: Shaping = PLAIN,
+    combining: Combining = WEIGHTED_SUM,
 ) -> Guided:
     """Move all rows by Equation 9. Every row has its own N candidates, scored by each reward with w_m > 0.
 
-    g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row.
+    g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row. `combining` may put
+    other weights in the place of w.
     """
     supports = [support(w_M) for w_M in w_RM]
     queries = [
@@ -107,9 +113,11 @@ async def weighted_sum_step(
     mean_RM, std_RM = torch.full_like(w_RM, torch.nan), torch.full_like(w_RM, torch.nan)
     for row, scores_NS in enumerate(await asyncio.gather(*queries)):
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
-            r_RMN[row, m] = w_RM[row, m] * shaping(r_N, m, exemplar=False)
+            r_RMN[row, m] = shaping(r_N, m, exemplar=False)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    return moved(mu_RCHW, sigma, plain_gradients(r_RMN, z_NCHW.flatten(1)), move, mean_RM, std_RM)
+    r_RMN *= combining.weights(w_RM, mean_RM, std_RM)[:, :, None]
+    gradients = combining.gradients(r_RMN, lambda r: plain_gradients(r, z_NCHW.flatten(1)))
+    return moved(mu_RCHW, sigma, gradients, move, mean_RM, std_RM)
 
 
 def candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.guidance.combining.options import WEIGHTED_SUM, Combining
 from pipeline.guidance.noise import NoiseKind, row_noise, step_noise
 from pipeline.guidance.ports import Query
 from pipeline.guidance.row_gradients import Correction, pooled_gradients
@@ -87,7 +88,15 @@ class SharedSteps:
         self._law = CosineLaw()
 
     async def step(
-        self, mu_RCHW: Tensor, sigma: float, query: Query, i: int, correction: Correction, move: Move, shaping: Shaping
+        self,
+        mu_RCHW: Tensor,
+        sigma: float,
+        query: Query,
+        i: int,
+        correction: Correction,
+        move: Move,
+        shaping: Shaping,
+        combining: Combining = WEIGHTED_SUM,
     ) -> SharedStep:
         """Move all rows along g^l = sum_m w_m sum_a c_lam (g_am + correction_am), with the shares of `anchors.pooled`.
 
@@ -106,7 +115,9 @@ class SharedSteps:
         self._law.measure(i, r_AMN, reads_AM, z_AND[0, :same], delta_RR[rows][:, rows])
 
         r_RAMN = (c_RAM * self._soup.w_RM[:, None])[:, :, :, None] * self._factors(scores_AMN, shaping)
-        gradients = pooled_gradients(r_RAMN, z_AND, mu_RD, rows, sigma, correction)
+        gradients = combining.gradients(
+            r_RAMN, lambda r: pooled_gradients(r, z_AND, mu_RD, rows, sigma, correction)
+        )  # fmt: skip
         anchor_RM = torch.tensor(rows)[anchors.nearest_RM]
         other_RM = (anchor_RM != torch.arange(len(mu_RD))[:, None]) & self._used_RM
         guided = moved(mu_RCHW, sigma, gradients, move, *self._of_nearest(scores_AMN, anchors))

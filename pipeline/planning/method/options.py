@@ -1,6 +1,7 @@
 """The options of the method, read from a configuration."""
 
 from configs.schema import RunConfig
+from pipeline.guidance.combining.options import Combining
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.shaping import Shaping
 from pipeline.guidance.sharing.auto_step import Sharing
@@ -25,6 +26,7 @@ def guidance_of(config: RunConfig, method: str) -> Guidance:
         soup_first=soup.first if method == "srsoup" and k else 0,
         strength=guidance.strength,
         sharing=Sharing(soup.threshold, soup.every_reward, soup.queries == "auto") if auto else None,
+        combining=Combining(guidance.scalarisation, guidance.smoothing, guidance.conflict),
     )
 
 
