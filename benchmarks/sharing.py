@@ -41,6 +41,8 @@ ARMS: Mapping[str, Arm] = {
     "auto": Arm("`soup.steps: auto`, N = 4", _AUTO),
     "allot": Arm("the same, `queries: {auto: 4}`", (*_AUTO, "queries={auto: 4}")),
     "distinct": Arm("the same, `guidance.noise: distinct`", (*_AUTO, "queries={auto: 4}", "guidance.noise=distinct")),
+    "tchebycheff": Arm("weighted sum, `guidance.scalarisation: tchebycheff`", ("guidance.scalarisation=tchebycheff",)),
+    "pcgrad": Arm("weighted sum, `guidance.conflict: pcgrad`", ("guidance.conflict=pcgrad",)),
 }  # fmt: skip
 
 

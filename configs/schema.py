@@ -19,6 +19,7 @@ from pydantic import (
 
 from configs.errors import InvalidValueError
 from configs.location import Location, location_of
+from configs.sections.adaptive import AdaptiveConfig, check_adaptive
 from configs.sections.compute import ComputeConfig
 from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
 from configs.sections.model import ModelConfig
@@ -27,9 +28,9 @@ from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.sections.surrogate import SurrogateConfig
 from configs.step_checks import (
     check_combining,
-    check_first_soup_step,
     check_mean_queries,
     check_sharing,
+    check_soup_steps,
     with_mean_queries,
 )
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
@@ -77,6 +78,10 @@ class RunConfig(StrictModel):
     weights: Annotated[tuple[WeightRow, ...], BeforeValidator(as_tuple)] = Field(
         description=f"L rows of M entries, one row for each image of a front, or a rule: {RULES}"
     )
+    adaptive: AdaptiveConfig | None = Field(
+        None, description="the rounds of weights that are re-spaced, for the methods srsoup and weighted_sum; "
+        "{adaptive: L} of weights sets it; null for the same weights in all fronts",
+    )  # fmt: skip
     prompts: PromptsConfig = Field(description="where the prompts come from")
     model: ModelConfig = Field(ModelConfig(), description="the pretrained model and how it is sampled")
     rewards: RewardsConfig = Field(description="the rewards that guide and those that only score")
@@ -93,7 +98,8 @@ class RunConfig(StrictModel):
             rewards = data.get("rewards")
             guided = rewards.get("guided") if isinstance(rewards, dict) else None
             if isinstance(guided, list | tuple) and guided:
-                return data | {"weights": weights_by_rule(data["weights"], len(guided))}
+                section = {"adaptive": data.get("adaptive") or {}} if "adaptive" in data["weights"] else {}
+                return data | {"weights": weights_by_rule(data["weights"], len(guided))} | section
         return data
 
     @field_validator("name")
@@ -159,14 +165,7 @@ class RunConfig(StrictModel):
     @model_validator(mode="after")
     def _check_guided_methods(self) -> Self:
         guided = set(self.methods) - METHODS_WITHOUT_GUIDANCE
-        if self.soup.steps != "auto" and guided & {"srsoup", "unguided_first"} and self.soup.steps > self.steps:
-            raise InvalidValueError(
-                f"soup.steps (K) is {self.soup.steps}, but steps (T) is {self.steps}",
-                f"set soup.steps to 0..{self.steps}",
-                "soup.steps",
-            )
-        if guided:
-            check_first_soup_step(self.soup, self.steps, guided)
+        check_soup_steps(self.soup, self.steps, guided)
         for key in ("eta", "noise_level"):
             if guided and getattr(self.model, key) == 0:
                 raise InvalidValueError(
@@ -188,6 +187,13 @@ class RunConfig(StrictModel):
         check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, has_surrogate)
         check_combining(self.guidance, self.methods, guided, has_surrogate)
         check_mean_queries(self.soup, self.queries, self.weights, len(guided))
+        return self
+
+    @model_validator(mode="after")
+    def _check_adaptive(self) -> Self:
+        if self.adaptive is not None:
+            trains = self.surrogate is not None and self.surrogate.file is None
+            check_adaptive(self.weights, self.methods, sorted(SURROGATE_METHODS), trains)
         return self
 
     @model_validator(mode="after")
@@ -216,10 +222,11 @@ class RunConfig(StrictModel):
 
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `surrogate` if it is not set, so that runs of versions without this key can be continued."""
+        """Leave out what is not set, so that runs of versions without these keys can be continued."""
         data: dict[str, Any] = serialise(self)
-        if self.surrogate is None:
-            data.pop("surrogate", None)
+        for key in ("surrogate", "adaptive"):
+            if getattr(self, key) is None:
+                data.pop(key, None)
         return data
 
     @property

@@ -93,7 +93,7 @@ def check_mean_queries(soup: SoupConfig, n: int, weights: Collection[Collection[
         )
 
 
-def check_first_soup_step(soup: SoupConfig, steps: int, methods: Collection[str]) -> None:
+def check_soup_steps(soup: SoupConfig, steps: int, methods: Collection[str]) -> None:
     """Check that the soup steps lie within the T steps of the guided methods.
 
     Raises:
@@ -101,6 +101,10 @@ def check_first_soup_step(soup: SoupConfig, steps: int, methods: Collection[str]
     """
     if soup.steps == "auto":
         return
+    if {"srsoup", "unguided_first"} & set(methods) and soup.steps > steps:
+        raise InvalidValueError(
+            f"soup.steps (K) is {soup.steps}, but steps (T) is {steps}", f"set soup.steps to 0..{steps}", "soup.steps"
+        )
     if "srsoup" in methods and soup.first + soup.steps > steps:
         raise InvalidValueError(
             f"soup.first is {soup.first} and soup.steps (K) is {soup.steps}, which is more than the {steps} steps (T)",

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from configs.errors import InvalidValueError
+from configs.sections.adaptive import LARGEST_ADAPTIVE
 
 PAPER_13 = (
     ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -17,7 +18,7 @@ PAPER_13 = (
 )
 """The paper's weights for three rewards (Appendix D), in its order."""
 
-RULES = "{grid: points on an axis}, {das_dennis: partitions}, {riesz: points} or {paper: 13}"
+RULES = "{grid: points on an axis}, {das_dennis: partitions}, {riesz: points}, {paper: 13} or {adaptive: points}"
 LARGEST = 10_000
 WEIGHT_TOLERANCE = 1e-6
 """The largest rounding error of a weight and of the sum of a row."""
@@ -36,6 +37,7 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
     - `{das_dennis: p}`: the same with p = n - 1 partitions, as Das and Dennis count them (SIAM J. Optim. 8, 1998).
     - `{riesz: n}`: n rows of least Riesz s-energy (Blank and others, IEEE Trans. Evol. Comput. 25, 2021), computed by
       pymoo from seed 1; at most 200. The one-hot rows are among them. Use it for numbers of rows that no grid has.
+    - `{adaptive: n}`: for two rewards `{grid: n}`, which is re-spaced from round to round (the section `adaptive`).
     - `{paper: 13}`: the paper's 13 rows for three rewards (Appendix D).
 
     Raises:
@@ -57,10 +59,17 @@ def weights_by_rule(rule: Mapping[str, Any], n_rewards: int) -> WeightRows:
                 key,
             )
         return [[float(w) for w in row] for group in PAPER_13 for row in group]
-    if name in ("grid", "das_dennis"):
-        partitions = value - 1 if name == "grid" else value
+    if name == "adaptive" and (n_rewards != 2 or not 3 <= value <= LARGEST_ADAPTIVE):
+        raise InvalidValueError(
+            f"{key} is {value} for {n_rewards} rewards, but weights are re-spaced for two rewards and 3 to "
+            f"{LARGEST_ADAPTIVE} rows",
+            "set {adaptive: 6} with two guided rewards, or {grid: 6}",
+            key,
+        )
+    if name in ("grid", "das_dennis", "adaptive"):
+        partitions = value if name == "das_dennis" else value - 1
         if not 1 <= partitions <= LARGEST:
-            least = 2 if name == "grid" else 1
+            least = 1 if name == "das_dennis" else 2
             raise InvalidValueError(
                 f"{key} is {value}, not within {least}..{LARGEST}", f"set it to {least} or more", key
             )

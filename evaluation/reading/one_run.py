@@ -122,8 +122,11 @@ def _check_rows(path: Location, tables: Mapping[str, pd.DataFrame], record: Reco
         counts = rows.groupby("key").size().reindex(costs["key"], fill_value=0)
         for key, count in counts[counts != wanted].items():
             raise _damaged(path, f"{table}/ has {count} rows of {key}, but the configuration asks for {wanted}")
+    # Adaptive weights are those of the round of a front.
+    fixed = not record.document["config"].get("adaptive")
     for key, index, row in samples[["key", "weight_index", "weights"]].itertuples(index=False):
-        if not 0 <= index < len(weights) or (row is not None and tuple(map(float, row)) != weights[index]):
+        differs = fixed and row is not None and tuple(map(float, row)) != weights[index]
+        if not 0 <= index < len(weights) or differs:
             raise _damaged(path, f"the weights of {key} are not row {index} of `weights` in config.yaml")
     twice = costs[costs.duplicated(["prompt_id", "method", "seed"], keep=False)]["key"].tolist()
     if twice:

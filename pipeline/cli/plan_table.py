@@ -1,6 +1,7 @@
 """The tables that `check` prints."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,7 @@ from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.cost import expected_cost, expected_costs
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
 from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
+from pipeline.planning.method.weight_rounds import unadapted
 from pipeline.planning.plan import Plan, prompt_task
 from pipeline.planning.prompt_summary import prompt_rows
 from pipeline.planning.prompts import Prompt
@@ -40,6 +42,7 @@ def plan_table(plan: Plan) -> Table:
         text = f"{cost.queries:,} queries and {cost.decodes:,} decodes a front"
         why = " (measured cosines decide; `costs/` counts what was done)"
         rows.append((method, f"at most {text}{why}" if cost.bound else text))
+    rows += _weight_rows(plan.tasks)
     rows += _surrogate_rows(plan)
     queries, decodes = _total(plan)
     at_most = "at most " if _is_bound([plan]) else ""
@@ -52,6 +55,16 @@ def plan_table(plan: Plan) -> Table:
     rows.append(("diffusion actors", automatic if actors == "auto" else str(actors)))
     rows.append(("output", str(plan.folder)))
     return _table(f"{config.name}: the plan", rows)
+
+
+def _weight_rows(tasks: Sequence[PromptTask]) -> list[tuple[str, str]]:
+    """The rounds of adaptive weights: how many fronts of each method have which weights."""
+    rounds = Counter((task.method, task.weights_round) for task in tasks if task.weights_round is not None)
+    rows = []
+    for (method, number), count in sorted(rounds.items()):
+        spacing = "re-spaced by the scores of the rounds before" if number else "evenly spaced"
+        rows.append((f"weights of {method}, round {number}", f"{count:,} fronts, {spacing}"))
+    return rows + ([("weights", warning)] if (warning := unadapted(tasks)) else [])
 
 
 def _surrogate_rows(plan: Plan) -> list[tuple[str, str]]:

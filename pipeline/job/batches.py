@@ -7,6 +7,7 @@ from threading import Event
 from pipeline.job.result_writer import ResultWriter
 from pipeline.planning.task import PromptTask
 from pipeline.surrogate.rounds import rounds
+from pipeline.surrogate.weights import weight_rounds
 
 
 class Batches:
@@ -28,7 +29,8 @@ def batches_of(
 ) -> Iterator[Iterator[PromptTask]]:
     """Yield the tasks in batches for `Batches`: those of all plans that can run at once, then later rounds, by plan.
 
-    Without a surrogate there is one batch. A plan's surrogate is trained when the batch of its round is taken.
+    Without rounds there is one batch. A plan's surrogate is trained, and its weights are re-spaced, when the batch of
+    their round is taken. No plan has both kinds of rounds.
 
     Args:
         tasks: the open tasks of all plans, each once, by key.
@@ -42,8 +44,11 @@ def batches_of(
             yield task
 
     owners = {task.key: writer for writer in reversed(writers) for task in writer.open_tasks}
-    yield until_stop([task for task in tasks.values() if not task.round])
+    yield until_stop([task for task in tasks.values() if not task.round and not task.weights_round])
     for writer in writers:
+        respaced = [task for task in tasks.values() if task.weights_round and owners[task.key] is writer]
+        for members in weight_rounds(writer.plan, respaced, stop_requested):
+            yield until_stop(members)
         later = [task for task in tasks.values() if task.round and owners[task.key] is writer]
         for members in rounds(writer.plan, later, stop_requested):
             yield until_stop(members)

@@ -25,6 +25,7 @@ from pipeline.job.run_prompt import attempt_prompt
 from pipeline.job.sigterm import stop_on_sigterm
 from pipeline.job.summary import Summary
 from pipeline.planning.accepted_weights import accepted_lines
+from pipeline.planning.method.weight_rounds import unadapted
 from pipeline.planning.plan import Plan
 from pipeline.planning.resume import folder_error
 from pipeline.planning.surrogates.rounds import unamortised
@@ -103,7 +104,7 @@ def _logging(writers: Sequence[ResultWriter], reporter: Reporter, summary: Summa
             log.info("%s: %d of %d fronts are open, chunks of %d candidates", plan.folder, n_open, n_fronts, plan.chunk)
             for line in accepted_lines(plan.config):
                 log.warning("%s", line)
-            if warning := unamortised(plan.config, plan.tasks):
+            for warning in filter(None, (unamortised(plan.config, plan.tasks), unadapted(plan.tasks))):
                 log.warning("%s", warning)
                 reporter.show_message(warning)
         stack.enter_context(counts_sent([writer.plan for writer in writers], summary))

@@ -109,6 +109,7 @@ def cost_row(task: PromptTask, ledger: Ledger, meter: Meter, seconds: float) -> 
         "forwards": ledger.forwards,
         "backwards": ledger.backwards,
         "surrogate_round": task.round,
+        "weights_round": task.weights_round,
         "surrogate": sha256(task.surrogate) if task.surrogate else None,
         "seconds_total": seconds,
         **{f"seconds_{stage}": value for stage, value in meter.seconds.items()},

@@ -139,6 +139,7 @@ def sample_front(
     soup = {"steps": soup_steps} | dict(options.get("soup", {}))
     model = dict(options.get("model", {})) | {"dtype": dtype}
     config = checked_config({**given, **options, "soup": soup, "model": model}, CALL)
+    _check_one_front(config)
     (read,) = read_prompts(config.prompts)
     task = prompt_task(config, read, 0, method, "", "{}")
 
@@ -216,6 +217,16 @@ def _check_prompt(prompt: object) -> None:
         raise RequestError(
             file=CALL, key="prompt", value=prompt, problem="this is not one text", allowed="one text",
             fix="call sample_front once for each prompt, or use srsoup.run for a list of prompts",
+        )  # fmt: skip
+
+
+def _check_one_front(config: RunConfig) -> None:
+    """Refuse weights that are re-spaced from round to round, of which one front has only the first."""
+    if config.adaptive is not None:
+        raise RequestError(
+            file=CALL, key="weights", value={"adaptive": len(config.weights)}, allowed="rows, or a rule such as grid",
+            problem="weights are re-spaced from front to front, and this is one",
+            fix="give {'grid': 6}, or use srsoup.run",
         )  # fmt: skip
 
 

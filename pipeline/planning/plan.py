@@ -15,6 +15,7 @@ from configs.sections.compute import DECIDES_BITS, ComputeConfig
 from pipeline.guidance.seeds import derive_seed
 from pipeline.planning.accepted_weights import check_accepted
 from pipeline.planning.method.options import guidance_of, samples_of
+from pipeline.planning.method.weight_rounds import with_weight_rounds
 from pipeline.planning.model_check import Origin, checked_model
 from pipeline.planning.plugins import plug_in
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
@@ -153,6 +154,9 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     shared = _shared_identity(config, plugins)
     if about := surrogate_identity(config, surrogate, fronts_digest(config, prompts)):
         shared["surrogate"] = about
+    if config.adaptive:
+        # The weights of later rounds depend on all fronts of the run.
+        shared["adaptive"] = config.adaptive.model_dump(mode="json") | {"fronts": fronts_digest(config, prompts)}
     shared_identity = json.dumps(shared, sort_keys=True)
     tasks = tuple(
         prompt_task(config, prompt, index, method, revision, shared_identity)
@@ -160,7 +164,8 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
         for index in range(config.seeds)
         for method in config.methods
     )
-    plan = Plan(config, revision, pipeline, with_rounds(config, tasks, surrogate), tuple(plugins))
+    tasks = with_weight_rounds(config, with_rounds(config, tasks, surrogate))
+    plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
     identity = unchangeable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
     identity["surrogate_file"] = surrogate and named(surrogate)
     return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)

@@ -23,6 +23,7 @@ class PromptTask:
         chunk: the largest number of candidates in one unit of work.
         samples: the number of samples that `unguided` draws, one for each weighting, or that `best_of` chooses from.
         round: the number of the surrogate's round that it is in, from 0; None if it has no part in one.
+        weights_round: the number of the round of its weights, from 0; None if they are those of the configuration.
         fronts: the number of fronts that are guided, of which each weighting keeps its best sample.
         pairs: the number of candidates of each row and step that are kept to train a surrogate with.
         surrogate: the content of the file of its surrogate; None if it has none, or has not been given it yet.
@@ -42,6 +43,7 @@ class PromptTask:
     chunk: int
     samples: int
     round: int | None = None
+    weights_round: int | None = None
     fronts: int = 1
     pairs: int = 0
     surrogate: bytes | None = None

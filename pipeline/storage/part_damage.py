@@ -44,7 +44,7 @@ class Content(NamedTuple):
 
     def agrees_with(self, wanted: "Content") -> bool:
         """Whether these are as many rows, with the same names if they have names."""
-        return self.rows == wanted.rows and self.names in (None, wanted.names)
+        return self.rows == wanted.rows and (self.names == wanted.names or None in (self.names, wanted.names))
 
     def __str__(self) -> str:
         return f"{self.rows:,} rows" + (f" of {self.names:.200}" if self.names else "")
@@ -63,7 +63,9 @@ def content_by_config(document: Any) -> dict[str, Content]:
         if not guided or any(len(row) != len(guided) for row in weights):
             raise ValueError("the weights do not fit the guided rewards")
         scores = Content(len(weights) * len(rewards), json.dumps(rewards))
-        return {"samples": Content(len(weights), json.dumps(weights)), "scores": scores, "costs": Content(1)}
+        # Adaptive weights are those of the round of a front, so there is nothing to compare them with.
+        names = None if config.get("adaptive") else json.dumps(weights)
+        return {"samples": Content(len(weights), names), "scores": scores, "costs": Content(1)}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

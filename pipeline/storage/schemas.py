@@ -76,6 +76,7 @@ COSTS = pa.schema(
         ("forwards", pa.int64()),
         ("backwards", pa.int64()),
         ("surrogate_round", pa.int32()),
+        ("weights_round", pa.int32()),
         ("surrogate", pa.string()),
         ("seconds_total", pa.float64()),
         ("seconds_denoise", pa.float64()),

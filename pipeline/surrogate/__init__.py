@@ -1,1 +1,1 @@
-"""The surrogate of a run: its training pairs, its training, and the rounds of prompts that share it."""
+"""What a run learns between its rounds of fronts: surrogates, from training pairs; and weights, from scores."""

@@ -26,7 +26,7 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
         return tuple(tasks)
     keys = sorted(task.key for task in tasks if task.method in SURROGATE_METHODS)
     sizes = [section.first_round * 2**index for index in range(section.rounds - 1)] if content is None else []
-    round_of = {key: _round(position, sizes) for position, key in enumerate(keys)}
+    round_of = {key: round_at(position, sizes) for position, key in enumerate(keys)}
     last = max(round_of.values(), default=0)
 
     def placed(task: PromptTask) -> PromptTask:
@@ -46,7 +46,8 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
     return tuple(placed(task) for task in tasks)
 
 
-def _round(position: int, sizes: Sequence[int]) -> int:
+def round_at(position: int, sizes: Sequence[int]) -> int:
+    """Return the round of the task at a position, if all rounds but the last have these sizes."""
     for number, size in enumerate(sizes):
         if position < size:
             return number
