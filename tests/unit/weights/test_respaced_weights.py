@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 from configs.errors import RequestError
 from configs.load import load_config
 from configs.schema import RunConfig
-from pipeline.cli.commands import app
 from pipeline.records import read_table
 from pipeline.storage.verify import verify
 from pipeline.surrogate.weights import Array, Spread, respaced
+from srsoup import _app
 from tests.support.runs import DEMO, FOUR_FRONTS, run_here, same_bits
 
 DENSE = np.linspace(0, 1, 2001)
@@ -93,7 +93,7 @@ def forget(run: Path, key: str) -> None:
 
 
 def invoke(command: str, output: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, [command, str(DEMO), *arguments, f"output={output}"], env={"COLUMNS": "200"})
+    return CliRunner().invoke(_app(), [command, str(DEMO), *arguments, f"output={output}"], env={"COLUMNS": "200"})
 
 
 def test_every_front_has_the_weights_of_its_round_and_the_record_names_where_they_came_from(rounds: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_damaged_record_is_refused(copy: Path, content: str) -> None:
 
 def test_verify_and_report_read_such_a_run(copy: Path) -> None:
     assert verify(copy).damage == ()
-    done = CliRunner().invoke(app, ["report", str(copy)])
+    done = CliRunner().invoke(_app(), ["report", str(copy)])
     assert done.exit_code == 0, done.output
 
 
