@@ -18,6 +18,7 @@ from evaluation.figures.prompts_by_queries import draw_prompts
 from evaluation.figures.soup_steps import draw_soup_steps
 from evaluation.figures.three_rewards import draw_three_rewards
 from evaluation.reading.comparison import Comparison, load_runs
+from evaluation.reading.sweeps import runs_of_sweeps
 from evaluation.tables.csv_files import write_csv
 from pipeline.records import Location
 
@@ -70,6 +71,7 @@ def write_figures(runs: Sequence[Location], number: str, out: Path, prompts: Seq
     Each picture is written as `figure_NUMBER` with the suffixes .png, .pdf and .svg, and its data as .csv.
 
     Args:
+        runs: folders of runs; the folder of a sweep stands for its runs.
         number: a key of `FIGURES`, or "all".
         prompts: the prompts of a figure that shows single prompts, by text or prompt_id; by default its own choice.
 
@@ -81,7 +83,7 @@ def write_figures(runs: Sequence[Location], number: str, out: Path, prompts: Seq
         raise ReportError(
             f"there is no figure {number!r}; allowed: {', '.join(FIGURES)} and {ALL}; fix: give one of these numbers"
         )
-    comparison = load_runs(runs)
+    comparison = load_runs(runs_of_sweeps(runs))
     drawn, notes = list[Drawn](), list[str]()
     with matplotlib.rc_context(paper_settings()):
         for one in FIGURES if number == ALL else [number]:

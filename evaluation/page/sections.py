@@ -9,7 +9,7 @@ import yaml
 
 from evaluation.measures.costs import SECONDS, CostTable
 from evaluation.measures.fronts import weight_name
-from evaluation.measures.hypervolume import HypervolumeTable
+from evaluation.measures.hypervolume import HypervolumeTable, reference_warnings
 from evaluation.measures.savings import saving
 from evaluation.reading.comparison import Comparison, RunData
 from evaluation.statistics.bootstrap import interval_note
@@ -69,6 +69,7 @@ def sections(comparison: Comparison, shown: Shown) -> dict[str, Any]:
         "plots": plots,
         "volumes": volumes,
         "by_label": _records(volumes.by_label),
+        "reference_warnings": reference_warnings(comparison, volumes.reference),
         "below_all": below_all if below_all.reference != volumes.reference else None,
         "below_by_label": {row["label"]: row for row in _records(below_all.by_label)},
         "volume_rows": _volume_rows(comparison, volumes),

@@ -1,6 +1,7 @@
 """What the explorer is given: every prompt, its scores and images, and the weighting at each place of a slider."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from evaluation.errors import ReportError
-from evaluation.measures.hypervolume import hypervolume_table, reference_point
+from evaluation.measures.hypervolume import hypervolume_table, reference_point, reference_warnings
 from evaluation.page import pictures
 from evaluation.page.pictures import (
     LARGEST,
@@ -218,3 +219,17 @@ def test_few_fronts_are_in_memory_at_once(synthetic_run: Write, monkeypatch: pyt
     with PictureStore(run) as store:
         store.add(run, keys)
     assert len(ahead) == 40 and max(ahead) <= 10
+
+
+def test_the_page_has_the_interval_of_the_mean_front_and_warns_of_a_misleading_reference(synthetic_run: Write) -> None:
+    run = synthetic_run(prompts=["a fox", "a cat", "an owl"])
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    table = hypervolume_table(comparison := load_runs([run]), point := reference_point(comparison)).by_label
+    for low, high in zip(table["mean_front_low"], table["mean_front_high"], strict=True):
+        assert f"<td>{format_number(low)} to {format_number(high)}</td>" in page
+    assert reference_warnings(comparison, point) == []
+    run = synthetic_run(prompts=["a fox"], reference={"colorfulness": 1e6, "compressibility": -100.0})
+    page = write_report([run], run / "report").read_text(encoding="utf-8")
+    warnings = reference_warnings(comparison := load_runs([run]), reference_point(comparison))
+    assert len(warnings) == 2
+    assert all(f"<li>{html.escape(warning).replace('&#x27;', '&#39;')}</li>" in page for warning in warnings)

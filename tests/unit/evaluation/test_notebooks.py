@@ -55,8 +55,11 @@ def test_02_has_both_hypervolumes_and_the_tables() -> None:
 
 def test_03_compares_within_prompts() -> None:
     names = notebook(3)
-    assert len(names["difference"]) == 4 and names["low"] <= names["difference"].mean() <= names["high"]
-    assert 2 / 2**4 <= names["p_value"] <= 1
+    found, by_prompt = names["found"], names["by_prompt"]
+    assert found.prompts == 4 and found.low <= found.difference <= found.high
+    assert found.difference == pytest.approx((by_prompt["srsoup"] - by_prompt["weighted_sum"]).mean())
+    assert 2 / 2**4 <= found.p <= 1
+    assert (names["p_values"] >= 2 / 2**4).all()
 
 
 def test_04_picks_the_image_of_the_nearest_weighting() -> None:

@@ -111,6 +111,15 @@ def test_figure_1_has_the_hypervolume_of_the_mean_front_by_queries_and_seconds(s
     assert own["hypervolume"].item() == pytest.approx(np.mean(by_prompt), rel=1e-12)
 
 
+def test_the_folder_of_a_sweep_stands_for_its_runs(sweeps: Sweeps, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    for run in sweeps.steps:
+        (tmp_path / "sweep" / run.name).symlink_to(run)
+    whole = write_figures([tmp_path / "sweep"], "10", tmp_path / "whole").files
+    apart = write_figures([*sweeps.steps], "10", tmp_path / "apart").files
+    assert whole[-1].read_text() == apart[-1].read_text()
+
+
 def test_figure_3_has_the_means_and_darker_marks_for_larger_weights(sweeps: Sweeps) -> None:
     ((_, figure, data, _),) = drawn([sweeps.first], "3")
     (axis,) = figure.axes
