@@ -1,10 +1,12 @@
 """The section `prompts`: the source of the prompts."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import (
     Field,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -13,12 +15,15 @@ from configs.strict_model import Commit, Names, StrictModel, check_hub_name, che
 
 
 class PromptDatasetConfig(StrictModel):
-    """A data set on the Hugging Face hub, one of whose columns holds the prompts."""
+    """A data set on the Hugging Face hub. One of its columns holds the prompts, and another one may hold tags."""
 
     name: str = Field(description="owner/name of the data set on the hub")
     revision: Commit = Field(description="commit of the data set, 40 hexadecimal digits")
     split: str = Field(pattern=r"^\w+(\.\w+)*$", description="split to read, such as train")
     column: str | None = Field(None, description="column with the prompts; null looks for a usual name")
+    tags: str | None = Field(
+        None, description="column with the tags of a prompt, a text or a list of texts; null reads no tags"
+    )
     subset: str | None = Field(
         None, pattern=r"^[\w.-]+$", description="subset (configuration) of the data set; null if it has one only"
     )
@@ -27,6 +32,14 @@ class PromptDatasetConfig(StrictModel):
     def _check_name(self) -> Self:
         check_hub_name("prompts.dataset.name", self.name, self.revision)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `tags` if it is not set, so that runs of versions without it can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.tags is None:
+            data.pop("tags", None)
+        return data
 
 
 class PromptsConfig(StrictModel):
@@ -90,7 +103,7 @@ class PromptsConfig(StrictModel):
         if self.tags is not None and self.file is None:
             raise InvalidValueError(
                 "prompts.tags is the column of a file, and the prompts are not those of a file",
-                "give prompts.file, or leave prompts.tags out",
+                "give prompts.dataset.tags instead" if self.dataset else "give prompts.file, or leave prompts.tags out",
                 "prompts.tags",
             )
         if (self.github is None) != (self.sha256 is None) or (self.github is not None and self.file is None):

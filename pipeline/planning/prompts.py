@@ -118,7 +118,7 @@ def _found(prompts: PromptsConfig, fetch: bool) -> Iterator[_Found]:
             allowed = "a data set of the hub that you may read, with a column of texts"
             raise _error(dataset.name, key, dataset.name, error.problem, allowed, error.fix) from error
         for index, value in enumerate(values):
-            yield _Found(Row(value, f"row {index}"), key, dataset.name, dataset.name)
+            yield _Found(Row(value.prompt, f"row {index}", tags=value.tags), key, dataset.name, dataset.name)
     else:
         assert prompts.file is not None  # guaranteed by the schema
         path = Path(prompts.file)

@@ -75,7 +75,7 @@ def row_of(value: Any, columns: Columns, entry: str, style: str | None = None) -
     return Row(value[pick_column(list(value), columns.prompts, entry)], entry, style, tags)
 
 
-def find_tags(names: Iterable[Any], column: str | None, entry: str) -> str | None:
+def find_tags(names: Iterable[Any], column: str | None, entry: str, key: str = "prompts.tags") -> str | None:
     """Return the column with the tags: `column` or, if it is None, a usual name in upper or lower case, or None.
 
     Raises:
@@ -86,7 +86,7 @@ def find_tags(names: Iterable[Any], column: str | None, entry: str) -> str | Non
         return next((name for usual in USUAL_TAGS for name in names if name.lower() == usual), None)
     if column not in names:
         problem = f"{entry} has no column {column!r}, only {', '.join(map(repr, names[:20])) or 'none'}"
-        raise WrongFileError(problem, "set prompts.tags to the name of the column with the tags")
+        raise WrongFileError(problem, f"set {key} to the name of the column with the tags")
     return column
 
 
@@ -109,8 +109,10 @@ def tags_of(value: Any, columns: Columns, entry: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for tag in listed if not is_blank(tag)))
 
 
-def pick_column(names: list[str], column: str | None, entry: str) -> str:
+def pick_column(names: list[str], column: str | None, entry: str, key: str = "prompts.column") -> str:
     """Return the name of the column with the prompts: `column` or, if it is None, a usual name in upper or lower case.
+
+    `key` is the key of the configuration that names the column.
 
     Raises:
         WrongFileError: there is no such column, or two columns have its name.
@@ -120,7 +122,7 @@ def pick_column(names: list[str], column: str | None, entry: str) -> str:
         wanted = (column,) if column is not None else USUAL_COLUMNS
         shown = ", ".join(map(repr, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
         problem = f"{entry} has no column {' or '.join(map(repr, wanted))}, only {shown or 'none'}"
-        raise WrongFileError(problem, "set prompts.column to the name of the column with the prompts")
+        raise WrongFileError(problem, f"set {key} to the name of the column with the prompts")
     if names.count(name) > 1:
         problem = f"{entry} has {names.count(name)} columns named {name!r}"
         raise WrongFileError(problem, "give each column a name of its own")

@@ -105,6 +105,28 @@ def test_only_the_column_is_read(hub: list[Any], monkeypatch: pytest.MonkeyPatch
     assert asked == [["prompt"]]
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_tags_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: bool) -> None:
+    columns: dict[str, list] = {
+        "prompt": ["a fox", "two owls", "a cat"], "kind": ["colour", "count", None],
+        "skills": [["a", "b", "a"], [], ["b"]], "size": [1, 2, 3], "image": [b"x"] * 3,
+    }  # fmt: skip
+    if prepared:
+        folder = tmp_path / "hf" / "datasets" / "me___my_prompts" / "default" / "0.0.0" / COMMIT
+        builder(tmp_path, COMMIT, **columns).download_and_prepare(str(folder))
+    else:
+        monkeypatch.setattr(datasets, "load_dataset_builder", lambda *given, **more: builder(tmp_path, COMMIT, **columns))
+    for _ in range(2):  # the second time from the cache
+        assert [prompt.tags for prompt in read(tags="kind")] == [("colour",), ("count",), ()]
+        assert [prompt.tags for prompt in read(tags="skills")] == [("a", "b"), (), ("b",)]
+        assert [prompt.tags for prompt in read()] == [()] * 3
+    assert [one.prompt_id for one in read(tags="kind")] == [one.prompt_id for one in read()]
+    assert "row 0 has a tag that is a int" in refused(tags="size").problem
+    error = refused(tags="none")
+    assert "no column 'none'" in error.problem and "prompts.dataset.tags" in error.fix
+    assert "prompts.dataset.column" in refused(column="none").fix
+
+
 def test_what_is_not_here_is_not_downloaded_by_check(hub: list[Any]) -> None:
     with pytest.raises(PromptsNotHereError):
         read(fetch=False)
