@@ -14,6 +14,9 @@ MOST_PROMPTS = 2_000
 # With more prompts, `interval_of` leaves out groups of them.
 MOST_GROUPS = 500
 _AT_ONCE = 500
+# A draw of prompts that happen to be nearly equal counts with this share of the standard error of all prompts, at least.
+# Otherwise two such prompts among four give an interval of ten thousand standard errors.
+LEAST_ERROR = 0.1
 # Prompts -> how often, in per cent, the interval held the true mean of normal, exponential and lognormal values, as
 # `python -m benchmarks.intervals` measures it.
 COVERAGE: dict[int, tuple[float, float, float]] = {
@@ -125,6 +128,8 @@ def _bootstrap_level(prompts: int) -> float:
 def _studentised(residuals: NDArray[np.float64], counts: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     """Yields (mean of a draw - mean) / standard error of the draw, without draws whose prompts are all equal.
 
+    The standard error is at least `LEAST_ERROR` times that of all prompts.
+
     Args:
         residuals: for each prompt the sum of its values minus the mean of all values.
         counts: for each prompt the number of its values.
@@ -132,6 +137,7 @@ def _studentised(residuals: NDArray[np.float64], counts: NDArray[np.float64]) ->
     n = len(residuals)
     random = np.random.default_rng(0)
     smallest = 1e-12 * float(np.abs(residuals).max())
+    least = LEAST_ERROR * float(np.sqrt(n / (n - 1) * (residuals**2).sum()))
     for _ in range(0, RESAMPLES, _AT_ONCE):
         drawn = random.integers(n, size=(_AT_ONCE, n))
         total, count = residuals[drawn], counts[drawn]
@@ -139,7 +145,7 @@ def _studentised(residuals: NDArray[np.float64], counts: NDArray[np.float64]) ->
         mean = total.sum(axis=1) / size
         spread = np.sqrt(n / (n - 1) * ((total - mean[:, None] * count) ** 2).sum(axis=1))
         differs = spread > smallest
-        yield mean[differs] * size[differs] / spread[differs]
+        yield mean[differs] * size[differs] / np.maximum(spread[differs], least)
 
 
 def interval_note(prompts: int) -> str:

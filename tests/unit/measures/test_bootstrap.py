@@ -59,6 +59,14 @@ def test_the_interval_holds_the_t_interval_and_reaches_further_on_the_long_side(
     assert n < 5 or high - t_high > t_low - low
 
 
+@pytest.mark.parametrize("values", [[1, 1.0001, 2], [1, 1.0001, 2, 3], [0, 0, 0, 1e-4, 5], [1, 1.0001, 2, 2.0001]])
+def test_nearly_equal_prompts_do_not_blow_the_interval_up(values: list[float]) -> None:
+    """A draw of such prompts alone has a standard error near 0."""
+    low, high = mean_interval(np.array(values), ids(len(values)))
+    error = standard_error(np.array(values), ids(len(values)))
+    assert np.mean(values) - 20 * error < low < np.mean(values) < high < np.mean(values) + 20 * error
+
+
 def test_seeds_of_one_prompt_are_drawn_together() -> None:
     values, prompts = np.repeat([0.0, 1.0, 2.0], 50), np.repeat(ids(3), 50)
     assert mean_interval(values, prompts) == pytest.approx(mean_interval(np.array([0.0, 1.0, 2.0]), ids(3)))

@@ -16,7 +16,7 @@ from pipeline.planning.surrogates.given import sha256
 from pipeline.records import read_table
 from tests.support.runs import DEMO, FOUR_FRONTS, run_here, same_bits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_training")]
 ROUNDS = (*FOUR_FRONTS, "surrogate={first_round: 1, rounds: 3, queries: 2, pairs: 3}")
 
 
@@ -25,7 +25,7 @@ def invoke(output: Path, *arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def rounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rounds(short_training: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four fronts in rounds of one, two and one."""
     return run_here(tmp_path_factory.mktemp("rounds") / "run", *ROUNDS)
 
