@@ -33,4 +33,6 @@ def sampling_of(config: RunConfig) -> Sampling:
         eta=Sampling.eta if model.eta is None else model.eta,
         noise_level=Sampling.noise_level if model.noise_level is None else model.noise_level,
         negative_prompt=model.negative_prompt,
+        height=model.height,
+        width=model.width,
     )

@@ -120,7 +120,7 @@ class DiffusionWorker:
         """Compute the text conditioning of a prompt."""
         conditioning, timesteps = self.model.encode(prompt, sampling), self.model.timesteps(sampling)
         text = text_embedding(conditioning.embeds).numpy()
-        return EncodeResult(conditioning, self.model.latent_shape, tuple(timesteps), text=text)
+        return EncodeResult(conditioning, self.model.latent_shape_of(sampling), tuple(timesteps), text=text)
 
     def reverse_step(self, x: Floats, step: int, conditioning: Conditioning) -> ReverseStepResult:
         """Compute mean and sigma of x_{t-1} for latents x_t."""

@@ -44,7 +44,7 @@ LARGEST_CHUNK = 64
 LONGEST_NAME = 200
 # Keys of the sections `model` and `compute` that are passed with each call, so the workers are not made from them.
 _PASSED_WITH_CALLS: dict[str, Any] = {
-    "model": {"guidance_scale", "negative_prompt", "eta", "noise_level"},
+    "model": {"guidance_scale", "negative_prompt", "height", "width", "eta", "noise_level"},
     "compute": {"chunk"},
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch import device as Device
 
 from diffusion.checks.dimensions import check_denoiser
+from diffusion.checks.image_size import image_sizes
 from diffusion.checks.schedulers import check_scheduler
 from diffusion.errors import ModelError
 from diffusion.families import FAMILIES, Family
@@ -58,6 +59,7 @@ class Sampling:
         eta: noise of the DDIM process, 0..1; a flow ignores it.
         noise_level: noise a >= 0 of a flow's SDE; DDIM ignores it.
         negative_prompt: prompt that gives eps_0; None for the family's default (an empty prompt, or zeros in SDXL).
+        height, width: the size of the images in pixels; None for the model's own side.
     """
 
     steps: int
@@ -65,6 +67,8 @@ class Sampling:
     eta: float = 1.0
     noise_level: float = 0.7
     negative_prompt: str | None = None
+    height: int | None = None
+    width: int | None = None
 
 
 class Conditioning(NamedTuple):
@@ -95,7 +99,11 @@ class DiffusionModel(Protocol):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """The shape (C, H, W) of one sample's latents."""
+        """The shape (C, H, W) of one sample's latents at the model's own size."""
+        ...
+
+    def latent_shape_of(self, sampling: Sampling) -> tuple[int, int, int]:
+        """Return the shape (C, H, W) of one sample's latents at the size of a sampling."""
         ...
 
     def timesteps(self, sampling: Sampling) -> Sequence[int]:
@@ -150,7 +158,7 @@ def load_model(source: Source, loading: Loading, device: str) -> DiffusionModel:
     return model
 
 
-def take_pipeline(pipe: Any, loading: Loading, steps: int) -> DiffusionModel:
+def take_pipeline(pipe: Any, loading: Loading, sampling: Sampling) -> DiffusionModel:
     """Make a model from a loaded diffusers pipeline. Its weights, adapters and device are used as they are.
 
     The betas (or the shift), the prediction type and the spacing of its scheduler are used, its other settings are not.
@@ -159,15 +167,18 @@ def take_pipeline(pipe: Any, loading: Loading, steps: int) -> DiffusionModel:
     Args:
         pipe: a pipeline of exactly the class that a family names, not of a subclass.
         loading: options; `dtype` is the denoiser's, and the pipeline itself has those that concern memory.
-        steps: T, the number of denoising steps.
+        sampling: how the model will be sampled: the number of steps and the size of the images are checked.
 
     Raises:
-        ModelError: the family is not supported, or the scheduler or the denoiser does not belong to the family.
+        ModelError: the family is not supported, the scheduler or the denoiser does not belong to the family, or the
+            model makes no images of this size.
     """
     name, family = type(pipe).__name__, pipeline_family(pipe)
     scheduler = {**pipe.scheduler.config, "_class_name": type(pipe.scheduler).__name__}
-    check_scheduler("the pipeline", name, scheduler, steps)
-    check_denoiser("the pipeline", family, getattr(pipe, family.denoiser).config, pipe.vae.config)
+    denoiser = getattr(pipe, family.denoiser).config
+    check_scheduler("the pipeline", name, scheduler, sampling.steps)
+    check_denoiser("the pipeline", family, denoiser, pipe.vae.config)
+    image_sizes(family, denoiser, pipe.vae.config).chosen(sampling.height, sampling.width)
     model: DiffusionModel = _model_class(name)(pipe, loading, str(pipe.device))
     return model
 

@@ -20,6 +20,10 @@ class Family:
         texts: names of the parts that encode a prompt.
         keys: keys of the configuration that this family takes and some other does not.
         optional: those of `texts` that a model may lack.
+        patch: the side of the patches of latents that the denoiser reads, if its configuration names none; None if the
+            family has no patches.
+        positions: the number of patches of a side that the denoiser has places for, if its configuration names none;
+            None if any number fits.
     """
 
     model: str
@@ -27,6 +31,8 @@ class Family:
     texts: tuple[str, ...]
     keys: frozenset[str]
     optional: frozenset[str] = frozenset()
+    patch: int | None = None
+    positions: int | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -56,6 +62,8 @@ FAMILIES = {
         ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3"),
         FLOW_KEYS,
         optional=frozenset({"text_encoder_3", "tokenizer_3"}),
+        patch=2,
+        positions=96,
     ),
 }
 

@@ -156,12 +156,22 @@ class FlowSDE:
     train_timesteps: int
 
     @classmethod
-    def from_scheduler(cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float) -> "FlowSDE":
-        """Read the shift and the spacing of the flow scheduler that a model comes with."""
+    def from_scheduler(
+        cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float, tokens: int
+    ) -> "FlowSDE":
+        """Read the shift and the spacing of the flow scheduler that a model comes with.
+
+        Args:
+            scheduler_config: configuration of the scheduler.
+            steps: T, the number of denoising steps.
+            noise_level: noise level a >= 0.
+            tokens: number of patches of an image; with dynamic shifting it decides the shift.
+        """
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler_config)
-        scheduler.set_timesteps(steps)
+        mu = dynamic_shift(scheduler.config, tokens) if scheduler.config.use_dynamic_shifting else None
+        scheduler.set_timesteps(steps, mu=mu)
         return cls(tuple(scheduler.sigmas.tolist()), noise_level, scheduler.config.num_train_timesteps)
 
     @property
@@ -193,6 +203,17 @@ class FlowSDE:
     def x0(self, x: Tensor, prediction: Tensor, timestep: float) -> Tensor:
         """Return the denoised estimate that follows from a velocity at a timestep."""
         return x - timestep / self.train_timesteps * prediction
+
+
+def dynamic_shift(config: Mapping[str, Any], tokens: int) -> float:
+    """Return mu of a flow scheduler with dynamic shifting: more noise for larger images (Esser et al. 2024, 5.3.2).
+
+    It is the line through (base_image_seq_len, base_shift) and (max_image_seq_len, max_shift), at the number of tokens.
+    An exponential shift then is e^mu: s -> e^mu / (e^mu + 1/s - 1).
+    """
+    least, most = config["base_image_seq_len"], config["max_image_seq_len"]
+    slope = (config["max_shift"] - config["base_shift"]) / (most - least)
+    return float(config["base_shift"] + slope * (tokens - least))
 
 
 # The settings of a scheduler that decide the timesteps and the noise levels.

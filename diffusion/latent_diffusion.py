@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion.base import Conditioning, Loading, ReverseMoments, Sampling
+from diffusion.checks.image_size import pixels_of_a_latent
 from diffusion.checks.whole import check_whole
 from diffusion.errors import NotFiniteError
 from diffusion.families import FAMILIES
@@ -101,6 +102,15 @@ class LatentDiffusion(ABC):
         size = config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         return (config.in_channels, height, width)
+
+    def latent_shape_of(self, sampling: Sampling) -> tuple[int, int, int]:
+        channels, *own = self.latent_shape
+        pixels = pixels_of_a_latent(self._pipe.vae.config)
+        height, width = (
+            side if given is None else given // pixels
+            for side, given in zip(own, (sampling.height, sampling.width), strict=True)
+        )
+        return (channels, height, width)
 
     def timesteps(self, sampling: Sampling) -> Sequence[int]:
         return tuple(round(timestep) for timestep in self._kernel(sampling).timesteps)

@@ -21,7 +21,10 @@ class StableDiffusion3(LatentDiffusion):
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {"image_encoder": None, "feature_extractor": None}
 
     def _make_kernel(self, sampling: Sampling) -> Kernel:
-        return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level)
+        _, height, width = self.latent_shape_of(sampling)
+        patch = self._denoiser.config.patch_size
+        tokens = (height // patch) * (width // patch)
+        return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level, tokens)
 
     @property
     def _denoiser(self) -> Any:

@@ -10,7 +10,10 @@ from diffusion.latent_diffusion import LatentDiffusion
 
 
 class StableDiffusionXL(LatentDiffusion):
-    """A `StableDiffusionXLPipeline` at its own size, without crop. DDIM takes the settings of its Euler scheduler."""
+    """A `StableDiffusionXLPipeline` without crop. Its time ids are the size of the image.
+
+    DDIM takes the settings of its Euler scheduler.
+    """
 
     PIPELINE = "StableDiffusionXLPipeline"
     ENCODERS = ("text_encoder", "text_encoder_2")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from diffusion.checks.image_size import pixels_of_a_latent
 from diffusion.checks.json_file import read_json
 from diffusion.checks.weights import check_vae_weights
 from diffusion.errors import ModelError, for_key
@@ -56,7 +57,7 @@ def check_vae(vae: Vae, folder: Path, model: Path) -> None:
         value, own_value = (one.get(key, default) for one in (config, own))
         if value != own_value:
             raise refused(f"{vae.name} has {key} {value}, but the model's own VAE has {own_value}")
-    factor, own_factor = (2 ** (len(one.get("block_out_channels", [64])) - 1) for one in (config, own))
+    factor, own_factor = (pixels_of_a_latent(one) for one in (config, own))
     if factor != own_factor:
         raise refused(f"images of {vae.name} are {factor} times as wide as latents, but the model's {own_factor} times")
 

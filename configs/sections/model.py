@@ -6,6 +6,9 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name, check_repository_path
 
+# The largest number of pixels of a side. Most models allow fewer.
+LONGEST_SIDE = 8192
+
 
 class AdapterConfig(StrictModel):
     """A LoRA on top of the model."""
@@ -59,6 +62,16 @@ class ModelConfig(StrictModel):
     negative_prompt: str | None = Field(
         None, description="text that classifier-free guidance leads away from; null for the model's own default"
     )
+    height: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST_SIDE,
+        description="height of the images in pixels; null for the model's own; the model decides which multiples are "
+        "allowed",
+    )
+    width: int | None = Field(
+        None, ge=1, le=LONGEST_SIDE, description="width of the images in pixels; null for the model's own"
+    )
     eta: float | None = Field(
         None, ge=0, le=1, description="noise of DDIM; 0 is deterministic, so it cannot be guided; null for 1"
     )
@@ -95,6 +108,7 @@ class ModelConfig(StrictModel):
         data: dict[str, Any] = serialise(self)
         if not self.gradient_checkpointing:
             data.pop("gradient_checkpointing", None)
-        if self.vae is None:
-            data.pop("vae", None)
+        for key in ("vae", "height", "width"):
+            if getattr(self, key) is None:
+                data.pop(key, None)
         return data

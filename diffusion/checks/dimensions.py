@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diffusion.checks.image_size import MOST_LATENTS
 from diffusion.checks.json_file import is_number, read_json
 from diffusion.errors import ModelError
 from diffusion.families import Family
 
-# The largest side of latents: images of 8,192 pixels.
-_MOST_SIDE = 1024
 _OTHER = "use a text-to-image model whose parts were trained together"
 
 
@@ -87,10 +86,10 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
 def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
     size = config.get("sample_size")
     sides = size if isinstance(size, list | tuple) and len(size) == 2 and not family.is_flow else [size]
-    if not all(type(side) is int and 1 <= side <= _MOST_SIDE for side in sides):
+    if not all(type(side) is int and 1 <= side <= MOST_LATENTS for side in sides):
         raise ModelError(
             f"the {family.denoiser} of {folder} has the sample_size {size}, so the size of its images is not known",
-            f"the side of its latents, 1..{_MOST_SIDE}, such as 64 for images of 512 pixels",
+            f"the side of its latents, 1..{MOST_LATENTS}, such as 64 for images of 512 pixels",
             f"set sample_size in {family.denoiser}/config.json of the model",
         )
     scale, shift = vae.get("scaling_factor", 0.18215), vae.get("shift_factor")

@@ -47,10 +47,14 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
     if FAMILIES[pipeline].is_flow:
         if not str(config.get("_class_name")).startswith("FlowMatch"):
             raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
-        for key in ("use_dynamic_shifting", "invert_sigmas", "stochastic_sampling"):
+        for key in ("invert_sigmas", "stochastic_sampling"):
             if config.get(key):
                 raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
         _check_values(config, _FLOW_VALUES, refused)
+        if config.get("use_dynamic_shifting"):
+            _check_values(config, _SHIFTING_VALUES, refused)
+            if config.get("base_image_seq_len", 256) >= config.get("max_image_seq_len", 4096):
+                raise refused("has a base_image_seq_len that is not below its max_image_seq_len", "256 and 4096")
         return
     if ("beta_start" not in config and config.get("trained_betas") is None) or config.get("use_flow_sigmas"):
         raise refused("has no betas", "a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver")
@@ -104,9 +108,15 @@ _FLOW_VALUES: _Values = {
     "num_train_timesteps": _COUNT,
     "shift": (lambda value: is_number(value) and value > 0, "a positive number"),
     "shift_terminal": (lambda value: value is None or (is_number(value) and 0 < value < 1), "null, or from 0 to 1"),
+    "use_dynamic_shifting": _FLAG,
     "use_karras_sigmas": _FLAG,
     "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": _FLAG,
+}
+_SHIFTING_VALUES: _Values = {
+    **{key: (lambda value: is_number(value) and value > 0, "a positive number") for key in ("base_shift", "max_shift")},
+    **dict.fromkeys(("base_image_seq_len", "max_image_seq_len"), _COUNT),
+    "time_shift_type": (lambda value: value in ("exponential", "linear"), "exponential or linear"),
 }
 
 

@@ -47,8 +47,13 @@ def _checked(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str | No
     return variant
 
 
-def check_timesteps(folder: Path, steps: int) -> None:
+def check_timesteps(folder: Path, steps: int, tokens: int) -> None:
     """Check that the model's scheduler gives T timesteps whose noise falls.
+
+    Args:
+        folder: folder of the model, or of its configuration files alone.
+        steps: T, the number of denoising steps.
+        tokens: number of patches of an image, which decides the shift of some flows.
 
     Raises:
         ModelError: it does not.
@@ -67,7 +72,7 @@ def check_timesteps(folder: Path, steps: int) -> None:
     try:
         owner.from_config(config)  # type: ignore[attr-defined]
         if is_flow:
-            flow = FlowSDE.from_scheduler(config, steps, 0.7)
+            flow = FlowSDE.from_scheduler(config, steps, 0.7, tokens)
             levels, noises = list(flow.sigmas), [flow.sigma(step) for step in range(steps)]
         else:
             ddim = DDIM.from_scheduler(config, steps, 1.0)

@@ -1,5 +1,6 @@
 """The tables that `check` prints."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ from pipeline.planning.surrogates.rounds import unamortised
 from pipeline.planning.task import PromptTask
 
 # Seconds that one CPU core takes for one candidate of the embedded model (look-ahead, decode, two cheap rewards).
-# Measured on configs/demo.yaml with two busy cores: 198 s for 10,560 candidates.
-EMBEDDED_SECONDS_PER_CANDIDATE = 0.019
+# Measured on configs/demo.yaml with two busy cores: 198 s for 10,560 candidates of 64 x 64 pixels. From 48 x 48 to
+# 128 x 128 the seconds are in proportion to the pixels, to 7 % (docs/results.md).
+EMBEDDED_SECONDS_PER_CANDIDATE, EMBEDDED_PIXELS = 0.019, 64 * 64
 NOT_KNOWN = "not known until the prompts are on this machine"
 
 
@@ -36,6 +38,8 @@ def plan_table(plan: Plan) -> Table:
     rows.append(("held-out rewards", ", ".join(config.rewards.held_out) or "none"))
     family = plan.pipeline or "not on this machine yet: `run` downloads it and checks its family"
     rows.append(("model", f"{config.model.name}, revision {plan.model_revision[:12]}, {family}"))
+    if plan.image_size:
+        rows.append(("images", "{} x {} pixels, height x width".format(*plan.image_size)))
     rows.append(("steps T, candidates N", f"{config.steps}, {config.queries}"))
     for method in config.methods:
         cost = expected_cost(_task_of(plan, method), config.steps)
@@ -162,7 +166,7 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
         seconds = _expected_seconds(plans) if complete else NOT_KNOWN
         return [*rows, ("GPU", "none is needed"), ("seconds expected", seconds)]
     hours = gpu_hours(plans)
-    unknown = "not known for this model: run one prompt (prompts.limit=1) and read its costs"
+    unknown = "not known for this model at this size: run one prompt (prompts.limit=1) and read its costs"
     memory = "\n".join(dict.fromkeys(gpu_memory(config) for config in configs))
     expected = unknown if hours is None else str(hours) if complete else NOT_KNOWN
     return [*rows, ("GPU memory", memory), ("GPU hours", expected)]
@@ -194,7 +198,10 @@ def _listed(downloads: Sequence[Download]) -> str:
 
 
 def _expected_seconds(plans: Sequence[Plan]) -> str:
-    candidates = sum(cost.decodes for plan in plans for cost in expected_costs(plan.open_tasks, plan.config.steps))
+    candidates = 0.0
+    for plan in plans:
+        decodes = sum(cost.decodes for cost in expected_costs(plan.open_tasks, plan.config.steps))
+        candidates += decodes * math.prod(plan.image_size or ()) / EMBEDDED_PIXELS
     actors = plans[0].config.compute.diffusion_actors
     cores = min(os.cpu_count() or 1, actors if actors != "auto" else os.cpu_count() or 1)
     about = "at most about" if _is_bound(plans) else "about"

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from actors.from_config import loading_of
+from actors.from_config import loading_of, sampling_of
 from actors.workers import DiffusionWorker, RewardWorker, set_threads
-from configs.errors import RequestError
 from configs.load import checked_config
 from configs.schema import RunConfig
 from diffusion.base import pipeline_family, take_pipeline
-from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
 from pipeline.job.local_workers import LocalWorkers
 from pipeline.job.result import PromptResult
 from pipeline.job.run_prompt import run_prompt
+from pipeline.library.front_checks import check_one_front, check_options, check_prompt
 from pipeline.library.own_rewards import CALL, Rewards, named_rewards
 from pipeline.library.thread import Report, in_a_thread
 from pipeline.planning.cost import expected_cost
@@ -34,9 +33,6 @@ from rewards.base import Reward
 
 # Receives the number of the step that is done, 1..steps, and the number of all steps.
 OnStep = Callable[[int, int], None]
-# Keys of a configuration that apply to one prompt and to a loaded pipeline.
-_OPTIONS = ("best_of", "compute", "guidance", "model", "soup")
-_SAMPLING = {"guidance_scale", "negative_prompt"}
 # The paper's share of soup steps: 20 of 50.
 _SOUP_SHARE = 0.4
 _GRID: Mapping[str, int] = MappingProxyType({"grid": 6})
@@ -76,6 +72,8 @@ def sample_front(
     steps: int = 50,
     queries: int = 30,
     soup_steps: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] = _NONE,
     progress: bool = True,
@@ -99,6 +97,7 @@ def sample_front(
         steps: T, the number of denoising steps.
         queries: N, the number of candidates around each mean in each step.
         soup_steps: K, the number of soup steps; None is the paper's share, round(0.4 steps): 20 of 50.
+        height, width: the size of the images in pixels; None is the model's own side.
         seed: the seed of the run; the seed of the prompt is derived from it.
         options: further keys of a configuration: guidance, soup, best_of, compute (chunk, threads), and of model those
             that concern sampling: guidance_scale, negative_prompt, eta or noise_level.
@@ -108,7 +107,8 @@ def sample_front(
 
     Raises:
         RequestError: a value is not allowed; names the key and the fix.
-        ModelError: the pipeline is not of a supported family, or its scheduler does not fit its family.
+        ModelError: the pipeline is not of a supported family, its scheduler does not fit its family, or it makes no
+            images of this size.
         LookupError: there is no reward of a given name.
         RewardError: a reward cannot be loaded, raises an error, or returns wrong scores; names the reward.
 
@@ -125,8 +125,8 @@ def sample_front(
         (('warmth', 'compressibility'), (6, 2), (64, 64))
     """
     family = pipeline_family(pipe)
-    _check_prompt(prompt)
-    _check_options(pipe, family, options)
+    check_prompt(prompt)
+    check_options(pipe, family, options)
     guiding, scoring = named_rewards(rewards, held_out)
     given = {
         "name": "library", "method": method, "steps": steps, "queries": queries, "seed": seed,
@@ -137,9 +137,9 @@ def sample_front(
     if soup_steps is None and isinstance(steps, int):
         soup_steps = round(_SOUP_SHARE * steps)
     soup = {"steps": soup_steps} | dict(options.get("soup", {}))
-    model = dict(options.get("model", {})) | {"dtype": dtype}
+    model = dict(options.get("model", {})) | {"dtype": dtype, "height": height, "width": width}
     config = checked_config({**given, **options, "soup": soup, "model": model}, CALL)
-    _check_one_front(config)
+    check_one_front(config)
     (read,) = read_prompts(config.prompts)
     task = prompt_task(config, read, 0, method, "", "{}")
 
@@ -182,7 +182,7 @@ def _workers(pipe: Any, config: RunConfig, rewards: Mapping[str, Reward]) -> Ite
     device = str(pipe.device)
     try:
         set_threads(config.compute.threads)
-        model = take_pipeline(pipe, loading_of(config.model), config.steps)
+        model = take_pipeline(pipe, loading_of(config.model), sampling_of(config))
         for reward in rewards.values():
             reward.setup(device)
         yield LocalWorkers(DiffusionWorker(model), RewardWorker(dict(rewards)), retry=False)
@@ -209,36 +209,3 @@ def _front(task: PromptTask, result: PromptResult) -> Front:
         queries=costs["queries"],
         decodes=costs["decodes"],
     )
-
-
-def _check_prompt(prompt: object) -> None:
-    """Refuse what is not one text, such as a list of prompts."""
-    if not isinstance(prompt, str):
-        raise RequestError(
-            file=CALL, key="prompt", value=prompt, problem="this is not one text", allowed="one text",
-            fix="call sample_front once for each prompt, or use srsoup.run for a list of prompts",
-        )  # fmt: skip
-
-
-def _check_one_front(config: RunConfig) -> None:
-    """Refuse weights that are re-spaced from round to round, of which one front has only the first."""
-    if config.adaptive is not None:
-        raise RequestError(
-            file=CALL, key="weights", value={"adaptive": len(config.weights)}, allowed="rows, or a rule such as grid",
-            problem="weights are re-spaced from front to front, and this is one",
-            fix="give {'grid': 6}, or use srsoup.run",
-        )  # fmt: skip
-
-
-def _check_options(pipe: Any, family: Family, options: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse keys that do not apply to one prompt and a loaded pipeline."""
-    sampling = sorted(_SAMPLING | ((DDIM_KEYS | FLOW_KEYS) & family.keys))
-    given: list[tuple[str, Any, Sequence[str]]] = [(key, value, _OPTIONS) for key, value in options.items()]
-    given += [(f"model.{key}", value, sampling) for key, value in options.get("model", {}).items()]
-    for key, value, allowed in given:
-        if key.removeprefix("model.") not in allowed:
-            raise RequestError(
-                file=CALL, key=f"options.{key}", value=value, allowed=", ".join(allowed),
-                problem=f"this key does not apply to one prompt and a loaded {type(pipe).__name__}",
-                fix="leave it out, or give it as an argument of sample_front or of from_pretrained",
-            )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from configs.schema import RunConfig
+from configs.sections.model import ModelConfig
 from pipeline.planning.cost import expected_costs
 from pipeline.planning.downloads import size_text
 from pipeline.planning.hub_sizes import MODELS
@@ -16,6 +17,7 @@ from pipeline.planning.plan import Plan
 
 PAPERS_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PAPERS_GPU = "RTX 6000 Ada"
+PAPERS_SIDE = 512
 # The least and the most seconds per candidate over the rows of Table 6: minutes divided by N (M K + L (T-K))
 # candidates, with M = 2, L = 6, T = 50. They include the whole prompt, with denoising and rewards. The seconds of the
 # weighted sum rise as N falls from 26 to 6.
@@ -61,8 +63,8 @@ def _rate(method: str) -> str:
 
 
 def gpu_hours(plans: Sequence[Plan]) -> GpuHours | None:
-    """Return the hours for the plans' open tasks, or None if a model has no measured rate."""
-    if any(plan.config.model.name != PAPERS_MODEL for plan in plans):
+    """Return the hours for the plans' open tasks, or None if a model has no rate measured at its size of images."""
+    if not all(_is_papers(plan.config.model) for plan in plans):
         return None
     least = most = 0.0
     methods: dict[str, None] = {}
@@ -77,12 +79,17 @@ def gpu_hours(plans: Sequence[Plan]) -> GpuHours | None:
     return GpuHours(least, most, rated, tuple(method for method in methods if method not in rated))
 
 
+def _is_papers(model: ModelConfig) -> bool:
+    """Whether this is the model of the paper's Tables 5 and 6, at its size of images."""
+    return model.name == PAPERS_MODEL and {model.height or PAPERS_SIDE, model.width or PAPERS_SIDE} == {PAPERS_SIDE}
+
+
 def gpu_memory(config: RunConfig) -> str:
     """Return as text the peak memory, if the paper measured this case, and the memory of the model's weights."""
     model = config.model
     size = MODELS.get((model.name, model.revision or ""))
     parts = []
-    measured = PAPERS_GB.get(frozenset(config.rewards.guided)) if model.name == PAPERS_MODEL else None
+    measured = PAPERS_GB.get(frozenset(config.rewards.guided)) if _is_papers(model) else None
     if measured and (config.queries in FEWER_QUERIES or config.queries in MORE_QUERIES):
         peak = measured[config.queries in MORE_QUERIES]
         parts.append(f"{peak} GB for the model and the guiding rewards on one {PAPERS_GPU} (the paper's Table 5)")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from actors.from_config import source_of
 from configs.errors import RequestError
 from configs.schema import RunConfig
+from diffusion.checks.image_size import sizes_of_folder
 from diffusion.checks.whole import check_timesteps, check_whole, is_downloaded
 from diffusion.errors import ModelError, NotHereError
 from diffusion.families import FAMILIES, takers
@@ -25,10 +26,12 @@ class CheckedModel(NamedTuple):
     Attributes:
         revision: the name of its weights: the hash of a local model's files, or the commit of a model on the hub.
         pipeline: its pipeline class, or None if its files are not on this machine yet.
+        size: height and width of its images in pixels; None if its files are not on this machine yet.
     """
 
     revision: str
     pipeline: str | None
+    size: tuple[int, int] | None
 
 
 def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedModel:
@@ -44,14 +47,16 @@ def checked_model(config: RunConfig, origin: Origin, fetch: bool) -> CheckedMode
     """
     source = source_of(config.model)
     try:
-        pipeline = _check(config, source, origin, fetch)
-        return CheckedModel(model_revision(source), pipeline)
+        pipeline, size = _check(config, source, origin, fetch)
+        return CheckedModel(model_revision(source), pipeline, size)
     except ModelError as error:
         raise _model_error(config, origin, error.key, error.problem, error.allowed, error.fix) from error
 
 
-def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> str | None:
-    """Return the model's pipeline class, or None if its files are not on this machine.
+def _check(
+    config: RunConfig, source: Source, origin: Origin, fetch: bool
+) -> tuple[str, tuple[int, int]] | tuple[None, None]:
+    """Return the model's pipeline class and the size of its images; None twice if its files are not on this machine.
 
     The VAE and the adapters are read in any case, because the revision depends on them.
     """
@@ -65,13 +70,15 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
         folder = metadata_folder(source, fetch)
     except NotHereError:
         _check_weights_of_vae(source)
-        return None
+        return None, None
     pipeline = check_folder(folder, config.steps, whole=source.revision is None)
+    family = FAMILIES[pipeline]
+    sizes = sizes_of_folder(folder, family)
+    size = sizes.chosen(config.model.height, config.model.width)
     if source.name != EMBEDDED:  # which the tests of the package check
-        check_timesteps(folder, config.steps)
+        check_timesteps(folder, config.steps, sizes.tokens(size))
         if source.revision is None or is_downloaded(folder):
             check_whole(folder)
-    family = FAMILIES[pipeline]
     for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
         if getattr(config.model, key) != type(config.model).model_fields[key].default:
             raise _model_error(
@@ -86,7 +93,7 @@ def _check(config: RunConfig, source: Source, origin: Origin, fetch: bool) -> st
     for adapter in source.adapters:
         with suppress(NotHereError):
             check_adapter(adapter_file(adapter, fetch), folder, family)
-    return pipeline
+    return pipeline, size
 
 
 def _check_weights_of_vae(source: Source) -> None:

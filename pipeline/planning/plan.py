@@ -62,6 +62,7 @@ class Plan:
         tasks: one task for each prompt, seed and method, in this order of nesting; none if the prompts are those of a
             data set that is not on this machine yet.
         plugins: the plugin files that were given on the command line.
+        image_size: height and width of the images in pixels; None if the model's files are not on this machine yet.
     """
 
     config: RunConfig
@@ -69,6 +70,7 @@ class Plan:
     pipeline: str | None
     tasks: tuple[PromptTask, ...]
     plugins: tuple[Plugin, ...] = ()
+    image_size: tuple[int, int] | None = None
 
     @property
     def plugin_digests(self) -> dict[str, str]:
@@ -144,7 +146,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
     check_reference_point(config, origin)
     check_record(config, origin)
     check_tracker(config, origin)
-    revision, pipeline = checked_model(config, origin, fetch)
+    revision, pipeline, image_size = checked_model(config, origin, fetch)
     try:
         prompts = read_prompts(config.prompts, fetch=fetch)
     except PromptsNotHereError:
@@ -165,7 +167,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
         for method in config.methods
     )
     tasks = with_weight_rounds(config, with_rounds(config, tasks, surrogate))
-    plan = Plan(config, revision, pipeline, tasks, tuple(plugins))
+    plan = Plan(config, revision, pipeline, tasks, tuple(plugins), image_size)
     identity = unchangeable(config) | {"model_revision": revision, "plugins": plan.plugin_digests}
     identity["surrogate_file"] = surrogate and named(surrogate)
     return plan.with_chunk(chunk_of_folder(plan.folder, identity, origin) or plan.chunk)

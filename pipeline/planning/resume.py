@@ -15,7 +15,8 @@ from pipeline.storage.disk import BEFORE_THE_RECORD, store_of
 _EXTRA_KEYS = ("model_revision", "plugins", "surrogate_file")
 # The sections and keys that a configuration leaves out where they have no effect, or whose entries users choose.
 _MAY_BE_LEFT_OUT = (
-    "guidance.", "soup.", "model.vae", "model.gradient_checkpointing", "rewards.accept_sha256.", "surrogate.",
+    "guidance.", "soup.", "model.vae", "model.height", "model.width", "model.gradient_checkpointing",
+    "rewards.accept_sha256.", "surrogate.",
 )  # fmt: skip
 
 

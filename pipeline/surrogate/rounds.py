@@ -18,7 +18,7 @@ from configs.location import Location
 from diffusion.surrogate.network import SurrogateFileError, from_bytes, to_bytes
 from pipeline.guidance.seeds import derive_seed
 from pipeline.planning.plan import Plan
-from pipeline.planning.surrogates.given import check_surrogate, sha256
+from pipeline.planning.surrogates.given import check_surrogate, given_size, sha256
 from pipeline.planning.task import PromptTask
 from pipeline.records import finished_keys, has_file, read_file, write_atomically
 from pipeline.surrogate.pairs import pairs_from_bytes
@@ -87,6 +87,7 @@ def _train(plan: Plan, number: int, name: str) -> None:
             raise _refused(plan, str(file), f"the training pairs of a front cannot be read: {error}") from error
     guided = plan.config.rewards.guided
     about = {"model_revision": plan.model_revision, "plugins": plan.plugin_digests, "round": number, "keys": keys}
+    about |= given_size(plan.config)
     reads_prompt = any(create(reward).info.reads_prompt for reward in guided)
     fit = train(pairs, guided, reads_prompt, derive_seed(plan.config.seed, "surrogate", number), about)
     seconds = time.perf_counter() - start

@@ -53,6 +53,14 @@ def check_surrogate(surrogate: Surrogate, config: RunConfig, revision: str, plug
         raise SurrogateFileError("it was trained with another model, VAE or adapter")
     if surrogate.record.get("plugins") != dict(plugins):
         raise SurrogateFileError("it was trained with other plugin files, whose rewards may differ")
+    if any(surrogate.record.get(key) != given_size(config).get(key) for key in ("height", "width")):
+        raise SurrogateFileError("it was trained on images of another size")
+
+
+def given_size(config: RunConfig) -> dict[str, int]:
+    """Return the sides of the images that a configuration sets, by their keys: nothing for the model's own size."""
+    sides = {"height": config.model.height, "width": config.model.width}
+    return {key: side for key, side in sides.items() if side is not None}
 
 
 def sha256(content: bytes) -> str:

@@ -18,7 +18,7 @@ SHIFTS = (1.0, 1.1, 3.0)
 
 def kernel(steps: int, shift: float = 3.0, noise_level: float = 0.7, **changes: Any) -> FlowSDE:
     config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": shift}
-    return FlowSDE.from_scheduler(config | changes, steps, noise_level)
+    return FlowSDE.from_scheduler(config | changes, steps, noise_level, tokens=16)
 
 
 def draw(seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -214,7 +214,7 @@ def test_a_hub_model_that_is_here_in_part_is_downloaded_and_not_refused(
     config = load_config(write_config(tmp_path / "tiny.yaml", Path("some/model"),
                                       model={"name": "some/model", "revision": commit}))  # fmt: skip
     assert is_downloaded(folder) == whole
-    assert model_check.checked_model(config, str, fetch=True) == (commit, "StableDiffusionPipeline")
+    assert model_check.checked_model(config, str, fetch=True) == (commit, "StableDiffusionPipeline", (16, 16))
 
 
 @pytest.mark.parametrize(

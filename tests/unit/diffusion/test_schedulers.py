@@ -120,7 +120,7 @@ def test_the_steps_of_every_length_meet(spacing: str, offset: int) -> None:
 def test_the_steps_of_every_flow_meet(name: str, shift: float) -> None:
     """A step from the share s to s' of noise takes x = (1 - s) x0 + s eps to the mean and noise of s'."""
     for steps in LENGTHS:
-        kernel = FlowSDE.from_scheduler(FLOWS[name] | {"shift": shift}, steps, 0.0)
+        kernel = FlowSDE.from_scheduler(FLOWS[name] | {"shift": shift}, steps, 0.0, tokens=16)
         assert len(kernel.timesteps) == steps
         for i in sorted({0, steps // 2, steps - 1}):
             s = kernel.timesteps[i] / kernel.train_timesteps

@@ -135,9 +135,13 @@ BROKEN: dict[str, tuple[str, Break, str, str]] = {
     "a diffusion's scheduler on a flow": (
         "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
         "model.name", "belongs to no flow"),
-    "a flow with dynamic shifting": (
-        "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", use_dynamic_shifting=True),
-        "model.name", "use_dynamic_shifting"),
+    "a flow with a random schedule": (
+        "sd3", lambda folder, to: edited(folder, to, "scheduler/scheduler_config.json", stochastic_sampling=True),
+        "model.name", "stochastic_sampling"),
+    "a flow with an unknown dynamic shift": (
+        "sd3", lambda folder, to: edited(
+            folder, to, "scheduler/scheduler_config.json", use_dynamic_shifting=True, time_shift_type="cubic"),
+        "model.name", "exponential or linear"),
     "a scheduler without betas": (
         "sdxl", lambda folder, to: _without_key(folder, to, "scheduler/scheduler_config.json", "beta_start"),
         "model.name", "no betas"),

@@ -1,0 +1,58 @@
+"""Checks of the arguments of `sample_front` that a configuration does not make."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from configs.errors import RequestError
+from configs.schema import RunConfig
+from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
+from pipeline.library.own_rewards import CALL
+
+# Keys of a configuration that apply to one prompt and to a loaded pipeline.
+_OPTIONS = ("best_of", "compute", "guidance", "model", "soup")
+_SAMPLING = {"guidance_scale", "negative_prompt"}
+
+
+def check_prompt(prompt: object) -> None:
+    """Refuse what is not one text, such as a list of prompts.
+
+    Raises:
+        RequestError: it is not one text.
+    """
+    if not isinstance(prompt, str):
+        raise RequestError(
+            file=CALL, key="prompt", value=prompt, problem="this is not one text", allowed="one text",
+            fix="call sample_front once for each prompt, or use srsoup.run for a list of prompts",
+        )  # fmt: skip
+
+
+def check_one_front(config: RunConfig) -> None:
+    """Refuse weights that are re-spaced from round to round, of which one front has only the first.
+
+    Raises:
+        RequestError: the weights are re-spaced.
+    """
+    if config.adaptive is not None:
+        raise RequestError(
+            file=CALL, key="weights", value={"adaptive": len(config.weights)}, allowed="rows, or a rule such as grid",
+            problem="weights are re-spaced from front to front, and this is one",
+            fix="give {'grid': 6}, or use srsoup.run",
+        )  # fmt: skip
+
+
+def check_options(pipe: Any, family: Family, options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse keys that do not apply to one prompt and a loaded pipeline.
+
+    Raises:
+        RequestError: there is such a key.
+    """
+    sampling = sorted(_SAMPLING | ((DDIM_KEYS | FLOW_KEYS) & family.keys))
+    given: list[tuple[str, Any, Sequence[str]]] = [(key, value, _OPTIONS) for key, value in options.items()]
+    given += [(f"model.{key}", value, sampling) for key, value in options.get("model", {}).items()]
+    for key, value, allowed in given:
+        if key.removeprefix("model.") not in allowed:
+            raise RequestError(
+                file=CALL, key=f"options.{key}", value=value, allowed=", ".join(allowed),
+                problem=f"this key does not apply to one prompt and a loaded {type(pipe).__name__}",
+                fix="leave it out, or give it as an argument of sample_front or of from_pretrained",
+            )  # fmt: skip
