@@ -14,6 +14,7 @@ from configs.location import check_output_of_file
 from configs.plain.data import PlainYamlError, parse_yaml
 from configs.schema import RunConfig
 from configs.sections.judge import check_judge_is_confirmed
+from configs.sections.prompts import SOURCES
 
 _EMBEDDED = "mini"
 # A file of this size takes seconds to read.
@@ -131,9 +132,9 @@ def _override(data: dict[str, Any], override: str, earlier: set[Keys]) -> Keys:
             place[key] = {}
         place = place[key]
     place[keys[-1]] = value
-    if keys[:2] in (("prompts", "file"), ("prompts", "list"), ("prompts", "dataset")):
+    if keys[0] == "prompts" and keys[1:2] and keys[1] in SOURCES:
         # A source of prompts on the command line replaces the one in the file.
-        for other in ("file", "list", "dataset", "github", "sha256"):
+        for other in (*SOURCES, "github", "sha256", "synonyms"):
             if other != keys[1] and not any(overlap(("prompts", other), given) for given in earlier):
                 data["prompts"].pop(other, None)
     if keys in (("model", "name"), ("model", "vae", "name")) and (*keys[:-1], "revision") not in earlier:

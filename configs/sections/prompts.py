@@ -1,6 +1,6 @@
 """The section `prompts`: the source of the prompts."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -13,13 +13,29 @@ from pydantic import (
 from configs.errors import InvalidValueError
 from configs.strict_model import Commit, Names, StrictModel, check_hub_name, check_repository_path
 
+SOURCES = ("file", "list", "dataset", "packaged")
+"""The keys of which exactly one says where the prompts are."""
+PLACE = "{prompt}"
+"""Where a template has the prompt."""
+_LONGEST_TEMPLATE = 10_000
+
 
 class PromptDatasetConfig(StrictModel):
-    """A data set on the Hugging Face hub. One of its columns holds the prompts, and another one may hold tags."""
+    """A data set on the Hugging Face hub: a split of it, or files of its repository, which are pinned by SHA-256.
+
+    One of its columns holds the prompts, and another one may hold tags.
+    """
 
     name: str = Field(description="owner/name of the data set on the hub")
     revision: Commit = Field(description="commit of the data set, 40 hexadecimal digits")
-    split: str = Field(pattern=r"^\w+(\.\w+)*$", description="split to read, such as train")
+    split: str | None = Field(
+        None, pattern=r"^\w+(\.\w+)*$", description="split to read, such as train; null if files is given"
+    )
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] | None = Field(
+        None,
+        description="files to read in place of a split, in this order: the path of each in the repository, and its "
+        "SHA-256; they have the formats of prompts.file, and need no package `datasets`",
+    )
     column: str | None = Field(None, description="column with the prompts; null looks for a usual name")
     tags: str | None = Field(
         None, description="column with the tags of a prompt, a text or a list of texts; null reads no tags"
@@ -31,31 +47,56 @@ class PromptDatasetConfig(StrictModel):
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         check_hub_name("prompts.dataset.name", self.name, self.revision)
+        if (self.split is None) == (self.files is None) or (self.files is not None and self.subset is not None):
+            raise InvalidValueError(
+                "a data set is read by a split, and perhaps a subset, or by files",
+                "give one of split and files, and subset with a split only",
+                "prompts.dataset",
+            )
+        if self.files is not None and not self.files:
+            raise InvalidValueError("there are no files", "name at least one", "prompts.dataset.files")
+        for file in self.files or ():
+            check_repository_path("prompts.dataset.files", file)
         return self
 
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tags` if it is not set, so that runs of versions without it can be continued."""
+        """Leave out what is not set, so that runs of versions without these keys can be continued."""
         data: dict[str, Any] = serialise(self)
-        if self.tags is None:
-            data.pop("tags", None)
+        for key in ("tags", "files"):
+            if getattr(self, key) is None:
+                data.pop(key, None)
         return data
 
 
 class PromptsConfig(StrictModel):
-    """Where the prompts come from: files, a data set on the hub, or a list in the configuration itself."""
+    """Where the prompts come from: files, a data set on the hub, a packaged list, or a list in the configuration."""
 
     file: str | None = Field(
         None,
         min_length=1,
         description="path of a prompt file: .txt, .json, .jsonl, .ndjson, .csv, .tsv, each also with .gz, or .parquet; "
-        "or a folder or a pattern of such files; null if list or dataset is given",
+        "or a folder or a pattern of such files; null if another source is given",
     )
-    list: Names | None = Field(None, description="the prompts themselves; null if file or dataset is given")
+    list: Names | None = Field(None, description="the prompts themselves; null if another source is given")
     dataset: PromptDatasetConfig | None = Field(
-        None, description="data set on the hub with the prompts, which needs srsoup[datasets]; null if file or list is "
-        "given",
+        None, description="data set on the hub with the prompts, whose splits need srsoup[datasets]; null if another "
+        "source is given",
     )  # fmt: skip
+    packaged: Literal["imagenet"] | None = Field(
+        None,
+        description="a list that comes with SRSoup: imagenet is the names of the 1,000 classes of ILSVRC 2012; null if "
+        "another source is given",
+    )
+    synonyms: Literal["first", "all"] = Field(
+        "first", description="which names of each class of the packaged list are prompts: the first one, or all"
+    )
+    template: str | None = Field(
+        None,
+        max_length=_LONGEST_TEMPLATE,
+        description=f"text around every prompt, with {PLACE} once, such as 'a photo of {PLACE}'; all else in it, also "
+        "other braces, is plain text; null for the prompts alone",
+    )
     github: str | None = Field(
         None,
         pattern=r"^[\w.-]+/[\w.-]+@[0-9a-f]{40}$",
@@ -85,14 +126,29 @@ class PromptsConfig(StrictModel):
             raise InvalidValueError("there are no prompts", "give at least one")
         return prompts
 
+    @field_validator("template")
+    @classmethod
+    def _check_template(cls, template: str | None) -> str | None:
+        if template is not None and (times := template.count(PLACE)) != 1:
+            raise InvalidValueError(
+                f"the template has {PLACE} {times} times", f"write {PLACE} once, where the prompt belongs"
+            )
+        return template
+
     @model_validator(mode="after")
     def _check_source(self) -> Self:
-        given = [key for key in ("file", "list", "dataset") if getattr(self, key) is not None]
+        given = [key for key in SOURCES if getattr(self, key) is not None]
         if len(given) != 1:
             raise InvalidValueError(
-                f"prompts has {' and '.join(given) or 'none of file, list and dataset'}",
-                "give exactly one of prompts.file, prompts.list and prompts.dataset",
+                f"prompts has {' and '.join(given) or 'none of file, list, dataset and packaged'}",
+                "give exactly one of prompts.file, prompts.list, prompts.dataset and prompts.packaged",
                 "prompts",
+            )
+        if self.synonyms != "first" and self.packaged is None:
+            raise InvalidValueError(
+                "prompts.synonyms is for a packaged list, and the prompts are not those of one",
+                "give prompts.packaged, or leave prompts.synonyms out",
+                "prompts.synonyms",
             )
         if self.dataset and self.column is not None:
             raise InvalidValueError(
@@ -116,3 +172,14 @@ class PromptsConfig(StrictModel):
             check_repository_path("prompts.file", self.file)
             check_repository_path("prompts.github", self.github)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not set, so that runs of versions without these keys can be continued."""
+        data: dict[str, Any] = serialise(self)
+        for key in ("packaged", "template"):
+            if getattr(self, key) is None:
+                data.pop(key, None)
+        if self.packaged is None:
+            data.pop("synonyms", None)
+        return data

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from configs.errors import RequestError
 from configs.schema import PromptsConfig
+from configs.sections.prompts import PLACE
 from pipeline.planning.prompt_formats.folders import prompt_files
 from pipeline.planning.prompt_formats.formats import FORMATS, read_rows, suffix_of
 from pipeline.planning.prompt_formats.hub_dataset import dataset_values
+from pipeline.planning.prompt_formats.pinned import dataset_files, github_file
 from pipeline.planning.prompt_formats.rows import MOST_PROMPTS, Columns, Row, WrongFileError, is_empty, without_synsets
-from rewards.errors import WeightsError
-from rewards.pinned_files import WeightFile, locate
+from rewards.networks.imagenet_names import class_names
 
 MOST_CHARACTERS = 500_000_000
 """The largest number of characters of all prompts of a run together."""
@@ -33,7 +34,7 @@ class Prompt:
 
     Attributes:
         prompt_id: a hash of the text and the style, and a number that tells equal prompts apart.
-        text: the text, exactly as it was given, but without a WordNet id before it.
+        text: the text, exactly as it was given, but in the template, if there is one, without a WordNet id.
         source: the name of the file, or "config".
         style: the style, if the file groups its prompts by style; else None.
         tags: the tags that the file gives it. They change neither its id nor its images.
@@ -77,7 +78,7 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     for found in islice(kept, prompts.limit):
         _check_text(found)
         taken.append(found)
-        characters += len(found.row.text)
+        characters += len(found.row.text) + len(prompts.template or "")
         if len(taken) > MOST_PROMPTS or characters > MOST_CHARACTERS:
             allowed = f"1..{MOST_PROMPTS:,} prompts, of {MOST_CHARACTERS:,} characters in all"
             raise _error(name, key, given, "there are too many prompts", allowed, "set prompts.limit")
@@ -92,6 +93,7 @@ def read_prompts(prompts: PromptsConfig, *, fetch: bool = True) -> list[Prompt]:
     seen = Counter[str]()
     result = []
     for found, row in zip(taken, rows, strict=True):
+        row = row._replace(text=filled(prompts.template, row.text))
         digest = hashlib.sha256(json.dumps([row.text, row.style]).encode()).hexdigest()[:16]
         result.append(Prompt(f"{digest}-{seen[digest]}", row.text, found.source, row.style, row.tags))
         seen[digest] += 1
@@ -102,6 +104,8 @@ def _origin(prompts: PromptsConfig) -> tuple[str, str, Any]:
     """Return the file, the key and the value of the prompts, for messages."""
     if prompts.dataset is not None:
         return prompts.dataset.name, "prompts.dataset", prompts.dataset.name
+    if prompts.packaged is not None:
+        return prompts.packaged, "prompts.packaged", prompts.packaged
     return (prompts.file or "config"), ("prompts.file" if prompts.file else "prompts.list"), prompts.file
 
 
@@ -110,6 +114,10 @@ def _found(prompts: PromptsConfig, fetch: bool) -> Iterator[_Found]:
     if prompts.list is not None:
         for index, text in enumerate(prompts.list):
             yield _Found(Row(text, f"entry {index}"), "prompts.list", "config", "config")
+    elif prompts.dataset is not None and prompts.dataset.files is not None:
+        columns, files = Columns(prompts.dataset.column, prompts.dataset.tags), dataset_files(prompts.dataset, fetch)
+        for file in files:
+            yield from _of_file(file, file.name, columns, prompts.skip_empty, alone=len(files) == 1)
     elif prompts.dataset is not None:
         dataset, key = prompts.dataset, "prompts.dataset"
         try:
@@ -119,13 +127,17 @@ def _found(prompts: PromptsConfig, fetch: bool) -> Iterator[_Found]:
             raise _error(dataset.name, key, dataset.name, error.problem, allowed, error.fix) from error
         for index, value in enumerate(values):
             yield _Found(Row(value.prompt, f"row {index}", tags=value.tags), key, dataset.name, dataset.name)
+    elif prompts.packaged is not None:
+        for index, names in enumerate(class_names()):
+            for name in names if prompts.synonyms == "all" else names[:1]:
+                yield _Found(Row(name, f"class {index}"), "prompts.packaged", prompts.packaged, prompts.packaged)
     else:
         assert prompts.file is not None  # guaranteed by the schema
-        path = Path(prompts.file)
-        files = [_from_github(prompts)] if prompts.github else _files(path)
+        path, columns = Path(prompts.file), Columns(prompts.column, prompts.tags)
+        files = [github_file(prompts)] if prompts.github else _files(path)
         for file in files:
             source = path.name if prompts.github else file.name
-            yield from _of_file(file, source, prompts, alone=len(files) == 1)
+            yield from _of_file(file, source, columns, prompts.skip_empty, alone=len(files) == 1)
 
 
 def _files(path: Path) -> list[Path]:
@@ -137,7 +149,7 @@ def _files(path: Path) -> list[Path]:
         raise _error(str(path), "prompts.file", str(path), str(error), allowed, fix) from error
 
 
-def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> Iterator[_Found]:
+def _of_file(path: Path, source: str, columns: Columns, skip_empty: bool, alone: bool) -> Iterator[_Found]:
     """Yield the rows of one file. A file among others may not be empty, since its prompt would be missing silently."""
     suffix, key = suffix_of(path), "prompts.file"
     if suffix not in FORMATS:
@@ -146,7 +158,7 @@ def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> It
         raise _error(str(path), key, str(path), problem, suffixes, "save the prompts in one of these formats")
     rows, shown = 0, os.fsencode(source).decode("utf-8", "replace")
     try:
-        for row in read_rows(path, Columns(prompts.column, prompts.tags)):
+        for row in read_rows(path, columns):
             rows += 1
             # In a benchmark of several text files, each file is a category.
             tags = row.tags or (() if alone else (path.stem,))
@@ -157,7 +169,7 @@ def _of_file(path: Path, source: str, prompts: PromptsConfig, alone: bool) -> It
     except OSError as error:
         problem = f"the prompt file cannot be read: {error.strerror}"
         raise _error(str(path), key, str(path), problem, "a file that you can read", "check the path") from error
-    if not rows and not alone and not prompts.skip_empty:
+    if not rows and not alone and not skip_empty:
         fix = "add its prompt, or set prompts.skip_empty=true"
         raise _error(str(path), key, str(path), "the file has no prompt", "at least one prompt in each file", fix)
 
@@ -182,16 +194,9 @@ def _check_text(found: _Found) -> None:
     raise _error(found.file, f"{found.key}, {entry}", text, problem, allowed, fix)
 
 
-def _from_github(prompts: PromptsConfig) -> Path:
-    """Return the file at its commit, checked by its SHA-256. It is downloaded into HF_HOME if it is not there."""
-    repo, _, commit = str(prompts.github).partition("@")
-    try:
-        return locate(WeightFile(repo, commit, str(prompts.file), prompts.sha256, host="github"), is_weight=False)
-    except WeightsError as error:
-        raise _error(
-            str(prompts.github), "prompts.github", prompts.file, error.problem, "a file on this machine, or a network",
-            f"{error.fix}; or set prompts.file=... to your own copy and prompts.github=null prompts.sha256=null",
-        ) from error  # fmt: skip
+def filled(template: str | None, text: str) -> str:
+    """Return a prompt in a template. No character of either has a meaning besides the one place of the prompt."""
+    return text if template is None else template.replace(PLACE, text)
 
 
 def _error(file: str, key: str, value: Any, problem: str, allowed: str, fix: str) -> RequestError:

@@ -16,7 +16,8 @@ _EXTRA_KEYS = ("model_revision", "plugins", "surrogate_file")
 # The sections and keys that a configuration leaves out where they have no effect, or whose entries users choose.
 _MAY_BE_LEFT_OUT = (
     "guidance.", "soup.", "model.vae", "model.height", "model.width", "model.gradient_checkpointing",
-    "rewards.accept_sha256.", "surrogate.",
+    "rewards.accept_sha256.", "surrogate.", "prompts.packaged", "prompts.synonyms", "prompts.template",
+    "prompts.dataset.files.",
 )  # fmt: skip
 
 
