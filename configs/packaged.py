@@ -11,9 +11,9 @@ _NEAREST = 5
 
 
 def packaged_configs() -> dict[str, Path]:
-    """Name -> file, of every configuration in this folder and in `experiments/`."""
-    files = (*sorted(FOLDER.glob("*.yaml")), *sorted((FOLDER / "experiments").glob("*.yaml")))
-    return {path.stem: path for path in files}
+    """Name -> file, of every configuration in this folder, in `experiments/` and in `released/`."""
+    folders = (FOLDER, FOLDER / "experiments", FOLDER / "released")
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def config_file(config: str | Path) -> Path:

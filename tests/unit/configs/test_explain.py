@@ -76,7 +76,7 @@ def test_the_allowed_values_are_in_words(override: str, words: str) -> None:
          "set queries to 2 or more"),
         ("name=A; B", "name", "this is not a plain name",
          "use lower-case letters, digits, _ and - only, and begin with a letter or digit"),
-        ("prompts.file=null", "prompts", "prompts has none of file, list and dataset",
+        ("prompts.file=null", "prompts", "prompts has none of file, list, dataset and packaged",
          "give exactly one of prompts.file, prompts.list, prompts.dataset and prompts.packaged"),
         ("compute.reward_nodes={resources: {GPU: 1}}", "compute.reward_nodes.resources", "GPU is not a custom resource",
          "name custom resources only; set threads, diffusion_actors and gpu_share for the others"),

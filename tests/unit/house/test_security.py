@@ -236,7 +236,7 @@ def test_files_get_the_mode_that_the_umask_says(here: Path, umask: int, mode: in
     assert (here / "a" / "b").stat().st_mode & 0o777 == mode
 
 
-@pytest.mark.parametrize("key", ["github", "adapters"])
+@pytest.mark.parametrize("key", ["github", "dataset", "adapters"])
 @pytest.mark.parametrize(
     "file", ["../../escaped.txt", "/tmp/escaped.txt", "a/../../b.txt", "./a.txt", "a//b", "..", ""]
 )
@@ -244,6 +244,9 @@ def test_a_path_that_leaves_its_repository_is_refused(here: Path, key: str, file
     if key == "github":
         changes = {"prompts": {"file": file, "github": f"some/repo@{COMMIT}", "sha256": "0" * 64}}
         refused("prompts.file", "not a path within a repository|at least 1 character", theirs(here, **changes))
+    elif key == "dataset":
+        dataset = {"name": "some/set", "revision": COMMIT, "files": {file: "0" * 64}}
+        refused("prompts.dataset.files", "not a path within", theirs(here, prompts={"dataset": dataset}))
     else:
         model = {"adapters": [{"name": "some/lora", "revision": COMMIT, "file": file}]}
         refused("model.adapters", "not a path within a repository", theirs(here, model=model))
@@ -463,7 +466,9 @@ LINES: dict[str, list[Callable[..., None]]] = {
     "`model.name` with `model.revision`, `model.vae.name` with `model.vae.revision`, `model.adapters.name` with "
     "`model.adapters.revision`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.subset`, "
-    "`prompts.dataset.column`": [test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run],
+    "`prompts.dataset.column`, `prompts.dataset.files`": [
+        test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run
+    ],
     "`report.tracker`": [test_a_file_names_one_of_three_trackers_and_no_address],
     "`prompts.github`, `prompts.sha256`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
     "`rewards.guided`, `rewards.held_out`, `rewards.accept_sha256`": [
