@@ -115,7 +115,9 @@ def test_tags_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pre
         folder = tmp_path / "hf" / "datasets" / "me___my_prompts" / "default" / "0.0.0" / COMMIT
         builder(tmp_path, COMMIT, **columns).download_and_prepare(str(folder))
     else:
-        monkeypatch.setattr(datasets, "load_dataset_builder", lambda *given, **more: builder(tmp_path, COMMIT, **columns))
+        monkeypatch.setattr(
+            datasets, "load_dataset_builder", lambda *given, **more: builder(tmp_path, COMMIT, **columns)
+        )
     for _ in range(2):  # the second time from the cache
         assert [prompt.tags for prompt in read(tags="kind")] == [("colour",), ("count",), ()]
         assert [prompt.tags for prompt in read(tags="skills")] == [("a", "b"), (), ("b",)]
