@@ -58,7 +58,8 @@ class HypervolumeTable:
             (NaN if it is not known, see `mean_interval`); std; prompts, the number of fronts; texts, the number of
             different prompts; ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front,
             with its interval mean_front_low and mean_front_high (`interval_of`), and mean_front_outside, the number of
-            its points that do not exceed the reference point; images; outside; empty, the number of fronts with volume 0.
+            its points that do not exceed the reference point; images; outside; empty, the number of fronts with
+            volume 0.
     """
 
     reference: ReferencePoint
