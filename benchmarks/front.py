@@ -45,6 +45,7 @@ class Arm:
     overrides: tuple[str, ...] = ()
 
 
+_ONE = ("surrogate.fronts=1", "surrogate.keep=weighted")
 ARMS: Mapping[str, Arm] = {
     "alone": Arm("model alone, six seeds", "weighted_sum_mini", ("method=unguided",)),
     "ws2": Arm("weighted sum, N = 2", "weighted_sum_mini", ("queries=2",)),
@@ -56,14 +57,20 @@ ARMS: Mapping[str, Arm] = {
     "cv2": Arm(
         "surrogate as control variate, N = 2, one front",
         "best_mini",
-        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", "surrogate.fronts=1"),
+        ("surrogate.queries=2", "surrogate.unbiased=true", "surrogate.strength=1", *_ONE),
     ),
     "weak": Arm(
-        "surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", "surrogate.fronts=1")
+        "surrogate alone, strength 0.1, one front", "best_mini", ("surrogate.strength=0.1", *_ONE)
     ),
-    "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", ("surrogate.fronts=1",)),
-    "three": Arm("surrogate alone, strength 0.25, best of three fronts", "best_mini", ("surrogate.fronts=3",)),
-    "best": Arm("`configs/best_mini.yaml`: the same, best of six fronts", "best_mini"),
+    "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", _ONE),
+    "three": Arm("surrogate alone, strength 0.25, three fronts, `keep: spread`", "best_mini", ("surrogate.fronts=3",)),
+    "weighted": Arm("the same, six fronts, `keep: weighted`", "best_mini", ("surrogate.keep=weighted",)),
+    "best": Arm("`configs/best_mini.yaml`: the same, six fronts, `keep: spread`", "best_mini"),
+    "of36": Arm(
+        "best of 36 unguided samples, `keep: spread`",
+        "weighted_sum_mini",
+        ("method=best_of", "best_of.samples=36", "best_of.keep=spread"),
+    ),
 }  # fmt: skip
 
 

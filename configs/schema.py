@@ -28,9 +28,11 @@ from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.sections.surrogate import SurrogateConfig
 from configs.step_checks import (
     check_combining,
+    check_keep,
     check_mean_queries,
     check_sharing,
     check_soup_steps,
+    check_surrogate,
     with_mean_queries,
 )
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
@@ -187,6 +189,10 @@ class RunConfig(StrictModel):
         check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, has_surrogate)
         check_combining(self.guidance, self.methods, guided, has_surrogate)
         check_mean_queries(self.soup, self.queries, self.weights, len(guided))
+        keeps = {"best_of.keep": self.best_of.keep} if "best_of" in self.methods else {}
+        if self.surrogate is not None:
+            keeps["surrogate.keep"] = self.surrogate.keep
+        check_keep(keeps, self.weights, guided)
         return self
 
     @model_validator(mode="after")
@@ -198,26 +204,8 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_surrogate(self) -> Self:
-        if self.surrogate is None:
-            return self
-        if not SURROGATE_METHODS & set(self.methods):
-            raise InvalidValueError(
-                f"no method of this run takes a surrogate: {', '.join(self.methods)}",
-                f"add one of the methods {' and '.join(sorted(SURROGATE_METHODS))}, or leave surrogate out",
-                "surrogate",
-            )
-        if self.surrogate.strength not in (None, 1) and self.guidance.step != "sphere":
-            raise InvalidValueError(
-                f"guidance.step is {self.guidance.step}, which leaves no room for fresh noise",
-                "set guidance.step=sphere, or leave surrogate.strength out",
-                "surrogate.strength",
-            )
-        if options := self.guidance.shaping_options:
-            raise InvalidValueError(
-                f"{options[0]} shapes the rewards of the candidates, and a surrogate predicts the rewards themselves",
-                f"leave guidance.{options[0]} out, or leave surrogate out",
-                f"guidance.{options[0]}",
-            )
+        if self.surrogate is not None:
+            check_surrogate(self.surrogate, self.guidance, self.methods, sorted(SURROGATE_METHODS))
         return self
 
     @model_serializer(mode="wrap")

@@ -5,6 +5,7 @@ from typing import Any
 
 from configs.errors import InvalidValueError
 from configs.sections.method import GuidanceConfig, SoupConfig
+from configs.sections.surrogate import SurrogateConfig
 from configs.weights import WEIGHT_TOLERANCE
 
 
@@ -150,4 +151,55 @@ def check_combining(
                 f"{problem}, so there is nothing to combine",
                 f"leave guidance.{key} out" + (", or leave surrogate out" if with_surrogate else ""),
                 f"guidance.{key}",
+            )
+
+
+def check_surrogate(
+    section: SurrogateConfig, guidance: GuidanceConfig, methods: Collection[str], takers: Collection[str]
+) -> None:
+    """Refuse a surrogate that no method takes, or whose options contradict those of the guidance.
+
+    Args:
+        takers: the methods that take a surrogate.
+
+    Raises:
+        InvalidValueError: it cannot be used.
+    """
+    if not set(takers) & set(methods):
+        raise InvalidValueError(
+            f"no method of this run takes a surrogate: {', '.join(methods)}",
+            f"add one of the methods {' and '.join(takers)}, or leave surrogate out",
+            "surrogate",
+        )
+    if section.strength not in (None, 1) and guidance.step != "sphere":
+        raise InvalidValueError(
+            f"guidance.step is {guidance.step}, which leaves no room for fresh noise",
+            "set guidance.step=sphere, or leave surrogate.strength out",
+            "surrogate.strength",
+        )
+    if options := guidance.shaping_options:
+        raise InvalidValueError(
+            f"{options[0]} shapes the rewards of the candidates, and a surrogate predicts the rewards themselves",
+            f"leave guidance.{options[0]} out, or leave surrogate out",
+            f"guidance.{options[0]}",
+        )
+
+
+def check_keep(keeps: Mapping[str, str], weights: Collection[Collection[float]], guided: Sequence[str]) -> None:
+    """Check that the weights have a one-hot row for every reward if samples are chosen by their spread.
+
+    Args:
+        keeps: the value of each key that says how samples are chosen.
+
+    Raises:
+        InvalidValueError: a row is missing.
+    """
+    ends = {index for row in weights for index, w in enumerate(row) if w > 1 - WEIGHT_TOLERANCE}
+    missing = [name for index, name in enumerate(guided) if index not in ends]
+    for key, keep in keeps.items():
+        if keep == "spread" and missing:
+            raise InvalidValueError(
+                f"{key} is spread, and no weighting is for {missing[0]} alone, so the end of the front is not known",
+                f"add one-hot rows to weights, or set {key}=weighted",
+                key,
             )

@@ -225,10 +225,23 @@ class GuidanceConfig(StrictModel):
 
 
 class BestOfConfig(StrictModel):
-    """How many unguided samples best_of chooses from."""
+    """How many unguided samples best_of chooses from, and how."""
 
     samples: Literal["auto"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         "auto",
         description="number of unguided samples to choose from; auto takes as many as SRSoup's queries of the same "
         "configuration can score",
     )
+    keep: Literal["weighted", "spread"] = Field(
+        "weighted",
+        description="which sample a weighting keeps: weighted takes the best one by its weighted sum of the rewards; "
+        "spread takes different samples with a large joint hypervolume, and needs one-hot weights of every reward",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `keep` at its default, so that runs of versions without this key can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.keep == "weighted":
+            data.pop("keep", None)
+        return data

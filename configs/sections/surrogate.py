@@ -1,6 +1,6 @@
 """The section `surrogate`: a learned stand-in for the rewards, as control variate of the search gradients."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -40,8 +40,14 @@ class SurrogateConfig(StrictModel):
         1,
         ge=1,
         le=1000,
-        description="number of fronts that are guided with the surrogate for each prompt; each weighting keeps the "
-        "best sample of them all by the rewards",
+        description="number of fronts that are guided with the surrogate for each prompt; each weighting keeps one "
+        "sample of them all",
+    )
+    keep: Literal["weighted", "spread"] = Field(
+        "weighted",
+        description="which sample of several fronts a weighting keeps: weighted takes the best one by its weighted sum "
+        "of the rewards; spread takes different samples with a large joint hypervolume, and needs one-hot weights of "
+        "every reward",
     )
     rounds: int = Field(
         4, ge=1, le=20, description="number of rounds; each has twice as many fronts as the one before it, and the "
@@ -54,11 +60,23 @@ class SurrogateConfig(StrictModel):
 
     @model_serializer(mode="wrap")
     def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `fronts` if it has no effect, so that runs of versions without this key can be continued."""
+        """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
         data: dict[str, Any] = serialise(self)
         if self.fronts == 1:
             data.pop("fronts", None)
+        if self.keep == "weighted":
+            data.pop("keep", None)
         return data
+
+    @model_validator(mode="after")
+    def _check_keep(self) -> Self:
+        if self.keep != "weighted" and self.fronts == 1:
+            raise InvalidValueError(
+                "surrogate.fronts is 1, so each weighting keeps its own sample",
+                "set surrogate.fronts to 2 or more, or leave surrogate.keep out",
+                "surrogate.keep",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_queries(self) -> Self:

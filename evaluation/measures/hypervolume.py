@@ -54,11 +54,12 @@ class HypervolumeTable:
     Attributes:
         reference: the reference point of all volumes.
         by_prompt: label, prompt_id, prompt, text_id (the prompt_id without its seed), hypervolume, outside.
-        by_label: label; hypervolume, the mean over fronts; low and high, the 95 % interval of that mean (NaN if it is
-            not known, see `mean_interval`); std; prompts, the number of fronts; texts, the number of different prompts;
-            ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front, with its interval
-            mean_front_low and mean_front_high (`interval_of`), and mean_front_outside, the number of its points that
-            do not exceed the reference point; images; outside; empty, the number of fronts with volume 0.
+        by_label: label; hypervolume, the mean over fronts; low and high, the 95 % interval of that mean, cut off at 0
+            (NaN if it is not known, see `mean_interval`); std; prompts, the number of fronts; texts, the number of
+            different prompts; ratio to the unguided model (NaN if there is none or its volume is 0); of_mean_front,
+            with its interval mean_front_low and mean_front_high (`interval_of`), and mean_front_outside, the number of
+            its points that do not exceed the reference point; images; outside; empty, the number of fronts with
+            volume 0.
     """
 
     reference: ReferencePoint
@@ -148,6 +149,8 @@ def _summary(
     front_low, front_high = interval_of(
         lambda mean: hypervolume(mean.reshape(-1, len(corner)), corner).value, values, texts
     )
+    # No volume is negative, so what lies below 0 tells nothing.
+    low, front_low = (max(end, 0.0) if end == end else end for end in (low, front_low))
     return {
         "label": label,
         "hypervolume": float(own["hypervolume"].mean()),

@@ -14,18 +14,18 @@ MOST_PROMPTS = 2_000
 # With more prompts, `interval_of` leaves out groups of them.
 MOST_GROUPS = 500
 _AT_ONCE = 500
-# A draw of prompts that happen to be nearly equal counts with this share of the standard error of all prompts, at least.
-# Otherwise two such prompts among four give an interval of ten thousand standard errors.
+# The least standard error of a draw, as a share of that of all prompts. Without it, two prompts among four that happen
+# to be nearly equal give an interval of ten thousand standard errors.
 LEAST_ERROR = 0.1
 # Prompts -> how often, in per cent, the interval held the true mean of normal, exponential and lognormal values, as
 # `python -m benchmarks.intervals` measures it.
 COVERAGE: dict[int, tuple[float, float, float]] = {
     2: (95.3, 90.7, 89.0),
-    3: (96.0, 89.6, 86.6),
-    4: (97.4, 94.1, 91.9),
-    5: (97.2, 94.1, 91.3),
-    6: (97.5, 95.6, 92.8),
-    8: (97.7, 95.9, 93.6),
+    3: (96.0, 89.4, 86.2),
+    4: (97.3, 93.8, 91.2),
+    5: (97.2, 94.0, 91.1),
+    6: (97.5, 95.5, 92.7),
+    8: (97.6, 95.9, 93.6),
     10: (96.6, 96.4, 94.1),
     15: (96.7, 96.0, 93.5),
     20: (96.1, 96.3, 94.0),

@@ -13,8 +13,8 @@ from torch import Tensor
 from actors.protocol import CallFailed, ChunkTooLarge, EncodeResult, ScoreResult, Workers, WorkersLost
 from configs.plain.texts import message_of, writable
 from diffusion.surrogate.network import Surrogate, from_bytes
-from pipeline.guidance.best_front import run_best_front
-from pipeline.guidance.best_of import run_best_of
+from pipeline.guidance.choosing.best_front import run_best_front
+from pipeline.guidance.choosing.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import Answers, ReverseStep
 from pipeline.guidance.runner import run_guided, run_unguided, unguided_seeds
@@ -190,15 +190,25 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
             trajectory = await run_unguided(seeds, shape, ports, ledger, on_step)
         elif task.method == "best_of":
             trajectory, seeds = await run_best_of(
-                weights, task.samples, task.chunk, shape, task.seed, ports, ports.score_finals, ledger, on_step
+                weights,
+                task.samples,
+                task.chunk,
+                shape,
+                task.seed,
+                ports,
+                ports.score_finals,
+                ledger,
+                on_step,
+                task.keep,
             )
         else:
             surrogate = BoundSurrogate(ports, from_bytes(task.surrogate)) if task.surrogate else None
             guided = (task.guidance, ports, ports)
             if task.fronts > 1:
                 trajectory, seeds = await run_best_front(
-                    weights, task.fronts, shape, task.seed, *guided, ports.score_finals, ledger, on_step, surrogate
-                )
+                    weights, task.fronts, shape, task.seed, *guided, ports.score_finals, ledger, on_step, surrogate,
+                    task.keep,
+                )  # fmt: skip
             else:
                 trajectory = await run_guided(weights, shape, task.seed, *guided, ledger, on_step, surrogate)
     finally:

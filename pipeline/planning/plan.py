@@ -216,6 +216,7 @@ def prompt_task(
         sampling=sampling_of(config),
         chunk=config.chunk_size,
         samples=samples_of(config) if method == "best_of" else len(config.weights),
+        keep=config.best_of.keep if method == "best_of" else "weighted",
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from diffusion.base import Sampling
+from pipeline.guidance.choosing.choice import Keep
 from pipeline.guidance.runner import Guidance
 from pipeline.planning.prompts import Prompt
 
@@ -24,7 +25,8 @@ class PromptTask:
         samples: the number of samples that `unguided` draws, one for each weighting, or that `best_of` chooses from.
         round: the number of the surrogate's round that it is in, from 0; None if it has no part in one.
         weights_round: the number of the round of its weights, from 0; None if they are those of the configuration.
-        fronts: the number of fronts that are guided, of which each weighting keeps its best sample.
+        fronts: the number of fronts that are guided, of whose samples each weighting keeps one.
+        keep: which of many samples a weighting keeps, of several fronts or of `best_of`.
         pairs: the number of candidates of each row and step that are kept to train a surrogate with.
         surrogate: the content of the file of its surrogate; None if it has none, or has not been given it yet.
         training_seconds: the share of this task in the seconds that its surrogate was trained for.
@@ -45,6 +47,7 @@ class PromptTask:
     round: int | None = None
     weights_round: int | None = None
     fronts: int = 1
+    keep: Keep = "weighted"
     pairs: int = 0
     surrogate: bytes | None = None
     training_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Fixtures of the tests on Ray: a folder for Ray's files, a head to join, and a run that nothing disturbs."""
+"""Fixtures of the tests on Ray: a folder for Ray's files, heads to join, and a run that nothing disturbs."""
 
 import shutil
 import tempfile
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.workers import LOGICAL_GPUS
 from tests.support.cluster.head import Head, RayHead
 from tests.support.runs import FOUR_FRONTS, run_here
 
@@ -28,6 +29,17 @@ def start_head(tmp_path: Path) -> Iterator[Head]:
     """A function that starts a head with `ray start` and a token, and returns the environment for its clients."""
     with ExitStack() as stack:
         yield lambda *options, **variables: stack.enter_context(RayHead(tmp_path, options, variables))
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of clients of a head that tests share, because each start of Ray takes many seconds.
+
+    Ray keeps count of two GPUs there, although this machine has none: the models compute on its CPUs.
+    """
+    folder = tmp_path_factory.mktemp("head")
+    with RayHead(folder, ("--num-cpus=4", "--num-gpus=2"), {LOGICAL_GPUS: "1"}) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")

@@ -3,23 +3,13 @@
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from actors.workers import LOGICAL_GPUS
-from tests.support.cluster.head import BIN, RayHead
+from tests.support.cluster.head import BIN
 from tests.support.runs import FOUR_FRONTS, ROOT, command, same_bits
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A head for whose GPUs Ray keeps count, although this machine has none: the models compute on its CPUs."""
-    folder = tmp_path_factory.mktemp("head")
-    with RayHead(folder, ("--num-cpus=4", "--num-gpus=2"), {LOGICAL_GPUS: "1"}) as environment:
-        yield environment
 
 
 def submit(head: dict[str, str], *arguments: str, named: str = "") -> subprocess.CompletedProcess[str]:

@@ -32,16 +32,20 @@ REWARDS = {{"redness": redness}}
 """
 
 
-def run(output: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    output: Path, *arguments: str, head: dict[str, str] | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     small = ["steps=6", "queries=8", "soup.steps=2", "prompts.list=[an owl]",
-             "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]", "compute.diffusion_actors=1"]  # fmt: skip
+             "weights=[[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]", "compute.diffusion_actors=1",
+             "compute.device=cpu"]  # fmt: skip
     whole = command(output, *small, *arguments)
-    return subprocess.run(whole, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=200)
+    whole_environment = (head or dict(os.environ)) | environment
+    return subprocess.run(whole, cwd=ROOT, env=whole_environment, capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path) -> None:
+def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path, head: dict[str, str]) -> None:
     plugin, log = tmp_path / "elsewhere" / "my_rewards.py", tmp_path / "scored"
     plugin.parent.mkdir()
     source = SOURCE.format(path=str(plugin), log=str(log))
@@ -49,7 +53,7 @@ def test_a_plugin_outside_the_repository_guides_a_run_on_ray(tmp_path: Path) -> 
     for name, flags in (("ray", []), ("local", ["--local"])):
         plugin.write_text(source)
         arguments = ["rewards.guided=[redness, compressibility]", "--plugin", str(plugin), *flags]
-        done = run(tmp_path / name, *arguments)
+        done = run(tmp_path / name, *arguments, head=head)
         assert done.returncode == 0, done.stderr
         assert not plugin.exists()
         bits.append(tuple(read_table(tmp_path / name, table) for table in ("samples", "scores", "steps")))
@@ -89,11 +93,13 @@ REWARDS = {"strange": strange}
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_an_exit_and_an_error_of_half_a_surrogate_pair_lose_their_prompts_alone_on_ray(tmp_path: Path) -> None:
+def test_an_exit_and_an_error_of_half_a_surrogate_pair_lose_their_prompts_alone_on_ray(
+    tmp_path: Path, head: dict[str, str]
+) -> None:
     (tmp_path / "p.py").write_text(WRONG)
     arguments = ["rewards.guided=[strange, compressibility]", "rewards.held_out=[]", "method=srsoup"]
     arguments += ["prompts.list=[fox, owl, bee, cat]", "--plugin", str(tmp_path / "p.py")]
-    done = run(tmp_path / "run", *arguments)
+    done = run(tmp_path / "run", *arguments, head=head)
     assert done.returncode == 1 and "2 of 4 fronts" in done.stdout and "Traceback" not in done.stderr, done.stderr
     assert set(read_table(tmp_path / "run", "costs")["prompt"].to_pylist()) == {"owl", "cat"}
     failed = {row["prompt"]: row for row in read_table(tmp_path / "run", "failures").to_pylist()}

@@ -88,6 +88,6 @@ def surrogate_identity(config: RunConfig, content: bytes | None, fronts: Any) ->
     if config.surrogate is None:
         return None
     if content is not None:
-        keys = {"queries", "unbiased", "strength", "fronts"}
+        keys = {"queries", "unbiased", "strength", "fronts", "keep"}
         return {"sha256": sha256(content)} | config.surrogate.model_dump(mode="json", include=keys)
     return config.surrogate.model_dump(mode="json") | {"fronts": fronts}

@@ -29,21 +29,22 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
     round_of = {key: round_at(position, sizes) for position, key in enumerate(keys)}
     last = max(round_of.values(), default=0)
 
-    def placed(task: PromptTask) -> PromptTask:
+    def in_round(task: PromptTask) -> PromptTask:
         if task.key not in round_of:
             return task
         number = round_of[task.key]
         pairs = section.pairs if number < last else 0
-        guidance, fronts = task.guidance, 1
+        guidance, fronts, keep = task.guidance, 1, task.keep
         if number or content:
-            fronts = section.fronts
+            fronts, keep = section.fronts, section.keep
             # In the last round nothing is left to train, so queries that serve nothing else are not made.
             n = section.queries if section.unbiased or pairs else 0
             strength = guidance.strength if section.strength is None else section.strength
             guidance = replace(guidance, candidates=n, unbiased=section.unbiased, strength=strength)
-        return replace(task, guidance=guidance, round=number, fronts=fronts, pairs=pairs, surrogate=content)
+        placed = replace(task, guidance=guidance, round=number, fronts=fronts, keep=keep)
+        return replace(placed, pairs=pairs, surrogate=content)
 
-    return tuple(placed(task) for task in tasks)
+    return tuple(in_round(task) for task in tasks)
 
 
 def round_at(position: int, sizes: Sequence[int]) -> int:

@@ -26,8 +26,9 @@ def area(points: np.ndarray, corner: tuple[float, float]) -> float:
 
 @pytest.mark.slow
 def test_the_table_compares_the_common_names_of_all_arms(tmp_path: Path) -> None:
-    run_here(tmp_path / "ws16", *FOUR_FRONTS, "method=weighted_sum")
-    run_here(tmp_path / "ws4", *FOUR_FRONTS, "method=weighted_sum", "queries=2", "prompts.list=[snail, crab, owl]")
+    whole = (*FOUR_FRONTS, "method=weighted_sum", "rewards.held_out=[mini_clip]")
+    run_here(tmp_path / "ws16", *whole)
+    run_here(tmp_path / "ws4", *whole, "queries=2", "prompts.list=[snail, crab, owl]")
     text = front.table(tmp_path, ["ws16", "ws4", "best"])
     lines = text.splitlines()
     assert lines[0] == "3 names, one front each: snail, crab, owl."

@@ -1,4 +1,4 @@
-"""Best of n: draw n samples of the unguided model and keep, for each weighting, the sample that scores best under it.
+"""Best of n: draw n samples of the unguided model, and keep one of them for each weighting.
 
 Legend of the shape suffixes: n samples, B samples of one batch, L weightings, M rewards, C channels, H height,
 W width.
@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.guidance.choosing.choice import Keep, choose
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import Denoiser
 from pipeline.guidance.runner import OnStep, StepRecord, Trajectory, run_unguided, unguided_seeds
-from pipeline.guidance.search_gradient import normalise
 
 # Decodes final latents (B, C, H, W), queries every guiding reward and returns the scores, float64 (B, M).
 ScoreFinals = Callable[[Tensor], Awaitable[Tensor]]
@@ -36,18 +36,19 @@ async def run_best_of(
     score: ScoreFinals,
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
+    keep: Keep = "weighted",
 ) -> Chosen:
-    """Draw n samples in batches, score each with every reward, and choose for weight l argmax_n sum_m w_lm r~_mn.
+    """Draw n samples in batches, score each with every reward, and choose one for each weighting (`choice.choose`).
 
-    r~ is normalised over the n samples (`search_gradient.normalise`); on a tie the first sample is chosen. Latents are
-    not kept. Instead, each batch that holds a chosen sample is drawn again from the same seeds, which gives the same
-    bits and costs at most L batches of denoising and no query.
+    Latents are not kept. Instead, each batch that holds a chosen sample is drawn again from the same seeds, which gives
+    the same bits and costs at most L batches of denoising and no query.
 
     Args:
         n: the number of samples, >= 1; they cost n M queries and n decodes.
         batch: B, the number of samples that are denoised at once.
         seed: the prompt's own seed. The samples' seeds are derived from it, and the first of them are those of the
             unguided model (`runner.unguided_seeds`).
+        keep: how the samples are chosen.
     """
     seeds = unguided_seeds(seed, n)
     batches = [seeds[i : i + batch] for i in range(0, n, batch)]
@@ -58,8 +59,7 @@ async def run_best_of(
         ledger.decodes += len(r_BM)
         ledger.queries.update({m: len(r_BM) for m in range(r_BM.shape[1])})
         scores.append(r_BM)
-    r_Mn = torch.stack([normalise(r_n) for r_n in torch.cat(scores).T])
-    chosen = (w_LM @ r_Mn).argmax(1).tolist()
+    chosen = choose(w_LM, torch.cat(scores), keep)
     redrawn: dict[int, Trajectory] = {}
     for number in sorted({index // batch for index in chosen}):
         redrawn[number] = await run_unguided(batches[number], shape, denoiser, ledger)

@@ -1,4 +1,4 @@
-"""Several guided fronts of one prompt, of which each weighting keeps the sample that scores best under it.
+"""Several guided fronts of one prompt, of whose samples each weighting keeps one.
 
 Legend of the shape suffixes: n fronts, L weightings, P = n L samples, M rewards, C channels, H height, W width.
 """
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.guidance.best_of import Chosen, ScoreFinals
+from pipeline.guidance.choosing.best_of import Chosen, ScoreFinals
+from pipeline.guidance.choosing.choice import Keep, choose
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import Denoiser, Query, Surrogate
 from pipeline.guidance.runner import Guidance, OnStep, Trajectory, run_guided
-from pipeline.guidance.search_gradient import normalise
 from pipeline.guidance.seeds import derive_seed
 
 
@@ -28,16 +28,17 @@ async def run_best_front(
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
     surrogate: Surrogate | None = None,
+    keep: Keep = "weighted",
 ) -> Chosen:
-    """Guide n fronts, score all P samples with every reward, and choose argmax_p sum_m w_lm r~_mp for weighting l.
+    """Guide n fronts, score all P samples with every reward, and choose one for each weighting among all of them.
 
-    r~ is normalised over the P samples (`search_gradient.normalise`), and every weighting chooses among all of them; on
-    a tie the first is chosen. It costs P M queries and P decodes besides the guidance. With guidance that asks for few
-    queries this is a cheap way to raise a front, paid in passes through the denoiser.
+    It costs P M queries and P decodes besides the guidance. With guidance that asks for few queries this is a cheap way
+    to raise a front, paid in passes through the denoiser.
 
     Args:
         n: the number of fronts, >= 1.
         seed: the seed of the first front; those of the others are derived from it.
+        keep: how the samples are chosen (`choice.choose`).
 
     Returns:
         The chosen samples with the seeds of their fronts. The records of the steps are those of the first front.
@@ -51,8 +52,7 @@ async def run_best_front(
         ledger.queries.update({m: len(r_LM) for m in range(r_LM.shape[1])})
         trajectories.append(trajectory)
         scores.append(r_LM)
-    r_MP = torch.stack([normalise(r_P) for r_P in torch.cat(scores).T])
-    chosen = (w_LM @ r_MP).argmax(1).tolist()
+    chosen = choose(w_LM, torch.cat(scores), keep)
     x_PCHW = torch.cat([trajectory.x_LCHW for trajectory in trajectories])
     return Chosen(
         Trajectory(x_PCHW[chosen], trajectories[0].steps), tuple(seeds[index // len(w_LM)] for index in chosen)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.guidance.best_of import Chosen, run_best_of
+from pipeline.guidance.choosing.best_of import Chosen, run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import run_unguided, unguided_seeds

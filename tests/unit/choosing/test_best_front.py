@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.guidance.best_front import run_best_front
+from pipeline.guidance.choosing.best_front import run_best_front
+from pipeline.guidance.choosing.choice import choose
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import ReverseStep
 from pipeline.guidance.runner import Guidance, run_guided
@@ -46,6 +47,23 @@ def test_each_weighting_chooses_the_best_sample_of_all_fronts() -> None:
         "four positive weights; then both rewards of each sample"
     )
     assert ledger.decodes == 3 * (n * steps * 3 + 3)
+
+
+def test_spread_chooses_different_samples_of_all_fronts() -> None:
+    query, guidance, w = fake_query(2), Guidance(3, 0), as_weights(W)
+    scored: list[Tensor] = []
+
+    async def score(x_BCHW: Tensor) -> Tensor:
+        scored.append(torch.tensor([[r._value(x) for r in query.rewards] for x in x_BCHW.flatten(1).numpy()]).double())
+        return scored[-1]
+
+    found = wait(
+        run_best_front(w, 3, SHAPE, 5, guidance, Fresh(SIGMAS), query, score, Ledger(), keep="spread")
+    ).trajectory.x_LCHW
+    pool = [wait(run_guided(w, SHAPE, s, guidance, FakeDenoiser(SIGMAS), query, Ledger())).x_LCHW
+            for s in (5, derive_seed(5, "front", 1), derive_seed(5, "front", 2))]  # fmt: skip
+    wanted = choose(w, torch.cat(scored), "spread")
+    assert len(set(wanted)) == 3 and torch.equal(found, torch.cat(pool)[wanted])
 
 
 def test_one_front_keeps_its_samples_or_exchanges_them_for_better_ones() -> None:

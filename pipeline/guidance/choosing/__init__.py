@@ -1,0 +1,1 @@
+"""Which of many samples of a prompt become its front: of unguided samples, or of several guided fronts."""
