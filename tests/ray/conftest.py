@@ -15,11 +15,13 @@ from tests.support.runs import FOUR_FRONTS, run_here
 
 @pytest.fixture(scope="session", autouse=True)
 def files_of_ray() -> Iterator[None]:
-    """Keep the logs and sockets of every cluster in one folder, and remove it at the end."""
+    """Keep the logs and sockets of every cluster in one folder, and remove it at the end; let workers have their share."""
     # Ray's sockets need a short path, and pytest's folders have long ones.
     folder = tempfile.mkdtemp(prefix="srsoup-", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
+        # By default Ray's workers give way to everything else (niceness 15), and other tests keep both cores busy.
+        patch.setenv("RAY_worker_niceness", "0")
         yield
     shutil.rmtree(folder, ignore_errors=True)
 
