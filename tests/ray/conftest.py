@@ -15,7 +15,7 @@ from tests.support.runs import FOUR_FRONTS, run_here
 
 @pytest.fixture(scope="session", autouse=True)
 def files_of_ray() -> Iterator[None]:
-    """Keep the logs and sockets of every cluster in one folder, and remove it at the end; let workers have their share."""
+    """Keep the logs and sockets of every cluster in one folder, and remove it at the end."""
     # Ray's sockets need a short path, and pytest's folders have long ones.
     folder = tempfile.mkdtemp(prefix="srsoup-", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
