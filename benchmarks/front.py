@@ -64,9 +64,13 @@ ARMS: Mapping[str, Arm] = {
     ),
     "single": Arm("surrogate alone, strength 0.25, one front", "best_mini", _ONE),
     "three": Arm("surrogate alone, strength 0.25, three fronts, `keep: spread`", "best_mini", ("surrogate.fronts=3",)),
-    "weighted": Arm("surrogate alone, strength 0.25, six fronts, `keep: weighted`", "best_mini", ("surrogate.keep=weighted",)),
+    "weighted": Arm(
+        "surrogate alone, strength 0.25, six fronts, `keep: weighted`", "best_mini", ("surrogate.keep=weighted",)
+    ),
     "best": Arm("`configs/best_mini.yaml`: surrogate alone, strength 0.25, six fronts, `keep: spread`", "best_mini"),
-    "gentle": Arm("surrogate alone, strength 0.1, six fronts, `keep: spread`", "best_mini", ("surrogate.strength=0.1",)),
+    "gentle": Arm(
+        "surrogate alone, strength 0.1, six fronts, `keep: spread`", "best_mini", ("surrogate.strength=0.1",)
+    ),
     "of36": Arm(
         "best of 36 unguided samples, `keep: spread`",
         "weighted_sum_mini",
