@@ -81,4 +81,6 @@ def test_no_name_of_the_comparison_was_used_to_train_or_tune() -> None:
 
     used = load_config(config_file("surrogate_mini"), []).prompts.list
     assert used is not None and not {"horse", *used} & set(front.NAMES)
-    assert set(used) | set(front.NAMES) | {"horse"} == set(ICONS) and len(pd.unique(pd.Series(front.NAMES))) == len(front.NAMES)
+    assert set(used) | set(front.NAMES) | {"horse"} == set(ICONS) and len(pd.unique(pd.Series(front.NAMES))) == len(
+        front.NAMES
+    )
