@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.front import NAMES, fronts_of, ratio_interval
+from benchmarks.front.arms import NAMES, SETTINGS
+from benchmarks.front.table import fronts_of, ratio_interval
 from configs.load import load_config
 from configs.packaged import config_file
 from pipeline.job.driver import execute
@@ -82,7 +83,7 @@ def table(folder: Path, arms: Sequence[str]) -> str:
             ARMS[slug].title, f"{ours.queries.mean():,.0f}", f"{ours.decodes.mean():,.0f}",
             f"{ours.middle.mean():.1f}", ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
             f"{ours.below.mean():.0f}", ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
-            f"{uneven:.2f}", f"{ours.mini_clip.mean():.2f}",
+            f"{uneven:.2f}", f"{ours.held_out.mean():.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([f"{len(common)} names, one front each: {', '.join(common)}.", "", *lines])
@@ -91,7 +92,7 @@ def table(folder: Path, arms: Sequence[str]) -> str:
 def _all_parts(folder: Path, slug: str) -> pd.DataFrame:
     """Return the first front of each name, from all parts of an arm."""
     runs = [run for run in sorted(folder.glob(f"{slug}-from-*")) if len(read_table(run, "costs"))]
-    frames = pd.concat([fronts_of(run) for run in runs])
+    frames = pd.concat([fronts_of(run, SETTINGS["colour_size"]) for run in runs])
     return frames.sort_values("key").drop_duplicates("name").set_index("name")
 
 

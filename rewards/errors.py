@@ -34,6 +34,10 @@ class MissingFileError(WeightsError):
     """A file that is not on this machine, and was not downloaded."""
 
 
+class PluginError(RewardError):
+    """A plugin that cannot be used, or a reward in it."""
+
+
 def _rebuilt(kind: type[RewardError], problem: str, fix: str) -> RewardError:
     error = kind.__new__(kind, problem, fix)
     RewardError.__init__(error, problem, fix)

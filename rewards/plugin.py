@@ -1,63 +1,97 @@
-"""Rewards that users write: plugin files, and functions or classes that become rewards.
+"""Plugins: code with rewards that its user writes.
 
-A plugin is one Python file with `REWARDS = {"name": function or class}`. Its source is sent to the workers, so other
-machines need no copy of the file, but they need every package that the file imports.
+A plugin is Python code with `REWARDS = {"name": function or class}`: a file, a folder with an `__init__.py`, or a
+module. It is sent to the workers with what it imports from its own folder, so other machines need no copy, but they
+need every other package that it imports.
 """
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from configs.file_digest import read_regular_file
 from configs.plain.texts import described, shown
-from rewards.base import Reward, RewardInfo
-from rewards.errors import RewardError
+from rewards.errors import PluginError
+from rewards.plugin_files import (
+    MOST_BYTES,
+    SentFile,
+    check_name,
+    digest_of,
+    files_beside,
+    files_of_folder,
+    package_of,
+    top_names,
+)  # fmt: skip
+from rewards.plugin_imports import make_importable, placed
 
 TABLE = "REWARDS"
-MOST_BYTES = 4_000_000
-# Errors of `setup` that may not come again, so that a cluster starts the worker once more.
-_PASSING = (ConnectionError, TimeoutError, MemoryError, torch.OutOfMemoryError)
-
-
-class PluginError(RewardError):
-    """A plugin file, or a reward in it, that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """The source of a plugin file, which is read once.
+    """A plugin's source and the files that it brings with it, which are read once.
 
     Attributes:
-        name: name of the file, for messages and for the record of a run.
-        source: content of the file.
+        name: the name of its file, folder or module, for messages and for the record of a run.
+        source: the content of the file that declares its rewards.
+        files: what it brings with it; of a folder or a module, all its files.
+        module: the import name of a folder or a module; empty for a file.
     """
 
     name: str
     source: str
+    files: tuple[SentFile, ...] = ()
+    module: str = ""
 
     @classmethod
-    def read(cls, path: Path) -> "Plugin":
-        """Read a file without running it.
+    def read(cls, place: Path) -> "Plugin":
+        """Read a file with what it imports from its folder, a folder, or a module that this process can import.
+
+        Nothing is run. Of a module, all files of the package are read that its first part names.
 
         Raises:
-            PluginError: the file cannot be read, or is not UTF-8.
+            PluginError: it cannot be read, or is not UTF-8.
         """
+        if place.is_dir():
+            if not (place / "__init__.py").is_file():
+                raise PluginError(f"plugin {place} has no __init__.py", f"declare {TABLE} in {place}/__init__.py")
+            return cls._of_package(place.resolve(), f"{place.resolve().name}/__init__.py", place.resolve().name)
+        if not place.exists() and (found := package_of(str(place))):
+            return cls._of_package(*found, str(place))
         try:
-            return cls(path.name, read_regular_file(path, MOST_BYTES).decode())
+            source = read_regular_file(place, MOST_BYTES).decode()
         except (OSError, ValueError) as error:
-            raise PluginError(f"plugin {path} cannot be read ({error})", "check the path") from error
+            fix = "check the path, or give the name of a module that Python finds"
+            raise PluginError(f"plugin {place} cannot be read ({error})", fix) from error
+        return cls(place.name, source, files_beside(source, place.parent, place.name))
+
+    @classmethod
+    def _of_package(cls, package: Path, entry: str, module: str) -> "Plugin":
+        if package.is_file():
+            return cls.read(package)
+        check_name(package.name, package)
+        files = files_of_folder(package)
+        try:
+            return cls(module, dict(files)[entry].decode(), files, module)
+        except UnicodeDecodeError as error:
+            raise PluginError(f"plugin {module}: {entry} is not UTF-8", "save it as UTF-8") from error
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the source, as 64 hexadecimal digits."""
-        return hashlib.sha256(self.source.encode()).hexdigest()
+        """The SHA-256 of the source, or of all files by their paths if there are several, 64 hexadecimal digits."""
+        if not self.files:
+            return hashlib.sha256(self.source.encode()).hexdigest()
+        return digest_of(self.sent)
+
+    @property
+    def sent(self) -> tuple[SentFile, ...]:
+        """All files, the one that declares the rewards included."""
+        return self.files if self.module else ((self.name, self.source.encode()), *self.files)
 
     def load(self) -> Mapping[str, Callable[..., Any]]:
         """Run the source as its own module, and return its table `REWARDS`.
@@ -65,16 +99,12 @@ class Plugin:
         Raises:
             PluginError: the source does not run, or has no table of names with functions or classes.
         """
-        module = ModuleType(f"srsoup_plugin_{self.sha256[:16]}")
-        # An import does the same. Without it dataclasses and pickle do not find the module of its classes.
-        sys.modules[module.__name__] = module
         try:
-            exec(compile(self.source, self.name, "exec"), module.__dict__)
-        except KeyboardInterrupt:
+            module = self._imported()
+        except (KeyboardInterrupt, PluginError):
             raise
         except BaseException as error:
             # A plugin that calls sys.exit() would end the command as if all were done.
-            sys.modules.pop(module.__name__, None)
             raise PluginError(
                 f"plugin {self.name} does not run: {described(error)}",
                 "correct the file, or install what it imports on every machine that queries its rewards",
@@ -88,130 +118,20 @@ class Plugin:
         declared: Mapping[str, Callable[..., Any]] = table
         return declared
 
-
-class FunctionReward:
-    """The reward score(images, prompts) = function(images, prompts).
-
-    The function gets the arguments of `Reward.score` and returns n numbers, as a tensor, an array or a list. Its
-    attribute `info` is its declaration. Without one the reward is taken to read the prompt, to have no bounds, and to
-    depend in its last bits on the batch, so it is queried in chunks of one size.
-    """
-
-    def __init__(self, name: str, function: Callable[[Tensor, Sequence[str]], Any], source: str) -> None:
-        self.info: RewardInfo = getattr(function, "info", None) or default_info(name, function, source)
-        self._function = function
-
-    def setup(self, device: str) -> None: ...
-
-    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        scores = self._function(images, prompts)
+    def _imported(self) -> ModuleType:
+        if self.files:
+            make_importable(top_names(self.files), placed(self.sent, self.sha256))
+        if self.module:
+            return import_module(self.module)
+        module = ModuleType(f"srsoup_plugin_{self.sha256[:16]}")
+        # An import does the same. Without it dataclasses and pickle do not find the module of its classes.
+        sys.modules[module.__name__] = module
         try:
-            return torch.as_tensor(scores).detach().to("cpu", torch.float32)
-        except Exception as error:
-            raise RewardError(
-                f"{self.info.name} returned {shown(scores)}", "return one number for each image"
-            ) from error
-
-    def close(self) -> None: ...
-
-
-def as_reward(name: str, definition: Callable[..., Any], source: str) -> Reward:
-    """Return a reward, not set up yet, that a function or a class defines.
-
-    Args:
-        name: name of the reward; `info.name` must be the same.
-        definition: a function `(images, prompts) -> scores`, or a class with `setup`, `score` and `close`.
-        source: file or package of the definition, for the `info.source` of a reward without a declaration.
-
-    Raises:
-        PluginError: the class cannot be called or lacks a method, or the declaration is wrong or has another name.
-    """
-    try:
-        return _Guarded(_created(name, definition, source))
-    except (PluginError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        fix = "correct its `__init__` and its `info`; load models in `setup`"
-        raise PluginError(f"{name} of {source} cannot be created: {described(error)}", fix) from error
-
-
-def _created(name: str, definition: Callable[..., Any], source: str) -> Reward:
-    if not isinstance(definition, type):
-        reward: Any = FunctionReward(name, definition, source)
-    else:
-        reward = definition()
-        missing = [method for method in ("setup", "score", "close") if not callable(getattr(reward, method, None))]
-        if missing:
-            raise PluginError(
-                f"{name}: class {definition.__name__} of {source} has no {', '.join(missing)}",
-                "write the missing methods",
-            )
-        if getattr(reward, "info", None) is None:
-            reward.info = default_info(name, definition, source)
-    if not isinstance(reward.info, RewardInfo):
-        problem = f"{name}: its info is {shown(reward.info)} in {source}, and not a RewardInfo"
-        raise PluginError(problem, "write info = RewardInfo(...), see docs/own_reward.md")
-    if reward.info.name != name:
-        raise PluginError(
-            f"{name}: its info has the name {shown(reward.info.name)} in {source}", "give both the same name"
-        )
-    declared: Reward = reward
-    return declared
-
-
-class _Guarded:
-    """A user's reward whose methods end neither the process nor a run, whatever they raise.
-
-    An error of `setup` or `close` becomes a RewardError that names the reward. An error of `score` stays what it is,
-    so that it is recorded under its own class, except for those that would end the process.
-    """
-
-    def __init__(self, reward: Reward) -> None:
-        self._reward, self.info = reward, reward.info
-
-    def setup(self, device: str) -> None:
-        try:
-            self._reward.setup(device)
-        except (RewardError, KeyboardInterrupt, *_PASSING):
+            exec(compile(self.source, self.name, "exec"), module.__dict__)
+        except BaseException:
+            sys.modules.pop(module.__name__, None)
             raise
-        except BaseException as error:
-            raise RewardError(
-                f"{self.info.name} cannot be set up: {described(error)}", "correct its `setup`, or what it loads"
-            ) from error
-
-    def score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        try:
-            return self._reward.score(images, prompts)
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            fix = "raise an error that is an Exception, such as ValueError"
-            raise RewardError(f"{self.info.name} ended with {described(error)}", fix) from error
-
-    def close(self) -> None:
-        try:
-            self._reward.close()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise RewardError(
-                f"{self.info.name} cannot be closed: {described(error)}", "correct its `close`"
-            ) from error
-
-
-def default_info(name: str, definition: Callable[..., Any], source: str) -> RewardInfo:
-    """Return the declaration of a reward that declares nothing: the first line of its docstring, and no promise."""
-    words = (definition.__doc__ or "").strip().splitlines()
-    return RewardInfo(
-        name=name,
-        description=words[0] if words else "(no description)",
-        unit="",
-        range=(float("-inf"), float("inf")),
-        reads_prompt=True,
-        differentiable=False,
-        batch_sensitive=True,
-        source=source,
-    )
+        return module
 
 
 def _is_table(table: object) -> bool:

@@ -62,7 +62,7 @@ def create(name: str) -> "Reward":
         reward: Reward = getattr(import_module(module), attribute)()
         return reward
     if name in _plugged or name in _announced():
-        from rewards.plugin import as_reward
+        from rewards.own_reward import as_reward
 
         if name in _plugged:
             plugin, definition = _plugged[name]
@@ -76,7 +76,7 @@ def create(name: str) -> "Reward":
 
 def _loaded(point: EntryPoint) -> Callable[..., Any]:
     """The function or class that an installed package announces."""
-    from rewards.plugin import PluginError
+    from rewards.errors import PluginError
 
     try:
         definition: Callable[..., Any] = point.load()
@@ -109,11 +109,14 @@ def plug_in(plugins: Iterable["Plugin"]) -> None:
 
 def forget_plugins() -> None:
     """Make the rewards of plugin files unknown again, so that an edited file can be plugged in."""
+    from rewards.plugin_imports import forget_imports
+
     _plugged.clear()
+    forget_imports()
 
 
 def _check_free(plugin: "Plugin", table: Mapping[str, object]) -> None:
-    from rewards.plugin import PluginError
+    from rewards.errors import PluginError
 
     taken = sorted(set(table) & set(names()))
     if taken:

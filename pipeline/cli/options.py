@@ -46,7 +46,11 @@ AllowOpen = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="A Python file that defines rewards. Can be given several times.", metavar="FILE"),
+    typer.Option(
+        "--plugin",
+        help="A Python file, folder or module that defines rewards. Can be given several times.",
+        metavar="PLACE",
+    ),
 ]
 RunFolder = Annotated[
     str, typer.Argument(help="The folder of a run, such as runs/demo or s3://bucket/demo.", metavar="RUN")

@@ -214,7 +214,7 @@ def _locked_folder(plan: Plan) -> Iterator[FolderLock]:
             remove_leftovers(folder)
             if not has_file(folder, "config.yaml"):
                 write_record(plan)
-                stack.push(partial(remove_record_of_refused_run, folder))
+                stack.push(partial(remove_record_of_refused_run, plan))
         except OSError as error:
             raise folder_error(folder, str(error), "command line") from error
         except FolderInUse as error:

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +27,7 @@ from pipeline.storage.lock import FolderLock
 from pipeline.storage.no_failures import remove_part_without_rows, write_part_without_rows
 from pipeline.storage.status import DRIVER_FILE, write_driver_record, write_pace
 from pipeline.surrogate.rounds import pairs_file
+from rewards.plugin import Plugin
 from rewards.registry import create
 
 # At the end of a driver, the parts of a table are merged if at least this many are small.
@@ -210,19 +211,27 @@ def _write_finished(folder: Location, result: PromptResult) -> None:
 
 
 def write_record(plan: Plan) -> None:
-    """Write the `config.yaml` of a run."""
+    """Write the `config.yaml` of a run, and the files of its plugins into `plugins/`."""
+    for path, content in _plugin_files(plan.plugins):
+        write_atomically(plan.folder / path, content)
     write_atomically(plan.folder / "config.yaml", _record(plan).encode())
 
 
-def remove_record_of_refused_run(folder: Location, kind: type[BaseException] | None, *_: object) -> None:
+def remove_record_of_refused_run(plan: Plan, kind: type[BaseException] | None, *_: object) -> None:
     """Remove the record of a run that was refused before it had any result, as the exit of a context.
 
     Nothing was started, so a corrected request, such as one that accepts a weight file, finds the folder free.
     """
+    folder = plan.folder
     if kind is not None and issubclass(kind, RequestError) and not finished_keys(folder) | failed_keys(folder):
         remove_part_without_rows(folder)
-        for name in (DRIVER_FILE, "config.yaml"):
+        for name in (DRIVER_FILE, "config.yaml", *(path for path, _ in _plugin_files(plan.plugins))):
             store_of(folder).remove(folder / name)
+
+
+def _plugin_files(plugins: Sequence[Plugin]) -> Iterator[tuple[str, bytes]]:
+    for plugin in plugins:
+        yield from ((f"plugins/{path}", content) for path, content in plugin.sent)
 
 
 def _record(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from configs.errors import RequestError
 from rewards import registry
 from rewards.base import Reward, RewardInfo
 from rewards.errors import RewardError
-from rewards.plugin import as_reward
+from rewards.own_reward import as_reward
 
 # A reward's name, or a function (images, prompts) -> scores, or a class; see docs/own_reward.md.
 RewardLike = str | Callable[..., Any]

@@ -1,18 +1,19 @@
-"""The plugin files of a request. They are read on the machine that starts the run, and errors are request errors."""
+"""The plugins of a request. They are read on the machine that starts the run, and errors are request errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from configs.errors import RequestError
 from rewards import registry
-from rewards.plugin import Plugin, PluginError
+from rewards.errors import PluginError
+from rewards.plugin import Plugin
 
 
 def read_plugins(paths: Sequence[Path]) -> tuple[Plugin, ...]:
-    """Read the source of plugin files without running them. A file that is given twice counts once.
+    """Read plugins, which are files, folders or modules, without running them. One that is given twice counts once.
 
     Raises:
-        RequestError: a file cannot be read, or two different files have the same name.
+        RequestError: one cannot be read, or two different ones have the same name.
     """
     found: dict[str, Plugin] = {}
     for path in paths:
@@ -46,6 +47,6 @@ def _request_error(value: str, error: PluginError) -> RequestError:
         key="--plugin",
         value=value,
         problem=error.problem,
-        allowed='a Python file with REWARDS = {"name": function or class}',
+        allowed='a Python file, a folder or a module, with REWARDS = {"name": function or class}',
         fix=error.fix or "correct the plugin file",
     )

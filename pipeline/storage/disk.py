@@ -16,7 +16,7 @@ from configs.location import Location, RemotePath
 # The names of the folders in which merged parts are made begin with this.
 STAGING_PREFIX = ".compact-"
 # Names that a driver may leave in a folder before it has written the run's record there.
-BEFORE_THE_RECORD = (".lock", ".lease", ".part-", STAGING_PREFIX, "driver.log")
+BEFORE_THE_RECORD = (".lock", ".lease", ".part-", STAGING_PREFIX, "driver.log", "plugins")
 # The system returns the mask of new files only when it is set.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)

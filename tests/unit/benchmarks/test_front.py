@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import front
+from benchmarks.front import arms, table
 from tests.support.runs import FOUR_FRONTS, run_here
+
+COLOUR_SIZE = arms.SETTINGS["colour_size"]
+CORNER = np.array([69.0, -2.8])
 
 
 def area(points: np.ndarray, corner: tuple[float, float]) -> float:
@@ -27,14 +30,14 @@ def area(points: np.ndarray, corner: tuple[float, float]) -> float:
 @pytest.mark.slow
 def test_the_table_compares_the_common_names_of_all_arms(tmp_path: Path) -> None:
     whole = (*FOUR_FRONTS, "method=weighted_sum", "rewards.held_out=[mini_clip]")
-    run_here(tmp_path / "ws16", *whole)
-    run_here(tmp_path / "ws4", *whole, "queries=2", "prompts.list=[snail, crab, owl]")
-    text = front.table(tmp_path, ["ws16", "ws4", "best"])
+    run_here(tmp_path / "ws16-all-seed-0", *whole)
+    run_here(tmp_path / "ws4-all-seed-0", *whole, "queries=2", "prompts.list=[snail, crab, owl]")
+    text = table.table(tmp_path, COLOUR_SIZE, ["ws16", "ws4", "best"])
     lines = text.splitlines()
-    assert lines[0] == "3 names, one front each: snail, crab, owl."
+    assert lines[0] == "3 names, one front each (3 fronts): snail, crab, owl."
     assert len(lines) == 2 + 2 + 2, "an arm without a run has no row"
     cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
-    found = front.fronts_of(tmp_path / "ws16")
+    found = table.fronts_of(tmp_path / "ws16-all-seed-0", COLOUR_SIZE)
     common = found[found.name != "lobster"]
     below = np.mean([area(points, (-10.0, -3.8)) for points in common.points])
     assert float(cells[8]) == pytest.approx(below, abs=0.5)
@@ -48,7 +51,7 @@ def test_the_table_compares_the_common_names_of_all_arms(tmp_path: Path) -> None
 def test_a_ratio_and_its_interval() -> None:
     names = np.array(["a", "b", "c", "d"])
     theirs = np.array([1.0, 2.0, 3.0, 4.0])
-    assert front.ratio_interval(theirs * 2 + np.array([0.1, -0.1, 0.1, -0.1]), theirs, names).startswith("2.00 (1.9")
+    assert table.ratio_interval(theirs * 2 + np.array([0.1, -0.1, 0.1, -0.1]), theirs, names).startswith("2.00 (1.9")
 
 
 def test_the_interval_of_the_mean_front_is_that_of_a_mean_where_the_volume_is_linear() -> None:
@@ -57,21 +60,50 @@ def test_the_interval_of_the_mean_front_is_that_of_a_mean_where_the_volume_is_li
     above = np.array([1.0, 2.0, 4.0, 3.0, 5.0])
     theirs = np.tile(np.array([79.0, -1.8]), (5, 1, 1))
     ours = np.stack([[[69.0 + value, -1.8]] for value in above])
-    assert front.mean_front_interval(ours, theirs, names) == front.ratio_interval(above, np.full(5, 10.0), names)
-    assert front.mean_front_interval(theirs, theirs, names) == "1.00"
-    assert front.ratio_interval(above, above, names) == "1.00"
-    assert front.mean_front_interval(ours, theirs - 100.0, names) == "not defined"
+    assert table.mean_front_interval(ours, theirs, names, CORNER) == table.ratio_interval(
+        above, np.full(5, 10.0), names
+    )
+    assert table.mean_front_interval(theirs, theirs, names, CORNER) == "1.00"
+    assert table.ratio_interval(above, above, names) == "1.00"
+    assert table.mean_front_interval(ours, theirs - 100.0, names, CORNER) == "not defined"
 
 
 def test_a_table_needs_the_arm_that_others_are_compared_with(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no finished front of the arm ws16"):
-        front.table(tmp_path, ["ws16", "best"])
+        table.table(tmp_path, COLOUR_SIZE, ["ws16", "best"])
 
 
-def test_each_name_and_arm_has_a_folder_that_the_table_finds(tmp_path: Path) -> None:
-    folders = {front.part_of(tmp_path, slug, name) for slug in ("ws4", "ws16") for name in front.NAMES}
-    assert len(folders) == 2 * len(front.NAMES)
-    assert {folder.name.split("-from-")[0] for folder in folders} == {"ws4", "ws16"}
+def test_each_name_arm_and_seed_has_a_folder_that_the_table_finds(tmp_path: Path) -> None:
+    folders = {table.part_of(tmp_path, slug, name, seed) for slug in ("ws4", "ws16") for name in arms.NAMES
+               for seed in (0, 1)}  # fmt: skip
+    assert len(folders) == 4 * len(arms.NAMES)
+    assert len([folder for folder in folders if folder.match("ws4-*-seed-*")]) == 2 * len(arms.NAMES)
+
+
+def test_a_name_with_all_its_seeds_is_the_unit_of_an_interval() -> None:
+    """Two seeds that are copies of each other say nothing new, so the interval is that of one seed."""
+    rng = np.random.default_rng(0)
+    names = np.array(["a", "b", "c", "d", "e"])
+    ours, theirs = (rng.uniform([70, -2.7], [90, -1.5], (5, 4, 2)) for _ in range(2))
+    corner = np.array([69.0, -2.8])
+    once = table.mean_front_interval(ours, theirs, names, corner)
+    assert (
+        table.mean_front_interval(np.tile(ours, (2, 1, 1)), np.tile(theirs, (2, 1, 1)), np.tile(names, 2), corner)
+        == once
+    )
+
+
+@pytest.mark.parametrize("slug", arms.SETTINGS)
+def test_each_setting_is_a_valid_configuration_of_every_arm(slug: str) -> None:
+    from configs.load import load_config
+    from configs.packaged import config_file
+
+    setting = arms.SETTINGS[slug]
+    for arm in arms.ARMS.values():
+        config = load_config(config_file(arm.config), [*setting.of(arm), "prompts.file=null", "prompts.list=[snail]"])
+        assert config.rewards.guided == setting.rewards and setting.below.keys() == setting.middle.keys()
+        assert setting.held_out not in setting.rewards
+        assert all(setting.below[name] < setting.middle[name] for name in setting.rewards)
 
 
 def test_no_name_of_the_comparison_was_used_to_train_or_tune() -> None:
@@ -80,7 +112,8 @@ def test_no_name_of_the_comparison_was_used_to_train_or_tune() -> None:
     from mini.names import ICONS
 
     used = load_config(config_file("surrogate_mini"), []).prompts.list
-    assert used is not None and not {"horse", *used} & set(front.NAMES)
-    assert set(used) | set(front.NAMES) | {"horse"} == set(ICONS) and len(pd.unique(pd.Series(front.NAMES))) == len(
-        front.NAMES
+    assert used == load_config(config_file("surrogate_five_mini"), []).prompts.list
+    assert used is not None and not {"horse", *used} & set(arms.NAMES)
+    assert set(used) | set(arms.NAMES) | {"horse"} == set(ICONS) and len(pd.unique(pd.Series(arms.NAMES))) == len(
+        arms.NAMES
     )

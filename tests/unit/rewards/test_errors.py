@@ -16,8 +16,8 @@ from configs.plain.texts import is_writable, with_writable_text
 from pipeline.planning.plugins import plug_in
 from rewards import registry
 from rewards.chat_endpoint import EndpointError
-from rewards.errors import RewardError, WeightsError
-from rewards.plugin import Plugin, PluginError
+from rewards.errors import PluginError, RewardError, WeightsError
+from rewards.plugin import Plugin
 from srsoup import _app
 
 app = _app()

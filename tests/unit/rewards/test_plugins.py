@@ -25,8 +25,9 @@ from rewards.contract import check_reward
 from rewards.contract_case import distinct_images
 from rewards.errors import RewardError
 from rewards.networks.clip_encoder import Checkpoint
+from rewards.own_reward import as_reward
 from rewards.pinned_files import WeightFile
-from rewards.plugin import Plugin, as_reward
+from rewards.plugin import Plugin
 from srsoup import _app
 
 app = _app()

@@ -1,0 +1,68 @@
+"""Compares methods by their fronts at their costs: `python -m benchmarks.front run`, then `... table`.
+
+Each arm is a run of the embedded model on names that were used neither for training nor for tuning. `run` makes the
+fronts that are missing, and can be stopped and given again. `table` compares, over the fronts that all arms have, the
+volume in three ways with the arm "weighted sum, N = 16", with intervals over names. `--rewards` says which rewards
+guide; each choice has its own folder.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.front.arms import ARMS, NAMES, SETTINGS, Setting
+from benchmarks.front.table import part_of, table
+from configs.load import load_config
+from configs.packaged import config_file
+from pipeline.job.driver import execute
+from pipeline.job.progress import Reporter
+from pipeline.planning.plan import make_plan
+
+
+def run(folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str], seed: int, dtype: str) -> None:
+    """Make the missing fronts, name by name over all arms, so that whatever is finished can be compared."""
+    for name in names:
+        for slug in arms:
+            values = (*setting.of(ARMS[slug]), f"model.dtype={dtype}", f"name={slug}", f"seed={seed}",
+                      "prompts.file=null", f"prompts.list=[{name}]",
+                      f"output={part_of(folder, slug, name, seed)}")  # fmt: skip
+            plan = make_plan(load_config(config_file(ARMS[slug].config), list(values)), lambda key: key)
+            execute([plan], local=True, reporter=Reporter(plan.n_prompts, 1, 1))
+
+
+def main() -> None:
+    """Make fronts, or print the table of those that are there."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/front"), help="the default is %(default)s")
+    parser.add_argument("--rewards", choices=tuple(SETTINGS), default="colour_size", help="which rewards guide")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument("--skip", type=int, default=0, help="names to leave out at the start of the list")
+    parser.add_argument("--names", type=int, default=len(NAMES), help="names to take then")
+    parser.add_argument("--seed", type=int, default=0, help="of the fronts that `run` makes; a table has all seeds")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="bfloat16",
+        help="of the model in all arms; bfloat16 is slow on CPUs without avx512_bf16 or AMX",
+    )  # fmt: skip
+    parser.add_argument("--page", type=Path, help="a page whose part `<!-- measured: REWARDS -->` the table replaces")
+    given = parser.parse_args()
+    setting, folder = SETTINGS[given.rewards], given.folder / given.rewards
+    if given.what == "run":
+        run(folder, setting, given.arms, NAMES[given.skip : given.skip + given.names], given.seed, given.dtype)
+        return
+    text = table(folder, setting, given.arms)
+    print(text)
+    if given.page:
+        replace_part(given.page, f"front {given.rewards}", text)
+
+
+def replace_part(page: Path, part: str, text: str) -> None:
+    """Replace what stands in a page between `<!-- measured: PART -->` and `<!-- end -->`."""
+    mark = f"<!-- measured: {part} -->\n"
+    head, rest = page.read_text(encoding="utf-8").split(mark, 1)
+    tail = rest.split("<!-- end -->", 1)[1]
+    page.write_text(f"{head}{mark}{text}\n<!-- end -->{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The table of the comparison of fronts: volumes and costs, with intervals over names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.front.arms import ARMS, NAMES, REFERENCE, Setting
+from evaluation.measures.hypervolume import hypervolume
+from evaluation.statistics.bootstrap import mean_interval
+from pipeline.records import read_table
+
+SECONDS = ("seconds_denoise", "seconds_lookahead", "seconds_decode", "seconds_reward", "seconds_surrogate")
+
+
+def part_of(folder: Path, slug: str, name: str, seed: int = 0) -> Path:
+    """Return the folder of one front."""
+    return folder / f"{slug}-{name}-seed-{seed}"
+
+
+def fronts_of(run: Path, setting: Setting) -> pd.DataFrame:
+    """Return a row for each front of a run: name, seed, its points (L, M), the held-out reward, and its costs."""
+    samples = read_table(run, "samples").select(["key", "weight_index", "prompt"]).to_pandas()
+    scores = read_table(run, "scores").to_pandas().merge(samples, on=["key", "weight_index"])
+    wide = scores.pivot_table("value", ["key", "prompt", "weight_index"], "reward").reset_index()
+    costs = read_table(run, "costs").to_pandas().set_index("key")
+    costs["seconds"] = costs[[name for name in SECONDS if name in costs]].astype(float).fillna(0).sum(axis=1)
+    # In runs of versions that did not count passes, every candidate was one pass, and nothing was differentiated.
+    passes = costs.denoises + costs.decodes - len(wide.weight_index.unique())
+    costs["forwards"] = costs.forwards.astype(float).fillna(passes.astype(float))
+    costs["backwards"] = costs.backwards.astype(float).fillna(0.0)
+    rows = []
+    for (key, name), front in wide.groupby(["key", "prompt"]):
+        points = front.sort_values("weight_index")[list(setting.rewards)].to_numpy()
+        cost = costs.loc[key]
+        rows.append(
+            {"name": name, "key": key, "points": points, "held_out": front[setting.held_out].mean()}
+            | {column: float(cost[column]) for column in ("queries", "decodes", "forwards", "backwards", "seconds")}
+        )
+    frame = pd.DataFrame(rows)
+    for column, reference in (("middle", setting.middle), ("below", setting.below)):
+        corner = np.array(list(reference.values()))
+        frame[column] = [hypervolume(points, corner).value for points in frame.points]
+    return frame
+
+
+def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """Return mean(ours) / mean(theirs) with its 95 % interval, by Fieller's linearisation over names."""
+    if not theirs.any():
+        return "not defined"
+    ratio = ours.mean() / theirs.mean()
+    return _with_interval(ratio, (ours - ratio * theirs) / theirs.mean(), names)
+
+
+def _with_interval(ratio: float, deviations: NDArray[np.float64], names: NDArray[np.str_]) -> str:
+    """Return a ratio with the interval of its deviations, whose mean is 0. Equal names give no interval."""
+    if np.allclose(deviations, deviations[0], rtol=0, atol=1e-12):
+        return f"{ratio:.2f}"
+    low, high = mean_interval(deviations, names)
+    return f"{ratio:.2f} ({ratio + low:.2f} to {ratio + high:.2f})"
+
+
+def mean_front_interval(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_], corner: NDArray[np.float64]
+) -> str:
+    """Return the ratio of the mean fronts' volumes above a corner, with its 95 % interval over names.
+
+    A volume of a mean is no mean of volumes, so the interval is that of the jackknife's pseudo-values
+    n theta - (n - 1) theta_(-i), which leave out one name with all its seeds at a time, in both arms.
+
+    Args:
+        ours, theirs: the fronts (F, L, M) of the same names and seeds, in the same order.
+        names: the name of each front, (F,).
+        corner: the reference point, (M,).
+    """
+
+    def ratio(kept: NDArray[np.bool_]) -> float:
+        base = hypervolume(theirs[kept].mean(0), corner).value
+        return hypervolume(ours[kept].mean(0), corner).value / base if base else np.nan
+
+    units = np.unique(names)
+    n = len(units)
+    whole = ratio(np.ones(len(names), dtype=bool))
+    if n < 2 or not np.isfinite(whole):
+        return f"{whole:.2f}" if np.isfinite(whole) else "not defined"
+    pseudo = np.array([n * whole - (n - 1) * ratio(names != unit) for unit in units])
+    if not np.isfinite(pseudo).all():
+        return f"{whole:.2f}"
+    return _with_interval(whole, pseudo - pseudo.mean(), units)
+
+
+def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
+    """Return the comparison of the arms as Markdown, over the names and seeds of which every arm has a front."""
+    found = {slug: frame for slug in arms if not (frame := _all_parts(folder, setting, slug)).empty}
+    if REFERENCE not in found:
+        raise SystemExit(
+            f"{folder} has no finished front of the arm {REFERENCE}; make it with `run --arms {REFERENCE}`"
+        )
+    common = sorted(set.intersection(*(set(frame.index) for frame in found.values())))
+    base = found[REFERENCE].loc[common]
+    corner = np.array(list(setting.middle.values()))
+    heads = (
+        "arm", "queries", "decodes", "forward passes", "backward passes", "seconds", "volume from the middle", "ratio",
+        "from below all", "ratio", "of the mean front", "ratio", setting.held_out,
+    )  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for slug, frame in found.items():
+        ours = frame.loc[common]
+        names = ours.index.get_level_values("name").to_numpy().astype(str)
+        mean_front = np.stack(list(ours.points)).mean(0)
+        cells = [
+            ARMS[slug].title,
+            *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards", "seconds")),
+            _short(ours.middle.mean()), ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
+            _short(ours.below.mean()), ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
+            _short(hypervolume(mean_front, corner).value),
+            mean_front_interval(np.stack(list(ours.points)), np.stack(list(base.points)), names, corner),
+            _short(ours.held_out.mean()),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([_counted(common), "", *lines])
+
+
+def _all_parts(folder: Path, setting: Setting, slug: str) -> pd.DataFrame:
+    """Return the finished fronts of an arm by name and seed; its last folder may still be at work."""
+    parts = [run for run in sorted(folder.glob(f"{slug}-*-seed-*")) if list((run / "costs").glob("*.parquet"))]
+    if not parts:
+        return pd.DataFrame()
+    frames = [fronts_of(run, setting).assign(seed=int(run.name.rsplit("-", 1)[1])) for run in parts]
+    return pd.concat(frames).set_index(["name", "seed"]).sort_index()
+
+
+def _counted(common: Sequence[tuple[str, int]]) -> str:
+    """Say which fronts a table is over."""
+    used = [name for name in NAMES if any(name == one for one, _ in common)]
+    seeds = sorted({seed for _, seed in common})
+    one = "one front each" if len(seeds) == 1 else f"seeds {', '.join(str(seed) for seed in seeds)}"
+    return f"{len(used)} names, {one} ({len(common)} fronts): {', '.join(used)}."
+
+
+def _short(value: float) -> str:
+    """Print three digits: 253, 31.2, 0.56."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
