@@ -7,7 +7,6 @@ steps, and `--local`, which spares the start of Ray.
 
 import argparse
 import importlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -209,9 +208,9 @@ def _parse_options(module: str, words: list[str]) -> None:
         taken(self, *given, **options)
         raise Parsed
 
-    if importlib.util.find_spec(f"{module}.__main__"):
-        module = f"{module}.__main__"
     taken, program = argparse.ArgumentParser.parse_args, importlib.import_module(module)
+    if hasattr(program, "__path__"):
+        program = importlib.import_module(f"{module}.__main__")
     if not words:
         assert hasattr(program, "main") or Path(str(program.__file__)).is_file()
         return
