@@ -47,6 +47,7 @@ class SurrogateNetwork(nn.Module):
 
     def __init__(self, channels: int, rewards: int, text: int = 0) -> None:
         super().__init__()
+        self.channels = channels
         widths = (channels, *_WIDTHS)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inner, outer, 3, stride=2 if index else 1, padding=1)

@@ -1,5 +1,6 @@
 """How a command ends if something happens that no part of SRSoup expects: with one message, and no traceback."""
 
+import errno
 import functools
 import io
 import os
@@ -46,10 +47,20 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code not in (None, 0):
                 raise
+            if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise fail(_no_path(error)) from None
             print(unexpected(error), file=sys.stderr)
             raise typer.Exit(1) from None
 
     return guard
+
+
+def _no_path(error: OSError) -> RequestError:
+    """The error for a path that no file system takes, wherever in a request it stands."""
+    return RequestError(
+        file=COMMAND_LINE, key="(a path)", value=str(error.filename)[:200], problem=f"{error.strerror}",
+        allowed="paths whose parts have at most 255 bytes, without links in a circle", fix="check the path",
+    )  # fmt: skip
 
 
 def unexpected(error: BaseException) -> str:

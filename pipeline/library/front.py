@@ -28,6 +28,8 @@ from pipeline.library.thread import Report, in_a_thread
 from pipeline.planning.cost import expected_cost
 from pipeline.planning.plan import prompt_task
 from pipeline.planning.prompts import read_prompts
+from pipeline.planning.surrogates.given import surrogate_of_call
+from pipeline.planning.surrogates.rounds import with_rounds
 from pipeline.planning.task import PromptTask
 from rewards.base import Reward
 
@@ -99,8 +101,9 @@ def sample_front(
         soup_steps: K, the number of soup steps; None is the paper's share, round(0.4 steps): 20 of 50.
         height, width: the size of the images in pixels; None is the model's own side.
         seed: the seed of the run; the seed of the prompt is derived from it.
-        options: further keys of a configuration: guidance, soup, best_of, compute (chunk, threads), and of model those
-            that concern sampling: guidance_scale, negative_prompt, eta or noise_level.
+        options: further keys of a configuration: guidance, soup, best_of, surrogate (with the file of one that was
+            trained with the same model, which cannot be checked), compute (chunk, threads), and of model those that
+            concern sampling: guidance_scale, negative_prompt, eta or noise_level.
         progress: whether to show a progress bar.
         on_step: a function that is called after each denoising step with two integers: the number of the step, from 1,
             and the number of all steps. An exception that it raises ends the call.
@@ -141,7 +144,8 @@ def sample_front(
     config = checked_config({**given, **options, "soup": soup, "model": model}, CALL)
     check_one_front(config)
     (read,) = read_prompts(config.prompts)
-    task = prompt_task(config, read, 0, method, "", "{}")
+    surrogate = surrogate_of_call(config, getattr(pipe, family.denoiser).config.in_channels, lambda key: CALL)
+    (task,) = with_rounds(config, [prompt_task(config, read, 0, method, "", "{}")], surrogate)
 
     def work(report: Report) -> PromptResult:
         with _workers(pipe, config, guiding | scoring) as workers:

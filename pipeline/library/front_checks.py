@@ -9,7 +9,7 @@ from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
 from pipeline.library.own_rewards import CALL
 
 # Keys of a configuration that apply to one prompt and to a loaded pipeline.
-_OPTIONS = ("best_of", "compute", "guidance", "model", "soup")
+_OPTIONS = ("best_of", "compute", "guidance", "model", "soup", "surrogate")
 _SAMPLING = {"guidance_scale", "negative_prompt"}
 
 
@@ -27,11 +27,16 @@ def check_prompt(prompt: object) -> None:
 
 
 def check_one_front(config: RunConfig) -> None:
-    """Refuse weights that are re-spaced from round to round, of which one front has only the first.
+    """Refuse what takes several fronts: weights that are re-spaced between them, and a surrogate to be trained.
 
     Raises:
-        RequestError: the weights are re-spaced.
+        RequestError: the weights are re-spaced, or the surrogate has no file.
     """
+    if config.surrogate is not None and config.surrogate.file is None:
+        raise RequestError(
+            file=CALL, key="options.surrogate.file", value=None, problem="one front cannot train a surrogate",
+            allowed="the file of a trained surrogate, or its name", fix="train one with srsoup.run, and name its file",
+        )  # fmt: skip
     if config.adaptive is not None:
         raise RequestError(
             file=CALL, key="weights", value={"adaptive": len(config.weights)}, allowed="rows, or a rule such as grid",

@@ -1,7 +1,7 @@
 """Reads a trained surrogate that a configuration names, and checks that it belongs to the model and the rewards."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,33 @@ def given_surrogate(config: RunConfig, revision: str, plugins: Mapping[str, str]
     Raises:
         RequestError: there is no such file, it is damaged, or it is of another model or of other rewards.
     """
+    return _read(config, lambda surrogate: check_surrogate(surrogate, config, revision, plugins), origin)
+
+
+def surrogate_of_call(config: RunConfig, channels: int, origin: Origin) -> bytes | None:
+    """The same for a pipeline that is loaded already, whose revision is not known: only its channels are compared.
+
+    Raises:
+        RequestError: there is no such file, it is damaged, or it is of other rewards or of another number of channels.
+    """
+
+    def check(surrogate: Surrogate) -> None:
+        check_rewards(surrogate, config)
+        found = surrogate.network.channels
+        if found != channels:
+            raise SurrogateFileError(f"it was trained on latents of {found} channels, and the model has {channels}")
+
+    return _read(config, check, origin)
+
+
+def _read(config: RunConfig, check: Callable[[Surrogate], None], origin: Origin) -> bytes | None:
     if config.surrogate is None or config.surrogate.file is None:
         return None
     name = config.surrogate.file
     path = packaged_surrogates().get(name, Path(name))
     try:
         content = read_regular_file(path, LARGEST_FILE)
-        check_surrogate(from_bytes(content), config, revision, plugins)
+        check(from_bytes(content))
     except OSError as error:
         names = ", ".join(packaged_surrogates())
         raise _error(
@@ -46,15 +66,24 @@ def check_surrogate(surrogate: Surrogate, config: RunConfig, revision: str, plug
     Raises:
         SurrogateFileError: it was not.
     """
-    if missing := [name for name in config.rewards.guided if name not in surrogate.rewards]:
-        known = ", ".join(surrogate.rewards)
-        raise SurrogateFileError(f"it was trained for {known}, and not for {', '.join(missing)}")
+    check_rewards(surrogate, config)
     if surrogate.record.get("model_revision") != revision:
         raise SurrogateFileError("it was trained with another model, VAE or adapter")
     if surrogate.record.get("plugins") != dict(plugins):
         raise SurrogateFileError("it was trained with other plugin files, whose rewards may differ")
     if any(surrogate.record.get(key) != given_size(config).get(key) for key in ("height", "width")):
         raise SurrogateFileError("it was trained on images of another size")
+
+
+def check_rewards(surrogate: Surrogate, config: RunConfig) -> None:
+    """Check that a surrogate was trained for all guiding rewards of a run.
+
+    Raises:
+        SurrogateFileError: it was not.
+    """
+    if missing := [name for name in config.rewards.guided if name not in surrogate.rewards]:
+        known = ", ".join(surrogate.rewards)
+        raise SurrogateFileError(f"it was trained for {known}, and not for {', '.join(missing)}")
 
 
 def given_size(config: RunConfig) -> dict[str, int]:

@@ -150,14 +150,39 @@ def cases() -> Iterator[Case]:
     yield Case(KIND, "close raises, score", scored, "cannot be closed", (0,),
                prepare=_with_picture(a_class(close="1 / 0")))  # fmt: skip
     yield Case(KIND, "a FIFO", check, "not a regular file", prepare=_fifo)
-    yield Case(KIND, "a folder", check, "cannot be read", prepare=_folder)
+    yield Case(KIND, "a folder", check, "has no __init__.py", prepare=_folder)
     yield Case(KIND, "no file", check, "cannot be read")
+    yield Case(KIND, "5,000 letters", ("check", "demo", "--plugin", "x" * 5_000), "File name too long")
+    yield Case(KIND, "a link to itself", check, "symbolic links", prepare=_circle)
+    for module in ("no.such.module", "os", "rewards.sharpness", "torch..nn", ".", ""):
+        yield Case(KIND, f"module {module!r}", ("check", "demo", "--plugin", module), "plugin")
+    for name, beside in {"random.py": "", "torch.py": ""}.items():
+        text = f"import {name[:-3]}\n{INFO}REWARDS = {{'r': R}}\n"
+        yield Case(KIND, f"a file {name} beside it", check, "has the name of", prepare=_beside(text, {name: beside}))
+    text = f"import my_helper\n{INFO}REWARDS = {{'r': R}}\n"
+    for name, beside in {"exits": "raise SystemExit(0)", "no Python": "def", "raises": "1 / 0"}.items():
+        yield Case(KIND, f"a file beside it: {name}", check, "does not run",
+                   prepare=_beside(text, {"my_helper.py": beside}))  # fmt: skip
+    yield Case(KIND, "right: a file beside it", check, "the plan", (0,), prepare=_beside(text, {"my_helper.py": ""}))
     yield Case(KIND, "/dev/zero", ("check", "demo", "--plugin", "/dev/zero"), "cannot be read")
     yield Case(KIND, "two of one name", (*check, "--plugin", "a/p.py"), "another plugin", prepare=_two)
     yield Case(KIND, "bytes that are not UTF-8", check, "cannot be read", prepare=plugin(b"\xff\xfe"))
     yield Case(KIND, "an unknown reward", ("rewards", "--check", "none"), "no reward of this name")
     yield Case(KIND, "an unknown reward to fetch", ("rewards", "--fetch", "none"), "no reward of this name")
     yield Case(KIND, "right: a class with info", check, "the plan", (0,), prepare=plugin(INFO + "REWARDS = {'r': R}\n"))
+
+
+def _circle(folder: Path) -> None:
+    (folder / "p.py").symlink_to("p.py")
+
+
+def _beside(text: str, files: dict[str, str]) -> Callable[[Path], object]:
+    def prepare(folder: Path) -> None:
+        plugin(text)(folder)
+        for name, content in files.items():
+            (folder / name).write_text(content)
+
+    return prepare
 
 
 def _with_picture(text: str) -> Callable[[Path], object]:

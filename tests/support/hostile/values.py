@@ -195,6 +195,10 @@ def cases() -> Iterator[Case]:
     yield Case(KIND, "5,000 rewards", rewards, "100")
     yield Case(KIND, "right: an output in the home folder", ("check", "demo", "output=~/runs/none"), "the plan", (0,),
                environment={"HOME": "/tmp"})  # fmt: skip
+    for key in ("output", "model.name", "model.vae.name", "surrogate.file", "prompts.file"):
+        yield Case(KIND, f"{key} of 5,000 letters", ("check", "demo", f"{key}={'x' * 5_000}"), "")
+    adapter = f"model.adapters=[{{name: {'x' * 5_000}}}]"
+    yield Case(KIND, "an adapter of 5,000 letters", ("check", "demo", adapter), "")
     yield Case(KIND, "right: an exponent", ("check", "demo", "compute.call_seconds=1e2"), "the plan", (0,))
     yield Case(KIND, "a command that does not exist", ("runn", "demo"), "No such command")
     yield Case(KIND, "an option that does not exist", ("run", "demo", "--locl"), "No such option")

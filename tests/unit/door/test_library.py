@@ -43,7 +43,8 @@ def run_of(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         "rewards": {"guided": ["warmth", "compressibility"], "held_out": ["mini_clip"]},
     } | changes  # fmt: skip
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(data))
-    plan = make_plan(load_config(tmp_path / "run.yaml"), str, [Plugin("own.py", SOURCE)])
+    plugins = [Plugin("own.py", SOURCE)] if "warmth" in data["rewards"]["guided"] else []
+    plan = make_plan(load_config(tmp_path / "run.yaml"), str, plugins)
     (outcome,) = execute([plan], local=True, reporter=Reporter(1, 1, 1))
     assert outcome.exit_status == 0
     names = [*data["rewards"]["guided"], *data["rewards"].get("held_out", [])]
@@ -68,6 +69,16 @@ def test_a_front_has_the_bits_of_a_run(front: Front, tmp_path: Path) -> None:
     np.testing.assert_array_equal(front.weights, [[0, 1], [0.5, 0.5], [1, 0]])
     assert front.scores.shape == (3, 3) and front.images[0].size == (64, 64)
     assert_same(front, run_of(tmp_path))
+
+
+def test_a_surrogate_guides_a_call_as_it_guides_a_run(pipe: Any, tmp_path: Path) -> None:
+    section = {"file": "colorfulness_compressibility", "queries": 0, "unbiased": False, "fronts": 2, "keep": "spread"}
+    rewards = ["colorfulness", "compressibility"]
+    given = SMALL | {"method": "weighted_sum", "options": {"surrogate": section}}
+    found = sample_front(pipe, "a snail", rewards, seed=5, **given)
+    changes = {"method": "weighted_sum", "surrogate": section, "rewards": {"guided": rewards}}
+    assert_same(found, run_of(tmp_path, **changes))
+    assert found.queries == 2 * 2 * 3, "both rewards of the samples of two fronts, and nothing else"
 
 
 def test_options_are_those_of_a_configuration(pipe: Any, tmp_path: Path) -> None:

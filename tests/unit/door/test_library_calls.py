@@ -1,6 +1,7 @@
 """The arguments of `sample_front`: what is refused, names of rewards, soup steps, progress, the docstring's example."""
 
 import doctest
+from pathlib import Path
 from threading import current_thread
 from typing import Any
 
@@ -105,3 +106,21 @@ def test_the_example_of_the_docstring_runs() -> None:
     assert len(example.examples) == 8
     results = doctest.DocTestRunner().run(example)
     assert results.attempted == 8 and not results.failed
+
+
+def test_a_surrogate_of_a_call_is_checked(pipe: Any, tmp_path: Path) -> None:
+    def call(*rewards: str, **section: Any) -> None:
+        sample_front(
+            pipe, "a snail", list(rewards), **{**SMALL, "method": "weighted_sum", "options": {"surrogate": section}}
+        )
+
+    both = ("colorfulness", "compressibility")
+    with pytest.raises(RequestError, match=r"(?s)one front cannot train a surrogate.*options\.surrogate\.file"):
+        call(*both, queries=2)
+    with pytest.raises(RequestError, match="trained for colorfulness, compressibility, and not for sharpness"):
+        call("colorfulness", "sharpness", file="colorfulness_compressibility")
+    with pytest.raises(RequestError, match="No such file"):
+        call(*both, file=str(tmp_path / "none.safetensors"))
+    (tmp_path / "bad.safetensors").write_bytes(b"no surrogate")
+    with pytest.raises(RequestError, match=r"bad\.safetensors"):
+        call(*both, file=str(tmp_path / "bad.safetensors"))
