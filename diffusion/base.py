@@ -59,7 +59,8 @@ class Sampling:
         eta: noise of the DDIM process, 0..1; a flow ignores it.
         noise_level: noise a >= 0 of a flow's SDE; DDIM ignores it.
         negative_prompt: prompt that gives eps_0; None for the family's default (an empty prompt, or zeros in SDXL).
-        height, width: the size of the images in pixels; None for the model's own side.
+        height: the height of the images in pixels; None for the model's own side.
+        width: the same for the width.
     """
 
     steps: int

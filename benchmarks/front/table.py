@@ -55,11 +55,11 @@ def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names
 
 
 def _with_interval(ratio: float, deviations: NDArray[np.float64], names: NDArray[np.str_]) -> str:
-    """Return a ratio with the interval of its deviations, whose mean is 0. Equal names give no interval."""
+    """Return a ratio with the interval of its deviations, whose mean is 0, cut at 0. Equal names give no interval."""
     if np.allclose(deviations, deviations[0], rtol=0, atol=1e-12):
         return f"{ratio:.2f}"
     low, high = mean_interval(deviations, names)
-    return f"{ratio:.2f} ({ratio + low:.2f} to {ratio + high:.2f})"
+    return f"{ratio:.2f} ({max(ratio + low, 0.0):.2f} to {ratio + high:.2f})"
 
 
 def mean_front_interval(

@@ -99,7 +99,8 @@ def sample_front(
         steps: T, the number of denoising steps.
         queries: N, the number of candidates around each mean in each step.
         soup_steps: K, the number of soup steps; None is the paper's share, round(0.4 steps): 20 of 50.
-        height, width: the size of the images in pixels; None is the model's own side.
+        height: the height of the images in pixels; None is the model's own side.
+        width: the same for the width.
         seed: the seed of the run; the seed of the prompt is derived from it.
         options: further keys of a configuration: guidance, soup, best_of, surrogate (with the file of one that was
             trained with the same model, which cannot be checked), compute (chunk, threads), and of model those that

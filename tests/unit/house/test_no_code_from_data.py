@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ROOMS = ("actors", "benchmarks", "configs", "diffusion", "evaluation", "mini", "notebooks", "pipeline", "rewards")
-# A plugin is code that the user names, a file or a module; classes are looked up in tables of ours and of installed packages.
+# A plugin is code that the user names: a file or a module. Classes are looked up in tables of ours and of installed
+# packages.
 ALLOWED = {
     ("rewards/plugin.py", "exec"),
     ("rewards/plugin.py", "compile"),
