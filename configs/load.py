@@ -15,6 +15,7 @@ from configs.plain.data import PlainYamlError, parse_yaml
 from configs.schema import RunConfig
 from configs.sections.judge import check_judge_is_confirmed
 from configs.sections.prompts import SOURCES
+from configs.sections.reward_server import check_servers_are_confirmed
 
 _EMBEDDED = "mini"
 # A file of this size takes seconds to read.
@@ -155,6 +156,7 @@ def _check_user_allows(config: RunConfig, typed: Sequence[str], file: str) -> No
 
     if config.rewards.judge is not None:
         check_judge_is_confirmed(config.rewards.judge, typed_values, file)
+    check_servers_are_confirmed(config.rewards.servers, typed_values, file)
     outputs = [os.path.expanduser(value) for value in typed_values("output") if isinstance(value, str)]
     if config.output and config.output not in outputs:
         check_output_of_file(config.output, file)

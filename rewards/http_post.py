@@ -1,4 +1,4 @@
-"""One POST request with a limit of time. It decides which addresses are contacted, and which of them get the key."""
+"""One HTTP request with a limit of time. It decides which addresses are contacted, and which of them get the key."""
 
 import contextlib
 import http.client
@@ -49,12 +49,23 @@ def post(url: str, body: dict[str, Any], key: str, seconds: float) -> Answer:
         OSError: the connection failed.
         http.client.HTTPException: the answer is not HTTP.
     """
+    return _exchanged("POST", url, json.dumps(body), key, seconds)
+
+
+def get(url: str, key: str, seconds: float) -> Answer:
+    """Send a GET request. The key, the limit of time and the errors are those of `post`."""
+    return _exchanged("GET", url, None, key, seconds)
+
+
+def _exchanged(method: str, url: str, body: str | None, key: str, seconds: float) -> Answer:
     server, end = Server.of(url), time.monotonic() + seconds
     plain = _connected(server, seconds)
     key_is_sent = bool(key) and (server.scheme == "https" or is_loopback(plain.getpeername()[0]))
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key_is_sent else {})
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    if key_is_sent:
+        headers["Authorization"] = f"Bearer {key}"
     with contextlib.closing(_connection(server, plain, seconds)) as connection, _shut_after(connection.sock, end):
-        connection.request("POST", urllib.parse.urlsplit(url).path, json.dumps(body), headers)
+        connection.request(method, urllib.parse.urlsplit(url).path, body, headers)
         response = connection.getresponse()
         raw = response.read(LONGEST_ANSWER)
     return Answer(response.status, _seconds(response.getheader("Retry-After")), raw, key_is_sent)

@@ -18,7 +18,7 @@ from rewards import registry
 from tests.support.synthetic_run import write_run
 
 if TYPE_CHECKING:
-    from tests.support.fake_judge import FakeJudge
+    from tests.support.servers.fake_judge import FakeJudge
     from tests.support.tiny_blip import TinyBlip
     from tests.support.tiny_clip import Tiny
 
@@ -97,7 +97,7 @@ def tiny_blip(tiny: "Tiny") -> "TinyBlip":
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator["FakeJudge"]:
     """A server that scores images in place of a vision-language model."""
-    from tests.support.fake_judge import FakeJudge
+    from tests.support.servers.fake_judge import FakeJudge
 
     with FakeJudge(tmp_path_factory.mktemp("answers")) as server:
         yield server

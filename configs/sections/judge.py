@@ -1,17 +1,14 @@
 """The section `rewards.judge`: the endpoint and the question of the reward vlm_judge, and who may be queried."""
 
 import os
-import re
 import shlex
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.addresses import Server, is_never_contacted, numeric_address
 from configs.errors import InvalidValueError, RequestError
+from configs.sections.hosts import Typed, check_host_is_confirmed, plain_address
 from configs.strict_model import StrictModel
 
 JUDGE_TEMPLATE = (
@@ -19,11 +16,9 @@ JUDGE_TEMPLATE = (
     "Answer with one number from 0 (not at all) to 10 (perfectly), and nothing else.\n\nText: {prompt}"
 )
 
-# The environment variable in which the user names the hosts that a configuration file may have queried:
-# HOST[:PORT][=VARIABLE], with commas between. VARIABLE holds the key for that host.
+# The environment variable in which the user names the hosts that a configuration file may have queried.
 ALLOWED_HOSTS = "SRSOUP_JUDGE_HOST"
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
-_URL_FIX = "give http(s)://HOST[:PORT]/PATH and no more"
 _KEY = "rewards.judge"
 
 
@@ -69,21 +64,7 @@ class JudgeConfig(StrictModel):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-            server = Server.of(url) if plain and not re.search(r"[^!-~]|[\\?#]", url) else None
-        except ValueError as error:
-            raise InvalidValueError(f"the address cannot be read: {error}", _URL_FIX) from error
-        if server is None or not re.fullmatch(r"[\w.:%-]+", server.host, re.ASCII):
-            raise InvalidValueError("this is not a plain address", _URL_FIX)
-        if (address := numeric_address(server.host)) and is_never_contacted(address):
-            raise InvalidValueError(
-                f"{address} is never contacted: it is a link-local address, a cloud's source of credentials, or no "
-                "machine's address",
-                "give the address of a server that runs a model",
-            )
-        return url
+        return plain_address(url)
 
     @field_validator("template")
     @classmethod
@@ -107,40 +88,13 @@ class JudgeConfig(StrictModel):
         return self
 
 
-Typed = Callable[[str], list[Any]]
-"""A function from a dotted key to the values that the user gave it on the command line."""
-
-
 def check_judge_is_confirmed(judge: JudgeConfig, typed: Typed, file: str) -> None:
     """Check that the user, and not the configuration file alone, names the host, the key's variable and the cache.
-
-    A file may come from a stranger. What the user typed, or named in the environment variable SRSOUP_JUDGE_HOST, is
-    the user's own word.
 
     Raises:
         RequestError: the user has not confirmed the host, the variable of the key, or a cache that is elsewhere.
     """
-    server = Server.of(judge.url)
-    confirmed = list(_variables_for(server))
-    if any(_names(url, server) for url in typed(f"{_KEY}.url")):
-        confirmed.append(DEFAULT_KEY_VARIABLE)
-    if not confirmed:
-        typed_url = shlex.quote(f"{_KEY}.url={judge.url}")
-        raise RequestError(
-            file=file, key=f"{_KEY}.url", value=judge.url,
-            problem=f"this file sends prompts and images to {server.name}, and you have not confirmed that host",
-            allowed=f"a host that you name on the command line or in the environment variable {ALLOWED_HOSTS}",
-            fix=f"if you trust the host, add {typed_url} to the command, or set {ALLOWED_HOSTS}={server.name}",
-        )  # fmt: skip
-    variable = judge.key_variable
-    if variable not in (*confirmed, *typed(f"{_KEY}.key_variable")):
-        raise RequestError(
-            file=file, key=f"{_KEY}.key_variable", value=variable,
-            problem=f"this file sends the value of {variable} to {server.name}, and you have not confirmed that",
-            allowed=" or ".join(dict.fromkeys(confirmed)),
-            fix=f"if {variable} is the key for this host, add {_KEY}.key_variable={variable} to the command, or set "
-            f"{ALLOWED_HOSTS}={server.name}={variable}",
-        )  # fmt: skip
+    check_host_is_confirmed(_KEY, judge.url, judge.key_variable, DEFAULT_KEY_VARIABLE, ALLOWED_HOSTS, typed, file)
     _check_cache(judge, typed, file)
 
 
@@ -160,19 +114,3 @@ def _check_cache(judge: JudgeConfig, typed: Typed, file: str) -> None:
             allowed=f"a folder within {judge_cache()}; on the command line, any folder",
             fix=f"leave it out, or add {shlex.quote(f'{_KEY}.cache={judge.cache}')} to the command",
         )  # fmt: skip
-
-
-def _names(url: Any, server: Server) -> bool:
-    """Whether a URL that the user typed names this server."""
-    try:
-        return Server.of(url) == server
-    except (ValueError, TypeError, AttributeError):
-        return False
-
-
-def _variables_for(server: Server) -> Iterator[str]:
-    """The variables that may hold the key for a server, as the environment names them."""
-    for entry in os.environ.get(ALLOWED_HOSTS, "").split(","):
-        host, _, variable = entry.strip().partition("=")
-        if host.lower() in (server.name, f"{server.name}:443") or _names(host, server):
-            yield variable or DEFAULT_KEY_VARIABLE

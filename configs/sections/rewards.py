@@ -10,6 +10,7 @@ from pydantic import (
 
 from configs.errors import InvalidValueError
 from configs.sections.judge import JudgeConfig
+from configs.sections.reward_server import RewardServerConfig
 from configs.strict_model import Names, StrictModel
 from configs.weights import MOST_REWARDS
 
@@ -21,6 +22,9 @@ class RewardsConfig(StrictModel):
     held_out: Names = Field((), description="names of rewards that only score the final images")
     judge: JudgeConfig | None = Field(
         None, description="endpoint and question of the reward vlm_judge; null if vlm_judge is not named"
+    )
+    servers: dict[str, RewardServerConfig] = Field(
+        {}, description="rewards that servers compute: the name of each, and its server"
     )
     accept_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
         {},
@@ -50,6 +54,12 @@ class RewardsConfig(StrictModel):
             role = "guided" if len(set(self.guided)) < len(self.guided) else "held_out"
             raise InvalidValueError(
                 f"{', '.join(twice)} is named twice", "name each reward once, guided or held out", f"rewards.{role}"
+            )
+        if unused := [name for name in self.servers if name not in names]:
+            raise InvalidValueError(
+                f"{unused[0]} has a server, and is neither guided nor held out",
+                "name it in rewards.guided or rewards.held_out, or remove its server",
+                f"rewards.servers.{unused[0]}",
             )
         if ("vlm_judge" in names) != (self.judge is not None):
             raise InvalidValueError(

@@ -173,12 +173,14 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
 
 
 def _hosts_queried(configs: Sequence[RunConfig]) -> str:
-    """Each host that the judge sends prompts and images to, in a line, and where its key comes from."""
+    """Each host that prompts and images are sent to, in a line, and where its key comes from."""
     lines = dict[str, None]()
-    for judge in (config.rewards.judge for config in configs):
-        if judge is not None:
-            server = Server.of(judge.url)
-            key = f"with the key in {judge.key_variable}, if it is set"
+    for rewards in (config.rewards for config in configs):
+        judged = [(rewards.judge.url, rewards.judge.key_variable)] if rewards.judge is not None else []
+        served = [(url, server.key_variable) for server in rewards.servers.values() for url in server.url]
+        for url, variable in (*judged, *served):
+            server = Server.of(url)
+            key = f"with the key in {variable}, if it is set"
             if not server.may_get_key:
                 key = "without a key, which goes over https or to this machine only"
             lines[f"{server.name} over {server.scheme} ({key})"] = None

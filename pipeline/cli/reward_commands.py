@@ -14,6 +14,7 @@ from configs.errors import COMMAND_LINE, RequestError
 from pipeline.cli.app import Command
 from pipeline.cli.errors import request_errors
 from pipeline.cli.options import Plugins
+from pipeline.cli.serve_command import serve_reward
 
 Accepted = Annotated[
     list[str] | None,
@@ -126,4 +127,5 @@ def _accepting(texts: list[str] | None) -> Iterator[None]:
 REWARD_COMMANDS = (
     Command(rewards, "srsoup rewards --plugin my_rewards.py --check redness"),
     Command(score, 'srsoup score a.png --rewards mini_clip,sharpness --prompt "an owl"'),
+    Command(serve_reward, "srsoup serve-reward sharpness --port 8100", "serve-reward"),
 )

@@ -17,7 +17,7 @@ from pipeline.planning.accepted_weights import check_accepted
 from pipeline.planning.method.options import guidance_of, samples_of
 from pipeline.planning.method.weight_rounds import with_weight_rounds
 from pipeline.planning.model_check import Origin, checked_model
-from pipeline.planning.plugins import plug_in
+from pipeline.planning.plugins import plug_in, served_rewards
 from pipeline.planning.prompt_formats.hub_dataset import PromptsNotHereError
 from pipeline.planning.prompts import Prompt, read_prompts
 from pipeline.planning.request_checks import (
@@ -41,7 +41,8 @@ _JUDGE_REQUEST_KEYS = {
 }  # fmt: skip
 # The keys that change neither pixels nor scores, and may differ when a run is continued.
 _CHANGEABLE_KEYS: dict[str, Any] = {
-    "rewards": {"judge": _JUDGE_REQUEST_KEYS},
+    # The version and the declaration that a server gives are in the identity as those of a plugin.
+    "rewards": {"judge": _JUDGE_REQUEST_KEYS, "servers": True},
     "output": True,
     "report": True,
     "compute": set(ComputeConfig.model_fields) - DECIDES_BITS,
@@ -140,6 +141,7 @@ def make_plan(config: RunConfig, origin: Origin, plugins: Sequence[Plugin] = (),
         RequestError: there are no prompts, a reward or the model does not exist, or the folder cannot be written or
             holds another configuration. Names file, key, value, the allowed values and the fix.
     """
+    plugins = (*plugins, *served_rewards(config, origin))
     plug_in(plugins)
     check_rewards(config, origin)
     check_accepted(config, origin)

@@ -17,7 +17,7 @@ from rewards.contract_case import Case, distinct_images
 from rewards.contract_checks import Check, LifecycleCheck
 from rewards.errors import RewardError
 from rewards.vlm_judge import VlmJudge
-from tests.support.fake_judge import FakeJudge
+from tests.support.servers.fake_judge import FakeJudge
 from tests.support.tiny_blip import TinyBlip
 from tests.support.tiny_clip import Tiny
 

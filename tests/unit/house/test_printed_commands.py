@@ -70,6 +70,8 @@ REASONS = {
     "srsoup status s3://": "it needs an object store",
     "srsoup report s3://": "it needs an object store",
     "srsoup run configs/demo.yaml 'rewards.held_out=[vlm_judge]'": "it needs a server with a model",
+    "srsoup run configs/demo.yaml 'rewards.guided=[far, compressibility]'": "it needs a reward server",
+    "srsoup serve-reward ": "it serves until Ctrl-C",
 }
 
 

@@ -21,7 +21,7 @@ from configs.sweep import load_sweep
 from pipeline.cli.commands import app
 from pipeline.job.result_writer import _record
 from pipeline.planning.plan import make_plan
-from tests.support.fake_judge import FakeJudge
+from tests.support.servers.fake_judge import FakeJudge
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
@@ -440,6 +440,37 @@ def test_a_file_names_one_of_three_trackers_and_no_address(here: Path, report: d
     assert caught.value.key.startswith("report.")
 
 
+def test_a_file_may_not_send_images_to_a_host_that_the_user_has_not_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*typed: str, **server: object) -> None:
+        data = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
+        data["prompts"] = {"list": ["owl"]}
+        data["rewards"] = {"guided": ["far", "compressibility"], "servers": {"far": server}}
+        del data["report"]
+        (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(data))
+        load_config(tmp_path / "theirs.yaml", list(typed))
+
+    far = "http://scores.example:8100"
+    with pytest.raises(RequestError, match=r"(?s)sends prompts and images to scores.example:8100.*rewards.servers.far"):
+        load(url=far)
+    load(f"rewards.servers.far.url={far}", url=far)
+    with pytest.raises(RequestError, match="sends the value of AWS_SECRET_ACCESS_KEY"):
+        load(f"rewards.servers.far.url={far}", url=far, key_variable="AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("SRSOUP_REWARD_HOSTS", "scores.example:8100")
+    with pytest.raises(RequestError, match=r"other.example:80, and you have not confirmed"):
+        load(url=[far, "http://other.example"])
+    monkeypatch.setenv("SRSOUP_REWARD_HOSTS", "scores.example:8100,scores.example:8100=MY_KEY,http://other.example")
+    load(url=[far, "http://other.example"])
+    load(url=far, key_variable="MY_KEY")
+    wrong: Any
+    for wrong in ("http://169.254.169.254", "ftp://a", "http://user:pw@a", "http://a?b=c", []):
+        with pytest.raises(RequestError):
+            load(url=wrong)
+    with pytest.raises(RequestError, match="has a server, and is neither guided nor held out"):
+        load(f"rewards.servers.far.url={far}", "rewards.guided=[colorfulness]", url=far)
+
+
 LINES: dict[str, list[Callable[..., None]]] = {
     "`extends`": [test_extends_reads_yaml_as_data_and_regular_files_only],
     "`prompts.file`": [
@@ -478,6 +509,10 @@ LINES: dict[str, list[Callable[..., None]]] = {
     "`rewards.judge.url`, `rewards.judge.model`, `rewards.judge.template`": [
         test_a_host_that_the_user_has_not_confirmed_is_not_queried,
         test_a_link_local_address_is_never_contacted_whoever_confirms_it,
+    ],
+    "`rewards.servers.key_variable`": [test_a_file_may_not_send_images_to_a_host_that_the_user_has_not_confirmed],
+    "`rewards.servers`, `rewards.servers.url`": [
+        test_a_file_may_not_send_images_to_a_host_that_the_user_has_not_confirmed
     ],
     "run code": [test_no_key_names_code_or_a_cluster, test_extends_reads_yaml_as_data_and_regular_files_only],
     "name a reward that is not installed": [test_a_reward_that_is_not_installed_is_not_imported],

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from configs.addresses import Server, is_never_contacted
 from rewards.http_post import ForbiddenAddressError, post
 from rewards.vlm_judge import VlmJudge
-from tests.support.fake_judge import KEY, FakeJudge
+from tests.support.servers.fake_judge import KEY, FakeJudge
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from pipeline.records import read_table
 from rewards.base import checked_score
 from rewards.errors import RewardError
 from rewards.vlm_judge import VlmJudge
-from tests.support.fake_judge import KEY, FakeJudge, mark
+from tests.support.servers.fake_judge import KEY, FakeJudge, mark
 
 DEMO = Path(__file__).parents[3] / "configs" / "demo.yaml"
 

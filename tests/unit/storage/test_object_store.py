@@ -37,7 +37,7 @@ from pipeline.storage.verify import verify
 from srsoup import _app
 from tests.support.computed_run import plan_of, tables
 from tests.support.computed_run import run as computed_run
-from tests.support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, serving
+from tests.support.servers.s3_server import ACCESS_KEY, SECRET_KEY, S3Server, serving
 
 app = _app()
 
