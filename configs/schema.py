@@ -30,6 +30,7 @@ from configs.step_checks import (
     check_combining,
     check_keep,
     check_mean_queries,
+    check_rivals,
     check_sharing,
     check_soup_steps,
     check_surrogate,
@@ -38,7 +39,7 @@ from configs.step_checks import (
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
-Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_of", "unguided"]
+Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "best_of", "unguided"]
 SURROGATE_METHODS = frozenset({"srsoup", "weighted_sum"})
 METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
 LARGEST_CHUNK = 64
@@ -188,6 +189,7 @@ class RunConfig(StrictModel):
         has_surrogate, guided = self.surrogate is not None, self.rewards.guided
         check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, has_surrogate)
         check_combining(self.guidance, self.methods, guided, has_surrogate)
+        check_rivals(self.guidance, self.methods)
         check_mean_queries(self.soup, self.queries, self.weights, len(guided))
         keeps = {"best_of.keep": self.best_of.keep} if "best_of" in self.methods else {}
         if self.surrogate is not None:

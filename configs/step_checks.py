@@ -8,6 +8,9 @@ from configs.sections.method import GuidanceConfig, SoupConfig
 from configs.sections.surrogate import SurrogateConfig
 from configs.weights import WEIGHT_TOLERANCE
 
+# Methods that guide by candidates without a search gradient (`pipeline.guidance.rivals`).
+RIVALS = frozenset({"best_candidate", "demon"})
+
 
 def with_mean_queries(data: dict[str, Any]) -> dict[str, Any]:
     """Return `queries: {auto: N}` as queries: N with soup.queries: auto, and any other configuration unchanged.
@@ -150,6 +153,30 @@ def check_combining(
             raise InvalidValueError(
                 f"{problem}, so there is nothing to combine",
                 f"leave guidance.{key} out" + (", or leave surrogate out" if with_surrogate else ""),
+                f"guidance.{key}",
+            )
+
+
+def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
+    """Refuse options of a search gradient for methods that have none, and the options of demon without it.
+
+    Raises:
+        InvalidValueError: there is such an option.
+    """
+    rivals, fields = sorted(RIVALS & set(methods)), type(guidance).model_fields
+    with_gradient = set(methods) - RIVALS - {"best_of", "unguided"}
+    for key, needs_all in (("scalarisation", True), ("conflict", True), ("step", False), ("strength", False)):
+        if getattr(guidance, key) != fields[key].default and rivals and (needs_all or not with_gradient):
+            raise InvalidValueError(
+                f"the method {rivals[0]} has no search gradient, so guidance.{key} has no effect on it",
+                f"leave guidance.{key} out, or {rivals[0]}",
+                f"guidance.{key}",
+            )
+    for key in ("demon", "temperature"):
+        if getattr(guidance, key) != fields[key].default and "demon" not in methods:
+            raise InvalidValueError(
+                f"guidance.{key} is for the method demon, which this run does not have",
+                f"set method=demon, or leave guidance.{key} out",
                 f"guidance.{key}",
             )
 

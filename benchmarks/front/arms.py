@@ -110,6 +110,11 @@ ARMS: Mapping[str, Arm] = {
     "gentle": Arm(
         "surrogate alone, strength 0.1, six fronts, `keep: spread`", "best_mini", ("surrogate.strength=0.1",)
     ),
+    "candidate": Arm("best candidate, N = 16", "weighted_sum_mini", ("method=best_candidate",)),
+    "tanh": Arm("Demon, tanh, N = 16", "weighted_sum_mini", ("method=demon",)),
+    "boltzmann": Arm(
+        "Demon, Boltzmann, N = 16", "weighted_sum_mini", ("method=demon", "guidance.demon=boltzmann")
+    ),
     "of36": Arm(
         "best of 36 unguided samples, `keep: spread`",
         "weighted_sum_mini",

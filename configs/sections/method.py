@@ -145,6 +145,17 @@ class GuidanceConfig(StrictModel):
         description="what happens if the gradients of two rewards oppose each other: none adds them; pcgrad first "
         "takes out of each the part that lowers the other",
     )
+    demon: Literal["tanh", "boltzmann"] = Field(
+        "tanh",
+        description="how the method demon makes one noise of the candidates' noises: with the factors tanh(s / tau) or "
+        "exp(s / tau) of their normalised weighted sums s",
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="tau of the method demon, in standard deviations of the weighted sum over the candidates",
+    )
     normalisation: Literal["std", "tanh", "min-max"] = Field(
         "std",
         description="how the candidates' rewards are normalised: std is (r - mean) / std; tanh is the tanh of that, "
@@ -221,6 +232,9 @@ class GuidanceConfig(StrictModel):
             data.pop("smoothing", None)
         if self.conflict == "none":
             data.pop("conflict", None)
+        if (self.demon, self.temperature) == ("tanh", 1.0):
+            data.pop("demon", None)
+            data.pop("temperature", None)
         return data
 
 

@@ -17,6 +17,7 @@ from pipeline.guidance.ledger import CountedDenoiser, CountedQuery, CountedSurro
 from pipeline.guidance.noise import NoiseKind, extra_noise, initial_noise, step_noise
 from pipeline.guidance.overlap import overlap_quartiles
 from pipeline.guidance.ports import Denoiser, Query, Surrogate
+from pipeline.guidance.rivals.selection import Selection, selection_step
 from pipeline.guidance.row_gradients import Correction
 from pipeline.guidance.search_gradient import Move, StepKind
 from pipeline.guidance.seeds import derive_seed
@@ -45,6 +46,7 @@ class Guidance:
         unbiased: whether a surrogate's error enters the gradient; see `control_variate.surrogate_step`.
         sharing: the options of sharing by measured cosines in all steps, for which K is T; None shares in the first K.
         combining: how the rewards of a row become one direction; without a surrogate only.
+        selection: the rule of a rival in the place of the search gradient; in weighted-sum steps only.
     """
 
     candidates: int
@@ -59,6 +61,7 @@ class Guidance:
     unbiased: bool = True
     sharing: Sharing | None = None
     combining: Combining = WEIGHTED_SUM
+    selection: Selection | None = None
 
     @property
     def soup_end(self) -> int:
@@ -199,6 +202,8 @@ async def _next_latents(
         guided = await surrogate_step(
             mu_RCHW, sigma, z_NCHW, e_CHW, soup, surrogate, i, shared, guidance.correction, move, guidance.unbiased
         )
+    elif guidance.selection:
+        guided = await selection_step(mu_RCHW, sigma, z_NCHW, soup.w_RM, query, i, guidance.selection, guidance.shaping)
     elif shared:
         guided = await soup_step(mu_RCHW, sigma, z_NCHW, soup, query, i, guidance.correction, *rules)
     else:

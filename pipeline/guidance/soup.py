@@ -104,6 +104,26 @@ async def weighted_sum_step(
     g^l = sum_m w_m (1/N) sum_n r~_mn z^n. Each reward is normalised over the candidates of the row. `combining` may put
     other weights in the place of w.
     """
+    r_RMN, mean_RM, std_RM = await row_rewards(mu_RCHW, sigma, z_NCHW, w_RM, query, step, shaping)
+    r_RMN *= combining.weights(w_RM, mean_RM, std_RM)[:, :, None]
+    gradients = combining.gradients(r_RMN, lambda r: plain_gradients(r, z_NCHW.flatten(1)))
+    return moved(mu_RCHW, sigma, gradients, move, mean_RM, std_RM)
+
+
+def candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
+    """Return the candidates x_{t-1}^n = mu + sigma z^n; added in place, to spare the page faults of a second tensor."""
+    return (sigma * z_NCHW).add_(mu_CHW)
+
+
+async def row_rewards(
+    mu_RCHW: Tensor, sigma: float, z_NCHW: Tensor, w_RM: Tensor, query: Query, step: int, shaping: Shaping
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Score every row's own candidates mu + sigma z^n by each reward with w_m > 0.
+
+    Returns:
+        r~ (R, M, N), float64, normalised over the candidates of the row, 0 for a reward that is not used; and the means
+        and the standard deviations of the rewards over the candidates (R, M), NaN for a reward that is not used.
+    """
     supports = [support(w_M) for w_M in w_RM]
     queries = [
         query(candidates(mu_CHW, sigma, z_NCHW), step, support)
@@ -115,14 +135,7 @@ async def weighted_sum_step(
         for m, r_N in zip(supports[row], scores_NS.T, strict=True):
             r_RMN[row, m] = shaping(r_N, m, exemplar=False)
             mean_RM[row, m], std_RM[row, m] = r_N.mean(), r_N.std(correction=0)
-    r_RMN *= combining.weights(w_RM, mean_RM, std_RM)[:, :, None]
-    gradients = combining.gradients(r_RMN, lambda r: plain_gradients(r, z_NCHW.flatten(1)))
-    return moved(mu_RCHW, sigma, gradients, move, mean_RM, std_RM)
-
-
-def candidates(mu_CHW: Tensor, sigma: float, z_NCHW: Tensor) -> Tensor:
-    """Return the candidates x_{t-1}^n = mu + sigma z^n; added in place, to spare the page faults of a second tensor."""
-    return (sigma * z_NCHW).add_(mu_CHW)
+    return r_RMN, mean_RM, std_RM
 
 
 def moved(mu_RCHW: Tensor, sigma: float, gradients: Gradients, move: Move, mean_RM: Tensor, std_RM: Tensor) -> Guided:

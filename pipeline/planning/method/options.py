@@ -1,7 +1,9 @@
 """The options of the method, read from a configuration."""
 
 from configs.schema import RunConfig
+from configs.sections.method import GuidanceConfig
 from pipeline.guidance.combining.options import Combining
+from pipeline.guidance.rivals.selection import Selection
 from pipeline.guidance.runner import Guidance
 from pipeline.guidance.shaping import Shaping
 from pipeline.guidance.sharing.auto_step import Sharing
@@ -27,7 +29,14 @@ def guidance_of(config: RunConfig, method: str) -> Guidance:
         strength=guidance.strength,
         sharing=Sharing(soup.threshold, soup.every_reward, soup.queries == "auto") if auto else None,
         combining=Combining(guidance.scalarisation, guidance.smoothing, guidance.conflict),
+        selection=_selection(guidance, method),
     )
+
+
+def _selection(guidance: GuidanceConfig, method: str) -> Selection | None:
+    if method == "best_candidate":
+        return Selection("best")
+    return Selection(guidance.demon, guidance.temperature) if method == "demon" else None
 
 
 def _shaping(config: RunConfig) -> Shaping:
