@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.front.arms import NAMES, SETTINGS
-from benchmarks.front.table import fronts_of, ratio_interval
+from benchmarks.front.table import fronts_of, ratio_interval, replace_part
 from configs.load import load_config
 from configs.packaged import config_file
 from pipeline.job.driver import execute
@@ -104,11 +104,15 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--skip", type=int, default=0, help="names to leave out at the start of the list")
     parser.add_argument("--names", type=int, default=6, help="names to take then")
+    parser.add_argument("--page", type=Path, help="a page whose part `<!-- measured: sharing -->` the table replaces")
     given = parser.parse_args()
     if given.what == "run":
         run(given.folder, given.arms, NAMES[given.skip : given.skip + given.names], f"-from-{given.skip}")
     else:
-        print(table(given.folder, given.arms))
+        text = table(given.folder, given.arms)
+        print(text)
+        if given.page:
+            replace_part(given.page, "sharing", text)
 
 
 if __name__ == "__main__":

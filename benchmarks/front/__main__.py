@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.front.arms import ARMS, NAMES, SETTINGS, Setting
-from benchmarks.front.table import part_of, table
+from benchmarks.front.figure import draw
+from benchmarks.front.table import part_of, replace_part, table
 from configs.load import load_config
 from configs.packaged import config_file
 from pipeline.job.driver import execute
@@ -44,7 +45,9 @@ def main() -> None:
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16",
         help="of the model in all arms; bfloat16 is slow on CPUs without avx512_bf16 or AMX",
     )  # fmt: skip
-    parser.add_argument("--page", type=Path, help="a page whose part `<!-- measured: REWARDS -->` the table replaces")
+    parser.add_argument("--page", type=Path, help="a page, of which the table replaces a part")
+    parser.add_argument("--part", help="the part `<!-- measured: PART -->` of the page; default: front REWARDS")
+    parser.add_argument("--figure", type=Path, help="a PNG file for the volumes of the arms against their queries")
     given = parser.parse_args()
     setting, folder = SETTINGS[given.rewards], given.folder / given.rewards
     if given.what == "run":
@@ -53,15 +56,9 @@ def main() -> None:
     text = table(folder, setting, given.arms)
     print(text)
     if given.page:
-        replace_part(given.page, f"front {given.rewards}", text)
-
-
-def replace_part(page: Path, part: str, text: str) -> None:
-    """Replace what stands in a page between `<!-- measured: PART -->` and `<!-- end -->`."""
-    mark = f"<!-- measured: {part} -->\n"
-    head, rest = page.read_text(encoding="utf-8").split(mark, 1)
-    tail = rest.split("<!-- end -->", 1)[1]
-    page.write_text(f"{head}{mark}{text}\n<!-- end -->{tail}", encoding="utf-8")
+        replace_part(given.page, given.part or f"front {given.rewards}", text)
+    if given.figure:
+        draw(folder, setting, given.arms, given.figure)
 
 
 if __name__ == "__main__":

@@ -93,21 +93,15 @@ def mean_front_interval(
 
 def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
     """Return the comparison of the arms as Markdown, over the names and seeds of which every arm has a front."""
-    found = {slug: frame for slug in arms if not (frame := _all_parts(folder, setting, slug)).empty}
-    if REFERENCE not in found:
-        raise SystemExit(
-            f"{folder} has no finished front of the arm {REFERENCE}; make it with `run --arms {REFERENCE}`"
-        )
-    common = sorted(set.intersection(*(set(frame.index) for frame in found.values())))
-    base = found[REFERENCE].loc[common]
+    found, common = compared(folder, setting, arms)
+    base = found[REFERENCE]
     corner = np.array(list(setting.middle.values()))
     heads = (
         "arm", "queries", "decodes", "forward passes", "backward passes", "seconds", "volume from the middle", "ratio",
         "from below all", "ratio", "of the mean front", "ratio", setting.held_out,
     )  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for slug, frame in found.items():
-        ours = frame.loc[common]
+    for slug, ours in found.items():
         names = ours.index.get_level_values("name").to_numpy().astype(str)
         mean_front = np.stack(list(ours.points)).mean(0)
         cells = [
@@ -121,6 +115,23 @@ def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([_counted(common), "", *lines])
+
+
+def compared(
+    folder: Path, setting: Setting, arms: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], list[tuple[str, int]]]:
+    """Return the fronts of each arm that has some, over the names and seeds that all of these arms have.
+
+    Raises:
+        SystemExit: the arm that the others are compared with has none.
+    """
+    found = {slug: frame for slug in arms if not (frame := _all_parts(folder, setting, slug)).empty}
+    if REFERENCE not in found:
+        raise SystemExit(
+            f"{folder} has no finished front of the arm {REFERENCE}; make it with `run --arms {REFERENCE}`"
+        )
+    common = sorted(set.intersection(*(set(frame.index) for frame in found.values())))
+    return {slug: frame.loc[common] for slug, frame in found.items()}, common
 
 
 def _all_parts(folder: Path, setting: Setting, slug: str) -> pd.DataFrame:
@@ -143,3 +154,11 @@ def _counted(common: Sequence[tuple[str, int]]) -> str:
 def _short(value: float) -> str:
     """Print three digits: 253, 31.2, 0.56."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def replace_part(page: Path, part: str, text: str) -> None:
+    """Replace what stands in a page between `<!-- measured: PART -->` and `<!-- end -->`."""
+    mark = f"<!-- measured: {part} -->\n"
+    head, rest = page.read_text(encoding="utf-8").split(mark, 1)
+    tail = rest.split("<!-- end -->", 1)[1]
+    page.write_text(f"{head}{mark}{text}\n<!-- end -->{tail}", encoding="utf-8")
