@@ -172,8 +172,8 @@ class HttpReward:
             raise ServerError(f"{self.info.name}: {url} gave {error}", "correct the server") from error
         if version != self._version:
             raise ServerError(
-                f"{self.info.name}: {url} has the version {version!r} now, and the run was planned with "
-                f"{self._version!r}",
+                f"{self.info.name}: {url} has the version {_hidden(version, self._key)!r} now, and the run was planned "
+                f"with {self._version!r}",
                 "start that version again, or start a new run",
             )
         return scores
@@ -236,5 +236,8 @@ def _refusal(url: str, answer: Answer, servers: Servers, key: str) -> ServerErro
 
 def _shown(answer: Answer, key: str) -> str:
     """The beginning of a server's answer, without the key, which the answer may repeat."""
-    text = " ".join(answer.content.decode("utf-8", "replace").split())
+    return _hidden(" ".join(answer.content.decode("utf-8", "replace").split()), key)
+
+
+def _hidden(text: str, key: str) -> str:
     return (text.replace(key, "***") if key else text)[:200]

@@ -26,6 +26,8 @@ MOST_IMAGES = 1_024
 # An image of 2,048 x 2,048 pixels of noise is a PNG of 12 MB.
 MOST_BYTES = 1 << 28
 MOST_PIXELS = 1 << 24
+# The largest float32.
+LARGEST_SCORE = float(torch.finfo(torch.float32).max)
 _TEXTS = ("description", "unit", "source", "licence", "preprocessing")
 _FLAGS = ("reads_prompt", "batch_sensitive", "any_prompt")
 
@@ -103,9 +105,9 @@ def scores_of(answer: object, n: int) -> tuple[Tensor, str]:
         raise ValueError("an answer whose scores are no list of numbers")
     if len(scores) != n:
         raise ValueError(f"{len(scores)} scores for {n} images")
-    if bad := [index for index, score in enumerate(scores) if not math.isfinite(score)]:
-        raise ValueError(f"the score {scores[bad[0]]} for image {bad[0]} of {n}")
-    return torch.tensor(scores, dtype=torch.float32), str(answer.get("version", ""))
+    if bad := [index for index, score in enumerate(scores) if not abs(score) <= LARGEST_SCORE]:
+        raise ValueError(f"the score {str(scores[bad[0]])[:40]} for image {bad[0]} of {n}")
+    return torch.tensor([float(score) for score in scores], dtype=torch.float32), str(answer.get("version", ""))
 
 
 def _is_bound(value: object) -> bool:

@@ -23,8 +23,8 @@ def running(server: ThreadingHTTPServer) -> Iterator[str]:
 
 
 @contextmanager
-def reward_server(reward: Any, key: str, version: str = "1") -> Iterator[str]:
+def reward_server(reward: Any, key: str, version: str = "1", port: int = 0) -> Iterator[str]:
     """The address of a server of a reward."""
     reward.setup("cpu")
-    with running(RewardServer(reward, version, key, ("127.0.0.1", 0))) as url:
+    with running(RewardServer(reward, version, key, ("127.0.0.1", port))) as url:
         yield url

@@ -54,7 +54,11 @@ def test_every_key_has_a_description_and_a_kind(key: str, field: FieldInfo) -> N
         ("compute.gpu_share=1.5", "a number > 0 and < 1; share of a GPU"),
         ("compute.diffusion_nodes=3", "a mapping with the keys labels, resources; nodes that diffusion actors"),
         ("prompts.limit=0", "a whole number >= 1 or null; number of prompts"),
-        ("method=none", "srsoup or weighted_sum or unguided_first or best_of or unguided or a list; the sampling"),
+        (
+            "method=none",
+            "srsoup or weighted_sum or unguided_first or best_candidate or demon or best_of or unguided or a list; the "
+            "sampling",
+        ),
         ("model.vae_slicing=3", "true or false; decode images one by one"),
         ("model.revision=main", "text or null; commit of the model"),
         ("guidance.satisfied_above=3", "a mapping; targets of guided rewards"),

@@ -15,7 +15,7 @@ def test_a_packaged_surrogate_is_of_the_embedded_model(name: str) -> None:
     content = packaged_surrogates()[name].read_bytes()
     surrogate = from_bytes(content)
     assert len(content) < 1_000_000 and to_bytes(surrogate) == content
-    assert "_".join(surrogate.rewards) == name
+    assert name == ("five_rewards" if len(surrogate.rewards) == 5 else "_".join(surrogate.rewards))
     assert surrogate.record["model_revision"] == model_revision(Source("mini"))
     assert (surrogate.deviation_BM > 0).all()
 

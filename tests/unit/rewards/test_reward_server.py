@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_a_server_that_is_gone_is_left_for_the_other() -> None:
         assert sorted(batches) == [3, 3]
 
 
+def test_a_server_may_be_restarted_in_mid_run() -> None:
+    with reward_server(Colorfulness(), KEY) as url:
+        reward = reward_at(url, patience=20.0)
+        first = reward.score(distinct_images(), [""] * 6)
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(reward.score, distinct_images(), [""] * 6)
+        time.sleep(0.3)
+        assert not again.done(), "the server is gone, and the batch is sent again"
+        with reward_server(Colorfulness(), KEY, port=int(url.rsplit(":", 1)[1])):
+            assert torch.equal(again.result(), first)
+
+
 def test_the_patience_has_an_end_and_the_error_names_address_and_cause() -> None:
     with scripted(*[500] * 1000) as (url, batches):
         started = time.monotonic()
@@ -153,6 +166,9 @@ def test_the_patience_has_an_end_and_the_error_names_address_and_cause() -> None
         ({"version": "1", "scores": [0.0] * 5 + [math.nan]}, "gave the score nan for image 5 of 6"),
         ({"version": "1", "scores": [True] * 6}, "no list of numbers"),
         ({"version": "1"}, "no list of numbers"),
+        ({"version": "1", "scores": [0.0] * 5 + [10**400]}, "gave the score 1000.* for image 5 of 6"),
+        ({"version": "1", "scores": [0.0] * 5 + [1e39]}, "gave the score 1e.39 for image 5 of 6"),
+        ({"version": KEY, "scores": [0.0] * 6}, r"has the version '\*\*\*' now"),
         ({"version": "2", "scores": [0.0] * 6}, "has the version '2' now, and the run was planned with '1'"),
         (400, "refused the request with status 400"),
         (401, "check the key in SRSOUP_REWARD_KEY"),
