@@ -31,6 +31,7 @@ class EncodeResult:
         text: the mean of the prompt's token embeddings, shape (E,), which a surrogate may read.
         surrogate: the content of the file of the prompt's surrogate, or a Ray reference to it; None without one.
         keep: the number of look-ahead estimates of each chunk, the first ones, that are returned with its scores.
+        gradients_at_once: the number of rows whose surrogate gradients one pass computes.
     """
 
     conditioning: Any
@@ -41,6 +42,7 @@ class EncodeResult:
     text: Floats | None = None
     surrogate: Any = None
     keep: int = 0
+    gradients_at_once: int = 1
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,14 @@ class SurrogateReader:
     def value(
         self, content: bytes, conditioning: Conditioning, factors: Doubles
     ) -> Callable[[torch.Tensor, int], torch.Tensor]:
-        """Return the function of x0 and of the number of the row whose gradient guides: sum_m factors_m r^_m(x0)."""
+        """Return the function whose gradient guides, of the x0 of some rows and of the number of the first of them.
+
+        It is the sum over these rows of sum_m factors_m r^_m(x0).
+        """
         surrogate, text = self.read(content), text_embedding(conditioning.embeds)
 
-        def value(x0: torch.Tensor, row: int) -> torch.Tensor:
-            predicted = surrogate.predict(x0, text.to(x0.device))[0]
-            return (predicted * torch.from_numpy(factors[row].copy()).to(predicted)).sum()
+        def value(x0: torch.Tensor, first: int) -> torch.Tensor:
+            predicted = surrogate.predict(x0, text.to(x0.device))
+            return (predicted * torch.from_numpy(factors[first : first + len(x0)].copy()).to(predicted)).sum()
 
         return value

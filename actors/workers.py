@@ -153,13 +153,13 @@ class DiffusionWorker:
         return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes, looks)
 
     def surrogate_gradient(
-        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes
+        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes, at_once: int = 1
     ) -> GradientResult:
-        """Compute the gradient of sum_m factors_m r^_m(x0(x)) for each row of x."""
+        """Compute the gradient of sum_m factors_m r^_m(x0(x)) for each row of x, `at_once` rows in one pass."""
         start = time.perf_counter()
         value = self._surrogates.value(surrogate, conditioning, factors)
         try:
-            gradient = self.model.look_ahead_gradient(as_tensor(x), step, conditioning, value)
+            gradient = self.model.look_ahead_gradient(as_tensor(x), step, conditioning, value, at_once)
         except torch.OutOfMemoryError as error:
             raise BackwardMemoryError from error
         return GradientResult(gradient.numpy(), time.perf_counter() - start, peak_memory())

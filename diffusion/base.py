@@ -126,16 +126,19 @@ class DiffusionModel(Protocol):
         """
         ...
 
-    def look_ahead_gradient(self, x: Tensor, step: int, conditioning: Conditioning, value: Value) -> Tensor:
+    def look_ahead_gradient(
+        self, x: Tensor, step: int, conditioning: Conditioning, value: Value, at_once: int = 1
+    ) -> Tensor:
         """Return, for each row of x, the gradient of a function of its denoised estimate x0, float32, shape of x.
 
-        Each row is one forward and one backward pass through the denoiser, with classifier-free guidance, by itself:
-        so the memory is that of one row, and a row's bits do not depend on the others.
+        Each row is one forward and one backward pass through the denoiser, with classifier-free guidance. A row's bits
+        do not depend on the others, but on `at_once`.
 
         Args:
             x: candidates x_{t-1} of a step.
-            value: a differentiable function of x0, shape (1, C, H, W), and of the number of the row, with one number as
-                its value.
+            value: a differentiable function of the x0 of some rows, shape (n, C, H, W), and of the number of the first
+                of them: the sum of one number for each row.
+            at_once: the number of rows that one pass computes; the memory grows with it.
         """
         ...
 

@@ -58,11 +58,11 @@ class NotFiniteError(ArithmeticError):
 
 
 class BackwardMemoryError(RuntimeError):
-    """The backward pass of a single row does not fit into memory. No smaller chunk helps, so the prompt fails."""
+    """The backward pass of a surrogate's gradients does not fit into memory. The prompt fails."""
 
     def __str__(self) -> str:
         return (
-            "out of memory in the backward pass of one row; fix: set model.gradient_checkpointing=true, "
+            "out of memory in the backward pass; fix: set surrogate.rows=1, set model.gradient_checkpointing=true, "
             "use a dtype of fewer bytes or a larger GPU, or leave surrogate out"
         )
 

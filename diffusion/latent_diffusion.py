@@ -142,16 +142,18 @@ class LatentDiffusion(ABC):
         x0 = kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
         return _finite(x0, "look-ahead", self._dtype, step)
 
-    def look_ahead_gradient(self, x: Tensor, step: int, conditioning: Conditioning, value: Value) -> Tensor:
+    def look_ahead_gradient(
+        self, x: Tensor, step: int, conditioning: Conditioning, value: Value, at_once: int = 1
+    ) -> Tensor:
         kernel = self._kernel(conditioning.sampling)
         timestep = kernel.look_ahead_timestep(step)
         with differentiable(self._denoiser, self._loading.gradient_checkpointing):
             inputs = conditioning.copied()
 
-            def look_ahead(row: Tensor) -> Tensor:
-                return row if timestep is None else kernel.x0(row, self._predict(row, timestep, inputs), timestep)
+            def look_ahead(rows: Tensor) -> Tensor:
+                return rows if timestep is None else kernel.x0(rows, self._predict(rows, timestep, inputs), timestep)
 
-            gradient = gradients_of_rows(look_ahead, x.to(self._device), value)
+            gradient = gradients_of_rows(look_ahead, x.to(self._device), value, at_once)
         return _finite(gradient, "gradient of the surrogate", self._dtype, step).cpu()
 
     @torch.inference_mode()

@@ -89,9 +89,9 @@ class _DiffusionActor:
         return self._worker.decode_candidates(x, step, conditioning, chunk, surrogate, keep)
 
     def surrogate_gradient(
-        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes
+        self, x: Floats, step: int, factors: Doubles, conditioning: Conditioning, surrogate: bytes, at_once: int
     ) -> GradientResult:
-        return self._worker.surrogate_gradient(x, step, factors, conditioning, surrogate)
+        return self._worker.surrogate_gradient(x, step, factors, conditioning, surrogate, at_once)
 
     @_method(num_returns=2)
     def decode_pixels(self, x: Floats, chunk: int) -> tuple[Pixels, DecodeReport]:

@@ -144,7 +144,9 @@ class RayWorkers:
     async def surrogate_gradient(self, encoded: EncodeResult, x: Floats, step: int, factors: Doubles) -> GradientResult:
         async def compute(handle: Any, *_: int) -> Any:
             return await result_of(
-                handle.surrogate_gradient.remote(x, step, factors, encoded.conditioning, encoded.surrogate)
+                handle.surrogate_gradient.remote(
+                    x, step, factors, encoded.conditioning, encoded.surrogate, encoded.gradients_at_once
+                )
             )
 
         answer = await self._diffusion.call("surrogate gradient", len(x), compute)

@@ -49,6 +49,13 @@ class SurrogateConfig(StrictModel):
         "of the rewards; spread takes different samples with a large joint hypervolume, and needs one-hot weights of "
         "every reward",
     )
+    rows: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="number of weightings whose gradients of the surrogate one backward pass computes: more take less "
+        "time and more memory, and the last bits of the results depend on it",
+    )
     rounds: int = Field(
         4, ge=1, le=20, description="number of rounds; each has twice as many fronts as the one before it, and the "
         "last one has all that are left; without effect if file is given",
@@ -66,6 +73,8 @@ class SurrogateConfig(StrictModel):
             data.pop("fronts", None)
         if self.keep == "weighted":
             data.pop("keep", None)
+        if self.rows == 1:
+            data.pop("rows", None)
         return data
 
     @model_validator(mode="after")

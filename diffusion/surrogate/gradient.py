@@ -7,20 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A differentiable function of the look-ahead latents of one row, (1, C, H, W), and of its number; one number.
+# A differentiable function of the look-ahead latents of some rows, (n, C, H, W), and of the number of the first of
+# them: the sum of one number for each row.
 Value = Callable[[Tensor, int], Tensor]
 
 
-def gradients_of_rows(look_ahead: Callable[[Tensor], Tensor], x: Tensor, value: Value) -> Tensor:
+def gradients_of_rows(look_ahead: Callable[[Tensor], Tensor], x: Tensor, value: Value, at_once: int) -> Tensor:
     """Return grad_x value(look_ahead(x)) of each row by itself, float32, shape of x.
 
-    Row by row, so that the memory is that of one row, and a row's bits do not depend on the others.
+    Each pass computes `at_once` rows, so the memory is that of so many. The last pass is filled up with zeros, because
+    the last bits of a network's output depend on the batch size: so a row's bits do not depend on the others.
     """
     gradients = list[Tensor]()
-    for row in range(len(x)):
-        # A copy, because tensors of the inference mode cannot be used in a backward pass.
-        x_1CHW = x[row : row + 1].clone().requires_grad_()
-        gradients += torch.autograd.grad(value(look_ahead(x_1CHW), row), x_1CHW)
+    for start in range(0, len(x), at_once):
+        # A new tensor, because tensors of the inference mode cannot be used in a backward pass.
+        x_nCHW = x[start : start + at_once]
+        x_BCHW = torch.zeros((at_once, *x.shape[1:]), dtype=x.dtype, device=x.device)
+        x_BCHW[: len(x_nCHW)] = x_nCHW
+        x_BCHW.requires_grad_()
+        (gradient,) = torch.autograd.grad(value(look_ahead(x_BCHW)[: len(x_nCHW)], start), x_BCHW)
+        gradients.append(gradient[: len(x_nCHW)])
     return torch.cat(gradients).float()
 
 

@@ -80,7 +80,9 @@ class LocalWorkers:
         result, retries = self._once(
             "surrogate gradient",
             len(x),
-            lambda: self._diffusion.surrogate_gradient(x, step, factors, encoded.conditioning, encoded.surrogate),
+            lambda: self._diffusion.surrogate_gradient(
+                x, step, factors, encoded.conditioning, encoded.surrogate, encoded.gradients_at_once
+            ),
         )
         return replace(result, retries=retries)
 

@@ -173,7 +173,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
     start, meter, ledger = time.perf_counter(), Meter(), Ledger()
     encoded = await workers.encode(task.prompt.text, task.sampling)
     meter.retries += encoded.retries
-    encoded = replace(encoded, keep=task.pairs)
+    encoded = replace(encoded, keep=task.pairs, gradients_at_once=task.gradients_at_once)
     if task.surrogate:
         encoded = workers.with_surrogate(encoded, task.surrogate)
     pairs = PairCollector(task.pairs, len(task.guided), task.sampling.steps) if task.pairs else None

@@ -29,6 +29,7 @@ class PromptTask:
         keep: which of many samples a weighting keeps, of several fronts or of `best_of`.
         pairs: the number of candidates of each row and step that are kept to train a surrogate with.
         surrogate: the content of the file of its surrogate; None if it has none, or has not been given it yet.
+        gradients_at_once: the number of rows whose surrogate gradients one pass computes.
         training_seconds: the share of this task in the seconds that its surrogate was trained for.
         restarts: how often it was started before and lost: its cell died, or a chunk did not fit into memory.
     """
@@ -50,6 +51,7 @@ class PromptTask:
     keep: Keep = "weighted"
     pairs: int = 0
     surrogate: bytes | None = None
+    gradients_at_once: int = 1
     training_seconds: float = 0.0
     restarts: int = 0
 

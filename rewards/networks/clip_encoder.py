@@ -133,10 +133,11 @@ def read_open_clip(path: Path) -> State:
 def _model(shape: ClipShape, state: State, file: WeightFile) -> Any:
     from transformers import CLIPModel
 
-    return filled(lambda: CLIPModel(_config(shape)), state, file)
+    return filled(lambda: CLIPModel(clip_config(shape)), state, file)
 
 
-def _config(shape: ClipShape) -> Any:
+def clip_config(shape: ClipShape) -> Any:
+    """Return the configuration of transformers for a shape."""
     from transformers import CLIPConfig
 
     common = {"hidden_act": shape.activation, "projection_dim": shape.features}

@@ -39,10 +39,15 @@ PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "
 
 def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = None, **vae: Any) -> Path:
     """Save a pipeline of a family, with changes to its scheduler and its VAE, and return the folder."""
+    make_pipeline(family, scheduler, **vae).save_pretrained(folder)
+    return folder
+
+
+def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: Any) -> Any:
+    """Return a pipeline of a family, with changes to its scheduler and its VAE."""
     torch.manual_seed(0)
     make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3}[family]
-    make(scheduler or {}, vae).save_pretrained(folder)
-    return folder
+    return make(scheduler or {}, vae)
 
 
 def save_vae(model: Path, folder: Path, **changes: Any) -> Path:
@@ -86,7 +91,7 @@ def _stable_diffusion(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableD
     return StableDiffusionPipeline(
         vae=_vae(4, vae),
         text_encoder=CLIPTextModel(_clip(16)),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         unet=_unet(16, ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")),
         scheduler=DDIMScheduler(**SCHEDULE | {"clip_sample": False, "set_alpha_to_one": False} | scheduler),
         safety_checker=None,
@@ -100,8 +105,8 @@ def _stable_diffusion_xl(scheduler: dict[str, Any], vae: dict[str, Any]) -> Stab
         vae=_vae(4, {"force_upcast": True} | vae),
         text_encoder=CLIPTextModel(_clip(16)),
         text_encoder_2=CLIPTextModelWithProjection(_clip(16, seed=1)),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer("!"),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer("!"),
         unet=_unet(
             32, ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D"),
             use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=8,
@@ -129,9 +134,9 @@ def _stable_diffusion_3(scheduler: dict[str, Any], vae: dict[str, Any]) -> Stabl
         text_encoder=CLIPTextModelWithProjection(_clip(16)),
         text_encoder_2=CLIPTextModelWithProjection(_clip(16, seed=1)),
         text_encoder_3=T5EncoderModel(t5),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
-        tokenizer_3=_t5_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
+        tokenizer_3=t5_tokenizer(),
     )  # fmt: skip
 
 
@@ -168,12 +173,13 @@ def _clip_vocabulary() -> dict[str, int]:
     return {token: index for index, token in enumerate(tokens)}
 
 
-def _clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
+def clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
     """A tokenizer with one token for each letter."""
     return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77, pad_token=pad)
 
 
-def _t5_tokenizer() -> T5Tokenizer:
+def t5_tokenizer() -> T5Tokenizer:
+    """A tokenizer with one token for each letter."""
     letters = [(letter, -2.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
     return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)

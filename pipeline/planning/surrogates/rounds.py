@@ -42,7 +42,7 @@ def with_rounds(config: RunConfig, tasks: Sequence[PromptTask], content: bytes |
             strength = guidance.strength if section.strength is None else section.strength
             guidance = replace(guidance, candidates=n, unbiased=section.unbiased, strength=strength)
         placed = replace(task, guidance=guidance, round=number, fronts=fronts, keep=keep)
-        return replace(placed, pairs=pairs, surrogate=content)
+        return replace(placed, pairs=pairs, surrogate=content, gradients_at_once=section.rows)
 
     return tuple(in_round(task) for task in tasks)
 

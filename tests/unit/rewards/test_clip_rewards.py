@@ -14,7 +14,7 @@ from transformers import CLIPModel
 from rewards import aesthetic, registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError, WeightsError
-from rewards.networks.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, ClipShape, _config, read_transformers
+from rewards.networks.clip_encoder import KEPT_PROMPTS, VIT_H_14, VIT_L_14, ClipShape, clip_config, read_transformers
 from rewards.networks.open_clip_layout import from_open_clip
 from tests.support.pictures import nchw, pictures
 from tests.support.tiny_clip import PROMPTS, SHAPE, OpenClip, Tiny, pinned
@@ -92,7 +92,7 @@ def test_every_tensor_of_open_clip_has_its_place(shape: ClipShape) -> None:
     """The names and shapes agree, also at the real sizes. No tensor is left over, and none is missing."""
     with torch.device("meta"):
         theirs = OpenClip(shape).state_dict()
-        expected = CLIPModel(_config(shape)).state_dict()
+        expected = CLIPModel(clip_config(shape)).state_dict()
     converted = from_open_clip(theirs)
     assert {key: value.shape for key, value in converted.items()} == {key: v.shape for key, v in expected.items()}
     assert sum(v.numel() for v in converted.values()) == sum(v.numel() for v in theirs.values())
@@ -108,14 +108,14 @@ def test_the_published_files_have_room_for_these_tensors_and_no_more(
 ) -> None:
     """The sizes are those of the LFS records. The rest of each file is the names of its tensors."""
     with torch.device("meta"):
-        size = bytes_each * sum(v.numel() for v in CLIPModel(_config(shape)).state_dict().values())
+        size = bytes_each * sum(v.numel() for v in CLIPModel(clip_config(shape)).state_dict().values())
     assert 0 < published - size < 300_000
 
 
 def test_the_declared_shapes_are_those_of_the_published_models() -> None:
     """The model cards count 428 M and 986 M parameters."""
     with torch.device("meta"):
-        counts = [sum(p.numel() for p in CLIPModel(_config(s)).parameters()) for s in (VIT_L_14, VIT_H_14)]
+        counts = [sum(p.numel() for p in CLIPModel(clip_config(s)).parameters()) for s in (VIT_L_14, VIT_H_14)]
     assert counts == [427_616_513, 986_109_441]
 
 

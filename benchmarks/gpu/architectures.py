@@ -1,0 +1,154 @@
+"""Full-size and tiny pipelines with random weights, made on the device itself: they need no hub and no disk.
+
+The shapes are those of the public configuration files. Random weights take as long as trained ones, and as much memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+
+from tests.support import tiny
+
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+CROSS_DOWN, DOWN, CROSS_UP, UP = "CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"
+# The tokenizers have one token for a letter, so the ends of a text have the numbers 0 and 1.
+ENDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+Make = Callable[[torch.device, torch.dtype], Any]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model that can be measured.
+
+    Attributes:
+        name: the model, as the hub or this project knows it.
+        make: function of a device and a dtype that returns the pipeline with random weights.
+    """
+
+    name: str
+    make: Make
+
+
+@contextmanager
+def drawn_on(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Make the parameters of new modules on a device and in a dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _clip(width: int, mlp: int, layers: int, heads: int, activation: str = "gelu") -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=49408, hidden_size=width, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=heads,
+        projection_dim=width, hidden_act=activation, **ENDS,
+    )  # fmt: skip
+
+
+CLIP_L, CLIP_G = _clip(768, 3072, 12, 12, "quick_gelu"), _clip(1280, 5120, 32, 20)
+T5_XXL = T5Config(
+    vocab_size=32128, d_model=4096, d_ff=10240, d_kv=64, num_heads=64, num_layers=24, feed_forward_proj="gated-gelu",
+    dropout_rate=0.0,
+)  # fmt: skip
+
+
+def _vae(side: int, **changes: Any) -> AutoencoderKL:
+    shape: dict[str, Any] = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": side,
+    }  # fmt: skip
+    return AutoencoderKL(**shape | changes)
+
+
+def _stable_diffusion(device: torch.device, dtype: torch.dtype) -> Any:
+    with drawn_on(device, dtype):
+        unet = UNet2DConditionModel(
+            sample_size=64, block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=768, attention_head_dim=8,
+            down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
+            up_block_types=(UP, CROSS_UP, CROSS_UP, CROSS_UP),
+        )  # fmt: skip
+        vae, text = _vae(512), CLIPTextModel(CLIP_L)
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=tiny.clip_tokenizer(), unet=unet,
+        scheduler=DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _stable_diffusion_xl(device: torch.device, dtype: torch.dtype) -> Any:
+    with drawn_on(device, dtype):
+        unet = UNet2DConditionModel(
+            sample_size=128, block_out_channels=(320, 640, 1280), cross_attention_dim=2048,
+            attention_head_dim=(5, 10, 20), transformer_layers_per_block=(1, 2, 10), use_linear_projection=True,
+            down_block_types=(DOWN, CROSS_DOWN, CROSS_DOWN), up_block_types=(CROSS_UP, CROSS_UP, UP),
+            addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
+        )  # fmt: skip
+        vae = _vae(1024, scaling_factor=0.13025, force_upcast=True)
+        texts = CLIPTextModel(CLIP_L), CLIPTextModelWithProjection(CLIP_G)
+    return StableDiffusionXLPipeline(
+        vae=vae, text_encoder=texts[0], text_encoder_2=texts[1], tokenizer=tiny.clip_tokenizer(),
+        tokenizer_2=tiny.clip_tokenizer("!"), unet=unet, scheduler=EulerDiscreteScheduler(**SCHEDULE),
+        force_zeros_for_empty_prompt=True, add_watermarker=False,
+    )  # fmt: skip
+
+
+def _stable_diffusion_3(layers: int, heads: int, **more: Any) -> Make:
+    def make(device: torch.device, dtype: torch.dtype) -> Any:
+        with drawn_on(device, dtype):
+            transformer = SD3Transformer2DModel(
+                sample_size=128, patch_size=2, in_channels=16, out_channels=16, num_layers=layers,
+                attention_head_dim=64, num_attention_heads=heads, joint_attention_dim=4096,
+                caption_projection_dim=64 * heads, pooled_projection_dim=2048, qk_norm="rms_norm", **more,
+            )  # fmt: skip
+            vae = _vae(
+                1024, latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False,
+                use_post_quant_conv=False,
+            )  # fmt: skip
+            texts = CLIPTextModelWithProjection(CLIP_L), CLIPTextModelWithProjection(CLIP_G), T5EncoderModel(T5_XXL)
+        return StableDiffusion3Pipeline(
+            transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=vae,
+            text_encoder=texts[0], text_encoder_2=texts[1], text_encoder_3=texts[2], tokenizer=tiny.clip_tokenizer(),
+            tokenizer_2=tiny.clip_tokenizer("!"), tokenizer_3=tiny.t5_tokenizer(),
+        )  # fmt: skip
+
+    return make
+
+
+def _tiny(family: str) -> Make:
+    return lambda device, dtype: tiny.make_pipeline(family).to(device, dtype)
+
+
+FULL: Mapping[str, Architecture] = {
+    "sd15": Architecture("stable-diffusion-v1-5/stable-diffusion-v1-5", _stable_diffusion),
+    "sdxl": Architecture("stabilityai/stable-diffusion-xl-base-1.0", _stable_diffusion_xl),
+    "sd35_medium": Architecture(
+        "stabilityai/stable-diffusion-3.5-medium",
+        _stable_diffusion_3(24, 24, pos_embed_max_size=384, dual_attention_layers=tuple(range(13))),
+    ),
+    "sd35_large": Architecture(
+        "stabilityai/stable-diffusion-3.5-large", _stable_diffusion_3(38, 38, pos_embed_max_size=192)
+    ),
+}  # fmt: skip
+TINY: Mapping[str, Architecture] = {
+    "sd15": Architecture("tiny Stable Diffusion", _tiny("sd")),
+    "sdxl": Architecture("tiny Stable Diffusion XL", _tiny("sdxl")),
+    "sd35_medium": Architecture("tiny Stable Diffusion 3", _tiny("sd3")),
+}
