@@ -3,8 +3,10 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+DEVICE ?= cuda
+SIZE ?= full
 
-.PHONY: help setup demo test chaos check docs notebooks mini clean
+.PHONY: help setup demo test chaos gpu check docs notebooks mini clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +34,9 @@ test: $(STAMP) ## run the tests that need no GPU
 
 chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)
 	$(BIN)/pytest -m chaos
+
+gpu: $(STAMP) ## time full-size models with random weights on a GPU (DEVICE=cpu SIZE=tiny: small ones, anywhere)
+	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --size $(SIZE)
 
 check: $(STAMP) ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.front.arms import NAMES, SETTINGS
-from benchmarks.front.table import fronts_of, ratio_interval, replace_part
+from benchmarks.front.fronts import fronts_of
+from benchmarks.front.table import ratio_interval, replace_part
 from configs.load import load_config
 from configs.packaged import config_file
 from pipeline.job.driver import execute

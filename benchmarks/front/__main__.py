@@ -3,7 +3,8 @@
 Each arm is a run of the embedded model on names that were used neither for training nor for tuning. `run` makes the
 fronts that are missing, and can be stopped and given again. `table` compares, over the fronts that all arms have, the
 volume in three ways with the arm "weighted sum, N = 16", with intervals over names. `--rewards` says which rewards
-guide; each choice has its own folder.
+guide; each choice has its own folder. `collect` writes what tables need of all fronts to one file, and the tables of
+docs/results.md are made from the one that is kept here (`--measured`).
 """
 
 import argparse
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.front.arms import ARMS, NAMES, SETTINGS, Setting
 from benchmarks.front.figure import draw
-from benchmarks.front.table import part_of, replace_part, table
+from benchmarks.front.fronts import MEASURED, collect, in_file, in_folders, part_of
+from benchmarks.front.table import replace_part, seconds_table, table
 from configs.load import load_config
 from configs.packaged import config_file
 from pipeline.job.driver import execute
@@ -32,9 +34,9 @@ def run(folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str
 
 
 def main() -> None:
-    """Make fronts, or print the table of those that are there."""
+    """Make fronts, print a table of those that are there, or write them to one file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "table", "seconds", "collect"))
     parser.add_argument("--folder", type=Path, default=Path("runs/front"), help="the default is %(default)s")
     parser.add_argument("--rewards", choices=tuple(SETTINGS), default="colour_size", help="which rewards guide")
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
@@ -45,6 +47,7 @@ def main() -> None:
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16",
         help="of the model in all arms; bfloat16 is slow on CPUs without avx512_bf16 or AMX",
     )  # fmt: skip
+    parser.add_argument("--measured", action="store_true", help=f"read {MEASURED.name}, not the folder")
     parser.add_argument("--page", type=Path, help="a page, of which the table replaces a part")
     parser.add_argument("--part", help="the part `<!-- measured: PART -->` of the page; default: front REWARDS")
     parser.add_argument("--figure", type=Path, help="a PNG file for the volumes of the arms against their queries")
@@ -53,12 +56,16 @@ def main() -> None:
     if given.what == "run":
         run(folder, setting, given.arms, NAMES[given.skip : given.skip + given.names], given.seed, given.dtype)
         return
-    text = table(folder, setting, given.arms)
+    if given.what == "collect":
+        collect(given.folder, MEASURED)
+        return
+    fronts = in_file(MEASURED, given.rewards) if given.measured else in_folders(folder, setting)
+    text = table(fronts, setting, given.arms) if given.what == "table" else seconds_table(fronts, given.arms)
     print(text)
     if given.page:
         replace_part(given.page, given.part or f"front {given.rewards}", text)
     if given.figure:
-        draw(folder, setting, given.arms, given.figure)
+        draw(fronts, given.arms, given.figure)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.front.arms import REFERENCE, Setting
-from benchmarks.front.table import compared
+from benchmarks.front.arms import REFERENCE
+from benchmarks.front.fronts import Fronts, compared
 
 # The arms that make a curve: the same method with more and more queries.
 CURVES = {
@@ -26,9 +26,9 @@ CURVES = {
 MARKERS = "osD^vPX*d"
 
 
-def draw(folder: Path, setting: Setting, arms: Sequence[str], file: Path) -> None:
+def draw(fronts: Fronts, arms: Sequence[str], file: Path) -> None:
     """Draw the ratios of volumes to the reference against queries, for both reference points, in one picture."""
-    found, _ = compared(folder, setting, arms)
+    found, _ = compared(fronts, arms)
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True, layout="constrained")
     for axes, column, title in zip(panels, ("middle", "below"), ("from the middle", "from below all"), strict=True):
         base = found[REFERENCE][column].mean()

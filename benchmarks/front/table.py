@@ -4,46 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.front.arms import ARMS, NAMES, REFERENCE, Setting
+from benchmarks.front.fronts import Fronts, compared
 from evaluation.measures.hypervolume import hypervolume
 from evaluation.statistics.bootstrap import mean_interval
-from pipeline.records import read_table
-
-SECONDS = ("seconds_denoise", "seconds_lookahead", "seconds_decode", "seconds_reward", "seconds_surrogate")
-
-
-def part_of(folder: Path, slug: str, name: str, seed: int = 0) -> Path:
-    """Return the folder of one front."""
-    return folder / f"{slug}-{name}-seed-{seed}"
-
-
-def fronts_of(run: Path, setting: Setting) -> pd.DataFrame:
-    """Return a row for each front of a run: name, seed, its points (L, M), the held-out reward, and its costs."""
-    samples = read_table(run, "samples").select(["key", "weight_index", "prompt"]).to_pandas()
-    scores = read_table(run, "scores").to_pandas().merge(samples, on=["key", "weight_index"])
-    wide = scores.pivot_table("value", ["key", "prompt", "weight_index"], "reward").reset_index()
-    costs = read_table(run, "costs").to_pandas().set_index("key")
-    costs["seconds"] = costs[[name for name in SECONDS if name in costs]].astype(float).fillna(0).sum(axis=1)
-    # In runs of versions that did not count passes, every candidate was one pass, and nothing was differentiated.
-    passes = costs.denoises + costs.decodes - len(wide.weight_index.unique())
-    costs["forwards"] = costs.forwards.astype(float).fillna(passes.astype(float))
-    costs["backwards"] = costs.backwards.astype(float).fillna(0.0)
-    rows = []
-    for (key, name), front in wide.groupby(["key", "prompt"]):
-        points = front.sort_values("weight_index")[list(setting.rewards)].to_numpy()
-        cost = costs.loc[key]
-        rows.append(
-            {"name": name, "key": key, "points": points, "held_out": front[setting.held_out].mean()}
-            | {column: float(cost[column]) for column in ("queries", "decodes", "forwards", "backwards", "seconds")}
-        )
-    frame = pd.DataFrame(rows)
-    for column, reference in (("middle", setting.middle), ("below", setting.below)):
-        corner = np.array(list(reference.values()))
-        frame[column] = [hypervolume(points, corner).value for points in frame.points]
-    return frame
 
 
 def ratio_interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], names: NDArray[np.str_]) -> str:
@@ -91,13 +57,17 @@ def mean_front_interval(
     return _with_interval(whole, pseudo - pseudo.mean(), units)
 
 
-def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
-    """Return the comparison of the arms as Markdown, over the names and seeds of which every arm has a front."""
-    found, common = compared(folder, setting, arms)
+def table(fronts: Fronts, setting: Setting, arms: Sequence[str]) -> str:
+    """Return the comparison of the arms as Markdown, over the names and seeds of which every arm has a front.
+
+    Raises:
+        SystemExit: the arm that the others are compared with has none.
+    """
+    found, common = compared(fronts, arms)
     base = found[REFERENCE]
     corner = np.array(list(setting.middle.values()))
     heads = (
-        "arm", "queries", "decodes", "forward passes", "backward passes", "seconds", "volume from the middle", "ratio",
+        "arm", "queries", "decodes", "forward passes", "backward passes", "volume from the middle", "ratio",
         "from below all", "ratio", "of the mean front", "ratio", setting.held_out,
     )  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -106,7 +76,7 @@ def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
         mean_front = np.stack(list(ours.points)).mean(0)
         cells = [
             ARMS[slug].title,
-            *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards", "seconds")),
+            *(f"{ours[column].mean():,.0f}" for column in ("queries", "decodes", "forwards", "backwards")),
             _short(ours.middle.mean()), ratio_interval(ours.middle.to_numpy(), base.middle.to_numpy(), names),
             _short(ours.below.mean()), ratio_interval(ours.below.to_numpy(), base.below.to_numpy(), names),
             _short(hypervolume(mean_front, corner).value),
@@ -117,30 +87,16 @@ def table(folder: Path, setting: Setting, arms: Sequence[str]) -> str:
     return "\n".join([_counted(common), "", *lines])
 
 
-def compared(
-    folder: Path, setting: Setting, arms: Sequence[str]
-) -> tuple[dict[str, pd.DataFrame], list[tuple[str, int]]]:
-    """Return the fronts of each arm that has some, over the names and seeds that all of these arms have.
-
-    Raises:
-        SystemExit: the arm that the others are compared with has none.
-    """
-    found = {slug: frame for slug in arms if not (frame := _all_parts(folder, setting, slug)).empty}
-    if REFERENCE not in found:
-        raise SystemExit(
-            f"{folder} has no finished front of the arm {REFERENCE}; make it with `run --arms {REFERENCE}`"
-        )
-    common = sorted(set.intersection(*(set(frame.index) for frame in found.values())))
-    return {slug: frame.loc[common] for slug, frame in found.items()}, common
-
-
-def _all_parts(folder: Path, setting: Setting, slug: str) -> pd.DataFrame:
-    """Return the finished fronts of an arm by name and seed; its last folder may still be at work."""
-    parts = [run for run in sorted(folder.glob(f"{slug}-*-seed-*")) if list((run / "costs").glob("*.parquet"))]
-    if not parts:
-        return pd.DataFrame()
-    frames = [fronts_of(run, setting).assign(seed=int(run.name.rsplit("-", 1)[1])) for run in parts]
-    return pd.concat(frames).set_index(["name", "seed"]).sort_index()
+def seconds_table(fronts: Fronts, arms: Sequence[str]) -> str:
+    """Return the seconds of a front of each arm as Markdown, as they were measured."""
+    heads = ("arm", "fronts", "seconds of a front", "as a multiple of the reference")
+    base = fronts[REFERENCE].seconds
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for slug in (slug for slug in arms if slug in fronts):
+        ours = fronts[slug].seconds
+        span = f"{ours.mean():.1f}" + (f" ({ours.min():.1f} to {ours.max():.1f})" if len(ours) > 1 else "")
+        lines.append(f"| {ARMS[slug].title} | {len(ours)} | {span} | {ours.mean() / base.mean():.2f} |")
+    return "\n".join(lines)
 
 
 def _counted(common: Sequence[tuple[str, int]]) -> str:

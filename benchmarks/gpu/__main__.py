@@ -14,7 +14,8 @@ import torch
 from benchmarks.gpu import candidates, towers
 from benchmarks.gpu.architectures import FULL, TINY
 
-CHUNKS = {"full": (6, 15, 30), "tiny": (2, 3)}
+# The number of images that a tower reads at once.
+IMAGES = {"full": 30, "tiny": 3}
 
 
 def main() -> None:
@@ -33,8 +34,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a file for the same lines")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("torch sees no GPU here; DEVICE=cpu SIZE=tiny runs the same code on a CPU")
-    device, chunks = torch.device(given.device), given.chunks or CHUNKS[given.size]
+        sys.exit("torch sees no GPU here; `make gpu DEVICE=cpu SIZE=tiny` runs the same code on a CPU")
+    unknown = [name for name in given.models if name not in (FULL if given.size == "full" else TINY)]
+    if unknown:
+        sys.exit(f"there is no tiny {', '.join(unknown)}; there are {', '.join(TINY)}")
+    device = torch.device(given.device)
     machine = {"device": torch.cuda.get_device_name() if given.device == "cuda" else "cpu", "torch": torch.__version__}
     file = given.output.open("w") if given.output else None
 
@@ -47,11 +51,11 @@ def main() -> None:
     for name in given.models:
         for dtype in given.dtypes:
             made = (FULL if given.size == "full" else TINY)[name]
-            for row in candidates.measure(made, device, dtype, chunks, given.ways):
+            for row in candidates.measure(made, device, dtype, given.chunks or made.chunks, given.ways):
                 show(machine | row)
             candidates.reset_peak(device)
     if not given.no_towers:
-        for row in towers.measure(device, chunks[-1], towers.SIDES[given.size]):
+        for row in towers.measure(device, IMAGES[given.size], towers.SIDES[given.size]):
             show(machine | row)
 
 

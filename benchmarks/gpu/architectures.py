@@ -38,10 +38,12 @@ class Architecture:
     Attributes:
         name: the model, as the hub or this project knows it.
         make: function of a device and a dtype that returns the pipeline with random weights.
+        chunks: the numbers of candidates that are computed at once.
     """
 
     name: str
     make: Make
+    chunks: tuple[int, ...] = (2, 6)
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def _tiny(family: str) -> Make:
 
 
 FULL: Mapping[str, Architecture] = {
-    "sd15": Architecture("stable-diffusion-v1-5/stable-diffusion-v1-5", _stable_diffusion),
+    "sd15": Architecture("stable-diffusion-v1-5/stable-diffusion-v1-5", _stable_diffusion, (6, 15, 30)),
     "sdxl": Architecture("stabilityai/stable-diffusion-xl-base-1.0", _stable_diffusion_xl),
     "sd35_medium": Architecture(
         "stabilityai/stable-diffusion-3.5-medium",

@@ -15,7 +15,8 @@ from diffusion.source import EMBEDDED
 from pipeline.planning.accepted_weights import accepted_lines
 from pipeline.planning.cost import expected_cost, expected_costs
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
-from pipeline.planning.gpu_estimate import gpu_hours, gpu_memory
+from pipeline.planning.gpu.estimate import gpu_hours, gpu_memory
+from pipeline.planning.gpu.rates import forecast_hours
 from pipeline.planning.method.weight_rounds import unadapted
 from pipeline.planning.plan import Plan, prompt_task
 from pipeline.planning.prompt_summary import prompt_rows
@@ -165,10 +166,10 @@ def needs(plans: Sequence[Plan]) -> list[tuple[str, str]]:
     if all(config.model.name == EMBEDDED for config in configs):
         seconds = _expected_seconds(plans) if complete else NOT_KNOWN
         return [*rows, ("GPU", "none is needed"), ("seconds expected", seconds)]
-    hours = gpu_hours(plans)
+    hours = [str(paper) for paper in (gpu_hours(plans),) if paper] + forecast_hours(plans)
     unknown = "not known for this model at this size: run one prompt (prompts.limit=1) and read its costs"
     memory = "\n".join(dict.fromkeys(gpu_memory(config) for config in configs))
-    expected = unknown if hours is None else str(hours) if complete else NOT_KNOWN
+    expected = unknown if not hours else "\n".join(hours) if complete else NOT_KNOWN
     return [*rows, ("GPU memory", memory), ("GPU hours", expected)]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.front import arms, table
+from benchmarks.front import arms, fronts, table
 from tests.support.runs import FOUR_FRONTS, run_here
 
 COLOUR_SIZE = arms.SETTINGS["colour_size"]
@@ -32,18 +32,18 @@ def test_the_table_compares_the_common_names_of_all_arms(tmp_path: Path) -> None
     whole = (*FOUR_FRONTS, "method=weighted_sum", "rewards.held_out=[mini_clip]")
     run_here(tmp_path / "ws16-all-seed-0", *whole)
     run_here(tmp_path / "ws4-all-seed-0", *whole, "queries=2", "prompts.list=[snail, crab, owl]")
-    text = table.table(tmp_path, COLOUR_SIZE, ["ws16", "ws4", "best"])
+    text = table.table(fronts.in_folders(tmp_path, COLOUR_SIZE), COLOUR_SIZE, ["ws16", "ws4", "best"])
     lines = text.splitlines()
     assert lines[0] == "3 names, one front each (3 fronts): snail, crab, owl."
     assert len(lines) == 2 + 2 + 2, "an arm without a run has no row"
     cells = [cell.strip() for cell in lines[4].strip("|").split("|")]
-    found = table.fronts_of(tmp_path / "ws16-all-seed-0", COLOUR_SIZE)
+    found = fronts.fronts_of(tmp_path / "ws16-all-seed-0", COLOUR_SIZE)
     common = found[found.name != "lobster"]
     below = np.mean([area(points, (-10.0, -3.8)) for points in common.points])
-    assert float(cells[8]) == pytest.approx(below, abs=0.5)
-    assert cells[9].startswith("1.00")
+    assert float(cells[7]) == pytest.approx(below, abs=0.5)
+    assert cells[8].startswith("1.00")
     # Three steps do not reach the median of the artwork, so these volumes may be 0.
-    assert cells[7][:4] in ("1.00", "not ") and cells[11][:4] in ("1.00", "not ")
+    assert cells[6][:4] in ("1.00", "not ") and cells[10][:4] in ("1.00", "not ")
     assert float(cells[1]) == 3 * 3 * 4, "N T times the four positive weights"
     assert found.forwards.tolist() == [3 * 3 + 3 * 3 * 3] * 4 and not found.backwards.any()
 
@@ -70,11 +70,11 @@ def test_the_interval_of_the_mean_front_is_that_of_a_mean_where_the_volume_is_li
 
 def test_a_table_needs_the_arm_that_others_are_compared_with(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no finished front of the arm ws16"):
-        table.table(tmp_path, COLOUR_SIZE, ["ws16", "best"])
+        table.table(fronts.in_folders(tmp_path, COLOUR_SIZE), COLOUR_SIZE, ["ws16", "best"])
 
 
 def test_each_name_arm_and_seed_has_a_folder_that_the_table_finds(tmp_path: Path) -> None:
-    folders = {table.part_of(tmp_path, slug, name, seed) for slug in ("ws4", "ws16") for name in arms.NAMES
+    folders = {fronts.part_of(tmp_path, slug, name, seed) for slug in ("ws4", "ws16") for name in arms.NAMES
                for seed in (0, 1)}  # fmt: skip
     assert len(folders) == 4 * len(arms.NAMES)
     assert len([folder for folder in folders if folder.match("ws4-*-seed-*")]) == 2 * len(arms.NAMES)
@@ -117,3 +117,18 @@ def test_no_name_of_the_comparison_was_used_to_train_or_tune() -> None:
     assert set(used) | set(arms.NAMES) | {"horse"} == set(ICONS) and len(pd.unique(pd.Series(arms.NAMES))) == len(
         arms.NAMES
     )
+
+
+def test_the_fronts_in_the_file_are_those_in_the_folders(tmp_path: Path) -> None:
+    run_here(tmp_path / "colour_size" / "ws16-all-seed-3", *FOUR_FRONTS, "method=weighted_sum",
+             "rewards.held_out=[mini_clip]")  # fmt: skip
+    fronts.collect(tmp_path, tmp_path / "fronts.parquet")
+    wanted, found = (
+        fronts.in_folders(tmp_path / "colour_size", COLOUR_SIZE),
+        fronts.in_file(tmp_path / "fronts.parquet", "colour_size"),
+    )
+    assert list(found) == ["ws16"] and list(found["ws16"].index) == [
+        (n, 3) for n in ("crab", "lobster", "owl", "snail")
+    ]
+    assert table.table(found, COLOUR_SIZE, ["ws16"]) == table.table(wanted, COLOUR_SIZE, ["ws16"])
+    assert fronts.in_file(tmp_path / "fronts.parquet", "three") == {}

@@ -15,7 +15,8 @@ from configs.load import load_config
 from configs.schema import RunConfig
 from pipeline.cli.plan_table import needs
 from pipeline.planning.downloads import Download, model_downloads, reward_downloads, size_text
-from pipeline.planning.gpu_estimate import PAPERS_MODEL, SECONDS_PER_CANDIDATE, gpu_hours, gpu_memory
+from pipeline.planning.gpu.estimate import PAPERS_MODEL, SECONDS_PER_CANDIDATE, gpu_hours, gpu_memory
+from pipeline.planning.gpu.rates import forecast_hours, forecast_memory, rates
 from pipeline.planning.hub_sizes import MODELS
 from pipeline.planning.plan import Plan, make_plan
 from rewards import registry
@@ -214,3 +215,31 @@ def test_a_model_counts_as_downloaded_once_all_of_its_parts_are(tmp_path: Path) 
 )
 def test_sizes_as_text(size: int | None, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_hours_and_memory_are_forecast_from_what_was_measured_on_a_gpu(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "prompts.list=[snail]", "method=weighted_sum", "model.dtype=float16")
+    (line,) = forecast_hours([plan])
+    rate = next(rate for rate in rates() if rate.model == PAPERS_MODEL)
+    hours = (30 * 6 * 50 * rate.candidate_ms + 6 * 50 * rate.latent_ms) / 3.6e6
+    assert line.startswith(f"{hours:,.2f} on one NVIDIA H200, without the rewards, at 17.4 ms a candidate in float16")
+    needed = dict(needs([plan]))
+    assert line in needed["GPU hours"] and "Table 6" in needed["GPU hours"]
+    assert forecast_memory(plan.config)[0].startswith("21.4 GB for the model without rewards, 30 candidates at once")
+
+
+@pytest.mark.parametrize("other", ["model.dtype=bfloat16", "model.height=768", "model.dtype=float32"])
+def test_another_dtype_or_size_has_no_forecast(tmp_path: Path, other: str) -> None:
+    plan = plan_of(tmp_path, "prompts.list=[snail]", "model.dtype=float16", other)
+    assert forecast_hours([plan]) == [] and forecast_memory(plan.config) == []
+
+
+def test_a_chunk_larger_than_any_that_was_measured_has_no_memory() -> None:
+    assert forecast_memory(config_of(SD15, "model.dtype=float16", "compute.chunk=64", "queries=64")) == []
+    assert "11.8 GB" in forecast_memory(config_of(SD15, "model.dtype=float16", "queries=12"))[0]
+
+
+def test_each_measured_rate_is_of_a_model_that_check_knows() -> None:
+    for rate in rates():
+        assert rate.candidate_ms > 0 and rate.latent_ms > 0 and list(rate.peak_gb) == sorted(rate.peak_gb)
+        assert any(name == rate.model for name, _ in MODELS)

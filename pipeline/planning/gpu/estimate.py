@@ -1,8 +1,8 @@
-"""Estimates the GPU hours and the GPU memory of a run, from measured rates only, each with its source.
+"""Estimates the GPU hours and the GPU memory of a run from the paper's measurements.
 
 Table 6 of the paper gives minutes per prompt on one RTX 6000 Ada (48 GB), and Table 5 gives peak memory. Both are for
-Stable Diffusion 1.5 at 512 px with six weightings over two rewards, and were measured with the authors' code. This code
-has not been measured in this way yet.
+Stable Diffusion 1.5 at 512 px with six weightings over two rewards, and were measured with the authors' code. What was
+measured with this code is in `rates`.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from configs.schema import RunConfig
 from configs.sections.model import ModelConfig
 from pipeline.planning.cost import expected_costs
 from pipeline.planning.downloads import size_text
+from pipeline.planning.gpu.rates import forecast_memory
 from pipeline.planning.hub_sizes import MODELS
 from pipeline.planning.plan import Plan
 
@@ -85,7 +86,7 @@ def _is_papers(model: ModelConfig) -> bool:
 
 
 def gpu_memory(config: RunConfig) -> str:
-    """Return as text the peak memory, if the paper measured this case, and the memory of the model's weights."""
+    """Return as text the peak memory, if it was measured for this case, and the memory of the model's weights."""
     model = config.model
     size = MODELS.get((model.name, model.revision or ""))
     parts = []
@@ -93,7 +94,8 @@ def gpu_memory(config: RunConfig) -> str:
     if measured and (config.queries in FEWER_QUERIES or config.queries in MORE_QUERIES):
         peak = measured[config.queries in MORE_QUERIES]
         parts.append(f"{peak} GB for the model and the guiding rewards on one {PAPERS_GPU} (the paper's Table 5)")
-    else:
+    parts += forecast_memory(config)
+    if not parts:
         parts.append("peak not known")
     if size:
         weights = size.total * BYTES_OF_DTYPE[model.dtype] // size.bytes_per_weight

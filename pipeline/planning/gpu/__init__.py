@@ -1,0 +1,1 @@
+"""What a run takes of GPUs: hours and memory, from measured rates."""

@@ -1,0 +1,74 @@
+"""The rates that were measured on GPUs with this code, and what they forecast for a run. Imports no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from configs.schema import RunConfig
+from configs.sections.model import ModelConfig
+from pipeline.planning.cost import expected_costs
+from pipeline.planning.plan import Plan
+
+FILE = Path(__file__).with_name("rates.yaml")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was measured for one model on one GPU. The keys are those of rates.yaml, which says what they are."""
+
+    model: str
+    side: int
+    gpu: str
+    dtype: str
+    candidate_ms: float
+    latent_ms: float
+    peak_gb: Mapping[int, float]
+    measured: str
+
+    def is_of(self, model: ModelConfig) -> bool:
+        """Whether the rate is that of a model in its dtype and at its size of images."""
+        sides = {model.height or self.side, model.width or self.side}
+        return (self.model, self.dtype) == (model.name, model.dtype) and sides == {self.side}
+
+
+@cache
+def rates() -> tuple[Rate, ...]:
+    """Return the measured rates."""
+    return tuple(Rate(**row) for row in yaml.safe_load(FILE.read_text(encoding="utf-8")))
+
+
+def forecast_hours(plans: Sequence[Plan]) -> list[str]:
+    """Return, for each GPU on which the model of all plans was measured, the hours of their open tasks."""
+    models = [plan.config.model for plan in plans]
+    return [
+        f"{_hours(rate, plans):,.2f} on one {rate.gpu}, without the rewards, at {rate.candidate_ms:g} ms a candidate "
+        f"in {rate.dtype} (make gpu, {rate.measured})"
+        for rate in rates()
+        if models and all(rate.is_of(model) for model in models)
+    ]
+
+
+def forecast_memory(config: RunConfig) -> list[str]:
+    """Return the peak memory of a model on each GPU on which it was measured with as large a chunk or a larger one."""
+    found = []
+    for rate in (rate for rate in rates() if rate.is_of(config.model)):
+        chunks = [chunk for chunk in sorted(rate.peak_gb) if chunk >= config.chunk_size]
+        if chunks:
+            found.append(
+                f"{rate.peak_gb[chunks[0]]:g} GB for the model without rewards, {chunks[0]} candidates at once, on one "
+                f"{rate.gpu} in {rate.dtype} (make gpu, {rate.measured})"
+            )
+    return found
+
+
+def _hours(rate: Rate, plans: Sequence[Plan]) -> float:
+    milliseconds = 0.0
+    for plan in plans:
+        costs = expected_costs(plan.open_tasks, plan.config.steps)
+        for task, cost in zip(plan.open_tasks, costs, strict=True):
+            rows = len(task.weights)
+            milliseconds += (cost.decodes - rows) * rate.candidate_ms + rows * cost.steps * rate.latent_ms
+    return milliseconds / 3.6e6
