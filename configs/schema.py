@@ -39,7 +39,9 @@ from configs.step_checks import (
 from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
-Method = Literal["srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "best_of", "unguided"]
+Method = Literal[
+    "srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "fk_steering", "best_of", "unguided"
+]
 SURROGATE_METHODS = frozenset({"srsoup", "weighted_sum"})
 METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
 LARGEST_CHUNK = 64

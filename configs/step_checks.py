@@ -9,7 +9,9 @@ from configs.sections.surrogate import SurrogateConfig
 from configs.weights import WEIGHT_TOLERANCE
 
 # Methods that guide by candidates without a search gradient (`pipeline.guidance.rivals`).
-RIVALS = frozenset({"best_candidate", "demon"})
+RIVALS = frozenset({"best_candidate", "demon", "fk_steering"})
+# Options of rivals, and the methods that take them.
+_TAKERS = {"demon": ("demon",), "temperature": ("demon", "fk_steering")}
 
 
 def with_mean_queries(data: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def check_combining(
 
 
 def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
-    """Refuse options of a search gradient for methods that have none, and the options of demon without it.
+    """Refuse options of a search gradient for methods that have none, and the options of rivals without them.
 
     Raises:
         InvalidValueError: there is such an option.
@@ -172,11 +174,20 @@ def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
                 f"leave guidance.{key} out, or {rivals[0]}",
                 f"guidance.{key}",
             )
-    for key in ("demon", "temperature"):
-        if getattr(guidance, key) != fields[key].default and "demon" not in methods:
+    shaped = set(methods) - {"fk_steering", "best_of", "unguided"}
+    for key in ("noise", "normalisation", "elite_fraction", "satisfied_above"):
+        if "fk_steering" in methods and not shaped and getattr(guidance, key) != fields[key].default:
             raise InvalidValueError(
-                f"guidance.{key} is for the method demon, which this run does not have",
-                f"set method=demon, or leave guidance.{key} out",
+                f"fk_steering resamples by the rewards themselves, so guidance.{key} has no effect on it",
+                f"leave guidance.{key} out",
+                f"guidance.{key}",
+            )
+    for key, takers in _TAKERS.items():
+        if getattr(guidance, key) != fields[key].default and not set(takers) & set(methods):
+            named = " and ".join(takers)
+            raise InvalidValueError(
+                f"guidance.{key} is for {named}, which this run does not have",
+                f"set method={takers[0]}, or leave guidance.{key} out",
                 f"guidance.{key}",
             )
 

@@ -115,6 +115,12 @@ ARMS: Mapping[str, Arm] = {
     "boltzmann": Arm(
         "Demon, Boltzmann, N = 16", "weighted_sum_mini", ("method=demon", "guidance.demon=boltzmann")
     ),
+    "fk": Arm("FK steering, N = 16 particles", "weighted_sum_mini", ("method=fk_steering",)),
+    "fk_cold": Arm(
+        "FK steering, N = 16 particles, tau = 0.2",
+        "weighted_sum_mini",
+        ("method=fk_steering", "guidance.temperature=0.2"),
+    ),
     "of36": Arm(
         "best of 36 unguided samples, `keep: spread`",
         "weighted_sum_mini",

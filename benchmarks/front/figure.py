@@ -22,8 +22,9 @@ CURVES = {
     "best candidate": ("candidate",),
     "Demon, tanh": ("tanh",),
     "Demon, Boltzmann": ("boltzmann",),
+    "FK steering": ("fk",),
 }
-MARKERS = "osD^vPX*d"
+MARKERS = "osD^vPX*d<"
 
 
 def draw(fronts: Fronts, arms: Sequence[str], file: Path) -> None:

@@ -154,7 +154,8 @@ class GuidanceConfig(StrictModel):
         1.0,
         gt=0,
         le=1000,
-        description="tau of the method demon, in standard deviations of the weighted sum over the candidates",
+        description="tau of demon, in standard deviations of the weighted sum over the candidates, and of fk_steering, "
+        "in standard deviations of each reward over the particles of the first step",
     )
     normalisation: Literal["std", "tanh", "min-max"] = Field(
         "std",

@@ -10,7 +10,7 @@ from evaluation.tables.model import Head
 
 METHODS = {
     "srsoup": "SRSoup", "weighted_sum": "WeightedSum", "unguided": "Base model", "unguided_first": "Unguided first",
-    "best_candidate": "Best candidate", "demon": "Demon", "best_of": "Best of n",
+    "best_candidate": "Best candidate", "demon": "Demon", "fk_steering": "FK steering", "best_of": "Best of n",
 }  # fmt: skip
 SHORT = METHODS | {"weighted_sum": "WS"}
 REWARDS = {

@@ -47,6 +47,7 @@ class Guidance:
         sharing: the options of sharing by measured cosines in all steps, for which K is T; None shares in the first K.
         combining: how the rewards of a row become one direction; without a surrogate only.
         selection: the rule of a rival in the place of the search gradient; in weighted-sum steps only.
+        particle_temperature: tau of `rivals.particles`, whose particles are the candidates; None for other methods.
     """
 
     candidates: int
@@ -62,6 +63,7 @@ class Guidance:
     sharing: Sharing | None = None
     combining: Combining = WEIGHTED_SUM
     selection: Selection | None = None
+    particle_temperature: float | None = None
 
     @property
     def soup_end(self) -> int:

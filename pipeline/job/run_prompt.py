@@ -17,6 +17,7 @@ from pipeline.guidance.choosing.best_front import run_best_front
 from pipeline.guidance.choosing.best_of import run_best_of
 from pipeline.guidance.ledger import Ledger
 from pipeline.guidance.ports import Answers, ReverseStep
+from pipeline.guidance.rivals.particles import run_particles
 from pipeline.guidance.runner import run_guided, run_unguided, unguided_seeds
 from pipeline.guidance.simplex import as_weights
 from pipeline.job.result import Meter, PromptFailure, PromptResult
@@ -201,6 +202,11 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
                 on_step,
                 task.keep,
             )
+        elif task.guidance.particle_temperature is not None:
+            trajectory = await run_particles(
+                weights, task.guidance.candidates, task.guidance.particle_temperature, shape, task.seed, ports, ports,
+                ledger, on_step,
+            )  # fmt: skip
         else:
             surrogate = BoundSurrogate(ports, from_bytes(task.surrogate)) if task.surrogate else None
             guided = (task.guidance, ports, ports)

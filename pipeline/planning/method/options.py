@@ -30,6 +30,7 @@ def guidance_of(config: RunConfig, method: str) -> Guidance:
         sharing=Sharing(soup.threshold, soup.every_reward, soup.queries == "auto") if auto else None,
         combining=Combining(guidance.scalarisation, guidance.smoothing, guidance.conflict),
         selection=_selection(guidance, method),
+        particle_temperature=guidance.temperature if method == "fk_steering" else None,
     )
 
 
