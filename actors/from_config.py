@@ -35,4 +35,6 @@ def sampling_of(config: RunConfig) -> Sampling:
         negative_prompt=model.negative_prompt,
         height=model.height,
         width=model.width,
+        lookahead_guided=config.lookahead.guidance,
+        lookahead_downscale=config.lookahead.downscale,
     )

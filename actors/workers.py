@@ -147,7 +147,7 @@ class DiffusionWorker:
             looks = self._surrogates.looks(x0, len(x), conditioning, surrogate, keep)
             middle = time.perf_counter()
             try:
-                pixels = self.model.decode(x0)[: len(x)].numpy()
+                pixels = self.model.decode(downscaled(x0, conditioning.sampling))[: len(x)].numpy()
             except NotFiniteError as error:
                 raise error.at(step) from None
         return pixels, DecodeReport(middle - start, time.perf_counter() - middle, peak_memory(), pixels.nbytes, looks)
@@ -172,6 +172,12 @@ class DiffusionWorker:
             images = [self.model.decode(as_tensor(pad(rows, chunk)))[: len(rows)].numpy() for rows in chunks]
         pixels = np.concatenate(images)
         return pixels, DecodeReport(0.0, time.perf_counter() - start, peak_memory(), pixels.nbytes)
+
+
+def downscaled(x0: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Return the latents of candidates' images: the means of squares whose side is `lookahead_downscale`."""
+    side = sampling.lookahead_downscale
+    return x0 if side == 1 else torch.nn.functional.avg_pool2d(x0, side)
 
 
 class RewardWorker:

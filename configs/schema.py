@@ -21,6 +21,7 @@ from configs.errors import InvalidValueError
 from configs.location import Location, location_of
 from configs.sections.adaptive import AdaptiveConfig, check_adaptive
 from configs.sections.compute import ComputeConfig
+from configs.sections.lookahead import LookaheadConfig
 from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
 from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
@@ -89,6 +90,9 @@ class RunConfig(StrictModel):
     )  # fmt: skip
     prompts: PromptsConfig = Field(description="where the prompts come from")
     model: ModelConfig = Field(ModelConfig(), description="the pretrained model and how it is sampled")
+    lookahead: LookaheadConfig = Field(
+        LookaheadConfig(), description="how a candidate becomes the image that the rewards score"
+    )
     rewards: RewardsConfig = Field(description="the rewards that guide and those that only score")
     report: ReportConfig = Field(ReportConfig(), description="what the report needs to know")
     compute: ComputeConfig = Field(ComputeConfig(), description="where the work is done")
@@ -219,6 +223,8 @@ class RunConfig(StrictModel):
         for key in ("surrogate", "adaptive"):
             if getattr(self, key) is None:
                 data.pop(key, None)
+        if self.lookahead == LookaheadConfig():
+            data.pop("lookahead", None)
         return data
 
     @property

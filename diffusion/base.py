@@ -61,6 +61,8 @@ class Sampling:
         negative_prompt: prompt that gives eps_0; None for the family's default (an empty prompt, or zeros in SDXL).
         height: the height of the images in pixels; None for the model's own side.
         width: the same for the width.
+        lookahead_guided: whether the estimates of candidates have classifier-free guidance, as the means have.
+        lookahead_downscale: the divisor of the sides of candidates' images.
     """
 
     steps: int
@@ -70,6 +72,8 @@ class Sampling:
     negative_prompt: str | None = None
     height: int | None = None
     width: int | None = None
+    lookahead_guided: bool = True
+    lookahead_downscale: int = 1
 
 
 class Conditioning(NamedTuple):

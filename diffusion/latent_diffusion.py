@@ -139,7 +139,7 @@ class LatentDiffusion(ABC):
         timestep = kernel.look_ahead_timestep(step)
         if timestep is None:
             return _finite(x, "look-ahead", torch.float32, step)
-        x0 = kernel.x0(x, self._predict(x, timestep, conditioning), timestep)
+        x0 = kernel.x0(x, self._predict_ahead(x, timestep, conditioning), timestep)
         return _finite(x0, "look-ahead", self._dtype, step)
 
     def look_ahead_gradient(
@@ -151,7 +151,9 @@ class LatentDiffusion(ABC):
             inputs = conditioning.copied()
 
             def look_ahead(rows: Tensor) -> Tensor:
-                return rows if timestep is None else kernel.x0(rows, self._predict(rows, timestep, inputs), timestep)
+                if timestep is None:
+                    return rows
+                return kernel.x0(rows, self._predict_ahead(rows, timestep, inputs), timestep)
 
             gradient = gradients_of_rows(look_ahead, x.to(self._device), value, at_once)
         return _finite(gradient, "gradient of the surrogate", self._dtype, step).cpu()
@@ -169,9 +171,14 @@ class LatentDiffusion(ABC):
         unscaled: Tensor = latents / config.scaling_factor + (config.shift_factor or 0)
         return unscaled
 
-    def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
+    def _predict_ahead(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
+        """The prediction for candidates: guided, unless the sampling says that they are not."""
+        sampling = conditioning.sampling
+        return self._predict(x, timestep, conditioning, sampling.guidance_scale if sampling.lookahead_guided else 1.0)
+
+    def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
         """The guided prediction at one timestep, float32. With a scale of 1 the negative prompt is left out."""
-        scale = conditioning.sampling.guidance_scale
+        scale = conditioning.sampling.guidance_scale if scale is None else scale
         guided = scale != 1
 
         def rows(part: Tensor) -> Tensor:

@@ -103,9 +103,9 @@ def sample_front(
         height: the height of the images in pixels; None is the model's own side.
         width: the same for the width.
         seed: the seed of the run; the seed of the prompt is derived from it.
-        options: further keys of a configuration: guidance, soup, best_of, surrogate (with the file of one that was
-            trained with the same model, which cannot be checked), compute (chunk, threads), and of model those that
-            concern sampling: guidance_scale, negative_prompt, eta or noise_level.
+        options: further keys of a configuration: guidance, lookahead, soup, best_of, surrogate (with the file of one
+            that was trained with the same model, which cannot be checked), compute (chunk, threads), and of model those
+            that concern sampling: guidance_scale, negative_prompt, eta or noise_level.
         progress: whether to show a progress bar.
         on_step: a function that is called after each denoising step with two integers: the number of the step, from 1,
             and the number of all steps. An exception that it raises ends the call.

@@ -9,7 +9,7 @@ from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
 from pipeline.library.own_rewards import CALL
 
 # Keys of a configuration that apply to one prompt and to a loaded pipeline.
-_OPTIONS = ("best_of", "compute", "guidance", "model", "soup", "surrogate")
+_OPTIONS = ("best_of", "compute", "guidance", "lookahead", "model", "soup", "surrogate")
 _SAMPLING = {"guidance_scale", "negative_prompt"}
 
 

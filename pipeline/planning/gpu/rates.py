@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from configs.schema import RunConfig
-from configs.sections.model import ModelConfig
+from configs.sections.lookahead import LookaheadConfig
 from pipeline.planning.cost import expected_costs
 from pipeline.planning.plan import Plan
 
@@ -28,8 +28,11 @@ class Rate:
     peak_gb: Mapping[int, float]
     measured: str
 
-    def is_of(self, model: ModelConfig) -> bool:
-        """Whether the rate is that of a model in its dtype and at its size of images."""
+    def is_of(self, config: RunConfig) -> bool:
+        """Whether the rate is that of a run's model in its dtype, at its size of images and with its look-ahead."""
+        model = config.model
+        if config.lookahead != LookaheadConfig():
+            return False
         sides = {model.height or self.side, model.width or self.side}
         return (self.model, self.dtype) == (model.name, model.dtype) and sides == {self.side}
 
@@ -42,19 +45,19 @@ def rates() -> tuple[Rate, ...]:
 
 def forecast_hours(plans: Sequence[Plan]) -> list[str]:
     """Return, for each GPU on which the model of all plans was measured, the hours of their open tasks."""
-    models = [plan.config.model for plan in plans]
+    configs = [plan.config for plan in plans]
     return [
         f"{_hours(rate, plans):,.2f} on one {rate.gpu}, without the rewards, at {rate.candidate_ms:g} ms a candidate "
         f"in {rate.dtype} (make gpu, {rate.measured})"
         for rate in rates()
-        if models and all(rate.is_of(model) for model in models)
+        if configs and all(rate.is_of(config) for config in configs)
     ]
 
 
 def forecast_memory(config: RunConfig) -> list[str]:
     """Return the peak memory of a model on each GPU on which it was measured with as large a chunk or a larger one."""
     found = []
-    for rate in (rate for rate in rates() if rate.is_of(config.model)):
+    for rate in (rate for rate in rates() if rate.is_of(config)):
         chunks = [chunk for chunk in sorted(rate.peak_gb) if chunk >= config.chunk_size]
         if chunks:
             found.append(
