@@ -157,7 +157,7 @@ class FlowSDE:
 
     @classmethod
     def from_scheduler(
-        cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float, tokens: int
+        cls, scheduler_config: Mapping[str, Any], steps: int, noise_level: float, tokens: int, even: bool = False
     ) -> "FlowSDE":
         """Read the shift and the spacing of the flow scheduler that a model comes with.
 
@@ -166,12 +166,14 @@ class FlowSDE:
             steps: T, the number of denoising steps.
             noise_level: noise level a >= 0.
             tokens: number of patches of an image; with dynamic shifting it decides the shift.
+            even: whether the shares before the shift are 1, (T-1)/T, ..., 1/T, and not those of the scheduler.
         """
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler_config)
         mu = dynamic_shift(scheduler.config, tokens) if scheduler.config.use_dynamic_shifting else None
-        scheduler.set_timesteps(steps, mu=mu)
+        shares = [1 - step / steps for step in range(steps)] if even else None
+        scheduler.set_timesteps(steps, sigmas=shares, mu=mu)
         return cls(tuple(scheduler.sigmas.tolist()), noise_level, scheduler.config.num_train_timesteps)
 
     @property

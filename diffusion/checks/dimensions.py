@@ -25,9 +25,10 @@ def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: 
         ModelError: the denoiser takes other inputs too, or a size is missing.
     """
     takes, has = config.get("in_channels"), vae.get("latent_channels")
-    if None not in (takes, has) and takes != has:
+    if takes is not None and has is not None and takes != has * family.packed**2:
+        square = f" ({has * family.packed**2} in a token)" if family.packed > 1 else ""
         raise ModelError(
-            f"the {family.denoiser} of {folder} takes {takes} channels, but its latents have {has}",
+            f"the {family.denoiser} of {folder} takes {takes} channels, but its latents have {has}{square}",
             "a text-to-image model, which takes nothing but the latents and the text",
             "use a model that was not made for inpainting or editing",
         )
@@ -57,7 +58,9 @@ def check_widths(folder: Path, family: Family, absent: frozenset[str]) -> None:
     if not all(type(width) is int for width in (*wide, *pooled)):
         raise ModelError(f"a text encoder of {folder} has no hidden_size or projection_dim", "whole numbers", _OTHER)
     wanted: dict[str, Any] = {"cross_attention_dim": sum(wide)}
-    if family.is_flow:
+    if family.packed > 1:
+        wanted = {"pooled_projection_dim": wide[0], "joint_attention_dim": wide[1]}
+    elif family.is_flow:
         joint = [width for part, width in zip(encoders, wide, strict=True) if part == "text_encoder_3"]
         wanted = {"pooled_projection_dim": sum(pooled[:2])} | ({"joint_attention_dim": joint[0]} if joint else {})
     elif len(encoders) == 2:
@@ -84,7 +87,7 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    size = config.get("sample_size")
+    size = family.own_side(config)
     sides = size if isinstance(size, list | tuple) and len(size) == 2 and not family.is_flow else [size]
     if not all(type(side) is int and 1 <= side <= MOST_LATENTS for side in sides):
         raise ModelError(

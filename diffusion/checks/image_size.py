@@ -69,10 +69,10 @@ def image_sizes(family: Family, denoiser: Mapping[str, Any], vae: Mapping[str, A
     Raises:
         ModelError: the size of the patches or the number of positions is no number.
     """
-    size = denoiser["sample_size"]
+    size = family.own_side(denoiser)
     height, width = (size, size) if isinstance(size, int) else size
     pixels = pixels_of_a_latent(vae)
-    patch, positions, most = 1, None, MOST_LATENTS
+    patch, positions, most = family.packed, None, MOST_LATENTS
     if family.patch is not None:
         patch = denoiser.get("patch_size", family.patch)
         positions = denoiser.get("pos_embed_max_size", family.positions)

@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion.checks.skeleton import short
 from diffusion.errors import ModelError
-from diffusion.families import T5_TOKENS, Family
+from diffusion.families import FLUX_TOKENS, T5_TOKENS, Family
 
 _CLIP_TOKENS = 77
 
@@ -24,12 +24,12 @@ def check_one_pass(folder: Path, family: Family, denoiser: Any, vae: Any) -> Non
     """
     import torch
 
-    size = denoiser.config.sample_size
+    size = family.own_side(denoiser.config)
     sides = (size, size) if isinstance(size, int) else tuple(size)
     part = family.denoiser
     try:
         with torch.device("meta"), torch.no_grad():
-            x = torch.empty(2, denoiser.config.in_channels, *sides)
+            x = torch.empty(2, denoiser.config.in_channels // family.packed**2, *sides)
             predicted = _predict(family, denoiser, x).shape
             part = "vae"
             decoded = vae.decode(x, return_dict=False)[0].shape
@@ -45,6 +45,8 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
     import torch
 
     config, rows = denoiser.config, len(x)
+    if family.packed > 1:
+        return _predict_packed(denoiser, x)
     if family.is_flow:
         text = torch.empty(rows, _CLIP_TOKENS + T5_TOKENS, config.joint_attention_dim)
         pooled, times = torch.empty(rows, config.pooled_projection_dim), torch.empty(rows)
@@ -57,6 +59,22 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
         width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         added = {"text_embeds": torch.empty(rows, width), "time_ids": torch.empty(rows, 6)}
     return denoiser(x, 1, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
+
+
+def _predict_packed(denoiser: Any, x: Any) -> Any:
+    import torch
+
+    from diffusion.pipelines.packing import image_ids, pack, unpack
+
+    config, rows, tokens = denoiser.config, len(x), FLUX_TOKENS[bool(denoiser.config.guidance_embeds)]
+    guidance = torch.empty(rows) if config.guidance_embeds else None
+    output = denoiser(
+        hidden_states=pack(x), timestep=torch.empty(rows), guidance=guidance,
+        encoder_hidden_states=torch.empty(rows, tokens, config.joint_attention_dim),
+        pooled_projections=torch.empty(rows, config.pooled_projection_dim),
+        txt_ids=torch.empty(tokens, 3), img_ids=image_ids(*x.shape[2:]).to("meta"), return_dict=False,
+    )[0]  # fmt: skip
+    return unpack(output, *x.shape[2:])
 
 
 def _refused(folder: Path, part: str, problem: str) -> ModelError:

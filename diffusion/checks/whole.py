@@ -68,11 +68,11 @@ def check_timesteps(folder: Path, steps: int, tokens: int) -> None:
     if not isinstance(owner, type) or not issubclass(owner, diffusers.SchedulerMixin):
         raise _refused(folder, f"model_index.json names {str(entry)[:100]}, which is none of diffusers")
     config: dict[str, Any] = read_json(folder / "scheduler" / "scheduler_config.json")
-    is_flow = FAMILIES[pipeline_class(folder)].is_flow
+    family = FAMILIES[pipeline_class(folder)]
     try:
         owner.from_config(config)  # type: ignore[attr-defined]
-        if is_flow:
-            flow = FlowSDE.from_scheduler(config, steps, 0.7, tokens)
+        if family.is_flow:
+            flow = FlowSDE.from_scheduler(config, steps, 0.7, tokens, family.even)
             levels, noises = list(flow.sigmas), [flow.sigma(step) for step in range(steps)]
         else:
             ddim = DDIM.from_scheduler(config, steps, 1.0)

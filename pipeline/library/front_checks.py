@@ -5,12 +5,12 @@ from typing import Any
 
 from configs.errors import RequestError
 from configs.schema import RunConfig
-from diffusion.families import DDIM_KEYS, FLOW_KEYS, Family
+from diffusion.families import DDIM_KEYS, FLOW_KEYS, TWO_PASS_KEYS, Family
 from pipeline.library.own_rewards import CALL
 
 # Keys of a configuration that apply to one prompt and to a loaded pipeline.
 _OPTIONS = ("best_of", "compute", "guidance", "lookahead", "model", "soup", "surrogate")
-_SAMPLING = {"guidance_scale", "negative_prompt"}
+_SAMPLING = {"guidance_scale"}
 
 
 def check_prompt(prompt: object) -> None:
@@ -51,7 +51,7 @@ def check_options(pipe: Any, family: Family, options: Mapping[str, Mapping[str, 
     Raises:
         RequestError: there is such a key.
     """
-    sampling = sorted(_SAMPLING | ((DDIM_KEYS | FLOW_KEYS) & family.keys))
+    sampling = sorted(_SAMPLING | ((DDIM_KEYS | FLOW_KEYS | TWO_PASS_KEYS) & family.keys))
     given: list[tuple[str, Any, Sequence[str]]] = [(key, value, _OPTIONS) for key, value in options.items()]
     given += [(f"model.{key}", value, sampling) for key, value in options.get("model", {}).items()]
     for key, value, allowed in given:

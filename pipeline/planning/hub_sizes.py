@@ -45,6 +45,16 @@ MODELS = {
         },
         2,
     ),
+    # From lists of the repository's files at this revision.
+    ("black-forest-labs/FLUX.1-dev", "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21"): ModelSize(
+        {
+            "text_encoder": 246_144_352,
+            "text_encoder_2": 4_994_582_224 + 4_530_066_360,
+            "transformer": 9_983_040_304 + 9_949_328_904 + 3_870_584_832,
+            "vae": 167_666_902,
+        },
+        2,
+    ),
 }
 
 # (repository, revision, file) -> bytes of a weight file of a reward or of a VAE.

@@ -86,6 +86,13 @@ def _check(
                 f"{config.model.name} is a {pipeline}, which has no key {key}",
                 f"only with {', '.join(takers(key))}", f"remove model.{key}",
             )  # fmt: skip
+    if not (config.lookahead.guidance or family.has_two_passes):
+        raise RequestError(
+            file=origin("lookahead.guidance"), key="lookahead.guidance", value=False,
+            problem=f"{config.model.name} is a {pipeline}, which makes each prediction in one pass",
+            allowed=f"off only with {', '.join(takers('negative_prompt'))}",
+            fix="leave lookahead.guidance out",
+        )  # fmt: skip
     if source.vae:
         with suppress(NotHereError):
             check_vae(source.vae, vae_folder(source.vae, fetch), folder)

@@ -9,6 +9,8 @@ from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -33,8 +35,12 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-FAMILIES = ("sd", "sdxl", "sd3")
-PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline}
+FAMILIES = ("sd", "sdxl", "sd3", "flux")
+FLOWS = ("sd3", "flux")
+PIPELINES = {
+    "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline,
+    "flux": FluxPipeline,
+}  # fmt: skip
 
 
 def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = None, **vae: Any) -> Path:
@@ -46,7 +52,7 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
 def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: Any) -> Any:
     """Return a pipeline of a family, with changes to its scheduler and its VAE."""
     torch.manual_seed(0)
-    make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3}[family]
+    make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux}[family]
     return make(scheduler or {}, vae)
 
 
@@ -65,7 +71,7 @@ def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> A
         "sdxl": {"add_watermarker": False},
     }
     pipe = PIPELINES[family].from_pretrained(folder, dtype=dtype, **options.get(family, {}))
-    if family != "sd3":
+    if family not in FLOWS:
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -77,6 +83,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sd": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", (32, 16)),
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
+        "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
     }[family]
     generator = torch.Generator().manual_seed(seed)
     weights = {
@@ -118,11 +125,36 @@ def _stable_diffusion_xl(scheduler: dict[str, Any], vae: dict[str, Any]) -> Stab
     )  # fmt: skip
 
 
-def _stable_diffusion_3(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableDiffusion3Pipeline:
-    t5 = T5Config(
-        vocab_size=32, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
+def _t5() -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=32, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+        )
     )  # fmt: skip
+
+
+def _flux(scheduler: dict[str, Any], vae: dict[str, Any], distilled: bool = True) -> FluxPipeline:
+    transformer = FluxTransformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=3,
+        joint_attention_dim=32, pooled_projection_dim=16, guidance_embeds=distilled, axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    # FLUX's own size is not in its configuration; this one is small.
+    transformer.register_to_config(sample_size=8)
+    return FluxPipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            **{"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64, "shift": 3.0} | scheduler
+        ),
+        vae=_vae(4, {"scaling_factor": 0.3611, "shift_factor": 0.1159} | vae),
+        text_encoder=CLIPTextModel(_clip(16)),
+        text_encoder_2=_t5(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=t5_tokenizer(),
+    )
+
+
+def _stable_diffusion_3(scheduler: dict[str, Any], vae: dict[str, Any]) -> StableDiffusion3Pipeline:
     return StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(
             sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
@@ -133,7 +165,7 @@ def _stable_diffusion_3(scheduler: dict[str, Any], vae: dict[str, Any]) -> Stabl
         vae=_vae(4, {"scaling_factor": 1.5305, "shift_factor": 0.0609} | vae),
         text_encoder=CLIPTextModelWithProjection(_clip(16)),
         text_encoder_2=CLIPTextModelWithProjection(_clip(16, seed=1)),
-        text_encoder_3=T5EncoderModel(t5),
+        text_encoder_3=_t5(),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         tokenizer_3=t5_tokenizer(),

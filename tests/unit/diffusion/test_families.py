@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from diffusion.base import Conditioning, Loading, Sampling, load_model
@@ -29,6 +30,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sd", {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}),
     ("sd3", {"shift": 3.0}),
     ("sd3", {"shift": 1.0}),
+    ("flux", {"max_shift": 1.2}),
+    ("flux", {"use_dynamic_shifting": False, "shift": 1.0}),
 ]  # fmt: skip
 FAMILY_AND_SCHEDULER = pytest.mark.parametrize(
     ("family", "scheduler"), VARIANTS, ids=["-".join([f, *map(str, s.values())]) for f, s in VARIANTS]
@@ -66,6 +69,8 @@ def predicted(
     family: str, pipe: Any, x: Tensor, t: float, conditioning: Conditioning, scale: float = SCALE
 ) -> np.ndarray:
     """The guided prediction, with a call of the denoiser for each sample and each of the two prompts."""
+    if family == "flux":
+        return predicted_at_once(pipe, x, t, conditioning, scale)
     parts = []
     for row in range(2):
         embeds = conditioning.embeds[row : row + 1]
@@ -84,6 +89,34 @@ def predicted(
     return parts[0] + scale * (parts[1] - parts[0])
 
 
+def predicted_at_once(pipe: Any, x: Tensor, t: float, conditioning: Conditioning, scale: float) -> np.ndarray:
+    """The prediction of FLUX, with the pipeline's own packing and a call of the transformer for each sample."""
+    _, channels, height, width = x.shape
+    ids = pipe._prepare_latent_image_ids(1, height // 2, width // 2, "cpu", torch.float32)
+    assert conditioning.pooled is not None
+    outputs = []
+    for sample in x.split(1):
+        tokens = pipe.transformer(
+            pipe._pack_latents(sample, 1, channels, height, width), conditioning.embeds[1:], conditioning.pooled[1:],
+            torch.tensor([t / 1000], dtype=torch.float32), ids, torch.zeros(conditioning.embeds.shape[1], 3),
+            torch.tensor([scale], dtype=torch.float32),
+        ).sample  # fmt: skip
+        outputs.append(pipe._unpack_latents(tokens, height * 2, width * 2, 2))
+    return np.asarray(torch.cat(outputs).double().numpy())
+
+
+def set_timesteps(family: str, pipe: Any, tokens: int) -> None:
+    """Set the timesteps of a pipeline's scheduler as its own call does."""
+    if family != "flux":
+        pipe.scheduler.set_timesteps(STEPS)
+        return
+    config = pipe.scheduler.config
+    shift = calculate_shift(
+        tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift
+    )
+    pipe.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / STEPS, STEPS), mu=shift)
+
+
 @dataclass(frozen=True)
 class Equations:
     """A family's timesteps, reverse step and look-ahead in float64 NumPy, from the numbers of its scheduler."""
@@ -94,13 +127,13 @@ class Equations:
 
     @property
     def timesteps(self) -> list[float]:
-        if self.family == "sd3":
+        if self.family in tiny.FLOWS:
             return list(1000 * self.scheduler.sigmas[:-1].double().numpy())
         return [round(t) for t in reference.spaced_timesteps(self.config["timestep_spacing"], STEPS)]
 
     def reverse(self, x: Tensor, prediction: np.ndarray, step: int) -> reference.ReverseMoments:
         x_ = x.double().numpy()
-        if self.family == "sd3":
+        if self.family in tiny.FLOWS:
             return reference.flow_sde(x_, prediction, self.scheduler.sigmas.double().numpy(), step, 0.7)
         alphas = self.scheduler.alphas_cumprod.double().numpy()
         t = int(self.timesteps[step])
@@ -109,7 +142,7 @@ class Equations:
 
     def look_ahead(self, x: Tensor, predict: Callable[[float], np.ndarray], step: int) -> np.ndarray:
         x_ = x.double().numpy()
-        if self.family == "sd3":
+        if self.family in tiny.FLOWS:
             s = float(self.scheduler.sigmas[step + 1])
             return x_ - s * predict(1000 * s) if s else x_
         t = int([*self.timesteps, 0][step + 1])
@@ -127,7 +160,7 @@ def test_every_reverse_step_and_look_ahead_equals_the_equations(
 ) -> None:
     folder = folders(family, scheduler)
     model, pipe = load(folder), tiny.pipeline(family, folder)
-    pipe.scheduler.set_timesteps(STEPS)
+    set_timesteps(family, pipe, 16)
     equations, conditioning = Equations(family, pipe.scheduler, scheduler), model.encode(PROMPT, SAMPLING)
     assert list(model.timesteps(SAMPLING)) == [round(t) for t in equations.timesteps]
     x = noise(model, 0)
@@ -150,24 +183,30 @@ def test_every_reverse_step_and_look_ahead_equals_the_equations(
     ("family", "scheduler", "noisy"),
     # diffusers' DDIM steps by 1000 // T, which with `linspace` is not the next timestep.
     [(*variant, noisy) for variant in VARIANTS for noisy in (False, True)
-     if variant[1].get("timestep_spacing") != "linspace" and (variant[0] != "sd3" or not noisy)],
+     if variant[1].get("timestep_spacing") != "linspace" and (variant[0] not in tiny.FLOWS or not noisy)],
 )  # fmt: skip
 def test_all_steps_together_equal_the_pipelines_own_call(
     folders: Folders, family: str, scheduler: dict[str, Any], noisy: bool
 ) -> None:
     """Both start from the same x_T. The noise comes from the pipeline's generator; a flow has none."""
     folder = folders(family, scheduler)
-    sampling = Sampling(STEPS, SCALE, noise_level=0.0) if family == "sd3" else Sampling(STEPS, SCALE, float(noisy))
+    flow = family in tiny.FLOWS
+    sampling = Sampling(STEPS, SCALE, noise_level=0.0) if flow else Sampling(STEPS, SCALE, float(noisy))
     model, pipe = load(folder), tiny.pipeline(family, folder)
     conditioning, x = model.encode(PROMPT, sampling), noise(model, 0, n=1)
-    options = {} if family == "sd3" else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
+    options = {} if flow else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
+    # FLUX's pipeline takes and gives tokens, and knows its own size only.
+    given = x.clone() if family != "flux" else pipe._pack_latents(x, 1, 4, 8, 8)
+    options |= {"height": 16, "width": 16} if family == "flux" else {}
     own = {
         kind: pipe(
-            PROMPT, latents=x.clone(), num_inference_steps=STEPS, guidance_scale=SCALE, output_type=kind,
-            **options | ({"generator": torch.Generator().manual_seed(9)} if options else {}),
+            PROMPT, latents=given.clone(), num_inference_steps=STEPS, guidance_scale=SCALE, output_type=kind,
+            **options | ({} if flow else {"generator": torch.Generator().manual_seed(9)}),
         ).images
         for kind in ("latent", "pil")
     }  # fmt: skip
+    if family == "flux":
+        own["latent"] = pipe._unpack_latents(own["latent"], 16, 16, 2)
     generator = torch.Generator().manual_seed(9)
     for i in range(STEPS):
         mean, sigma = model.reverse_step(x, i, conditioning)
@@ -187,6 +226,13 @@ def test_encode_equals_the_pipelines_own(folders: Folders, family: str, prompt: 
         "sdxl": {},
         "sd3": {"prompt_2": None, "prompt_3": None},
     }
+    if family == "flux":
+        with torch.inference_mode():
+            embeds, pooled, _ = pipe.encode_prompt(prompt, prompt_2=None)
+        conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
+        assert torch.equal(conditioning.embeds[1:], embeds) and not conditioning.embeds[0].any()
+        assert conditioning.pooled is not None and torch.equal(conditioning.pooled[1:], pooled)
+        return
     with torch.inference_mode():
         own = pipe.encode_prompt(prompt, negative_prompt=negative, **more[family])
     conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
@@ -209,6 +255,7 @@ def test_sdxl_has_zeros_without_a_negative_prompt_but_not_for_an_empty_one(folde
         ("sd", "tokenizer cut", LONG[75:]),
         ("sdxl", "tokenizer, tokenizer_2 cut", LONG[75:]),
         ("sd3", "tokenizer, tokenizer_2, tokenizer_3 cut", LONG[75:]),
+        ("flux", "tokenizer cut", LONG[75:]),
     ],
 )
 def test_a_cut_prompt_gives_one_warning_with_the_cut_text(
@@ -233,7 +280,7 @@ def test_decode_equals_the_pipelines_own(folders: Folders, family: str) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
     x0 = noise(model, 3, n=3)
     config = pipe.vae.config
-    shift = config.shift_factor if family == "sd3" else 0
+    shift = config.shift_factor if family in tiny.FLOWS else 0
     with torch.inference_mode():
         own = pipe.vae.decode(x0 / config.scaling_factor + shift).sample
     images = np.stack([np.array(image) for image in pipe.image_processor.postprocess(own, output_type="pil")])
@@ -283,7 +330,7 @@ def test_with_networks_in_half_precision_the_kernel_stays_in_float32(folders: Fo
     assert half.decode(half.look_ahead(mean, 0, conditioning)).dtype == torch.uint8
 
 
-@EVERY_FAMILY
+@pytest.mark.parametrize("family", [family for family in tiny.FAMILIES if family != "flux"])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
 @torch.inference_mode()
 def test_guidance_with_scale_1_leaves_out_the_negative_prompt(folders: Folders, family: str, scale: float) -> None:
@@ -301,9 +348,11 @@ def test_guidance_with_scale_1_leaves_out_the_negative_prompt(folders: Folders, 
 @EVERY_FAMILY
 def test_memory_options_change_no_more_than_the_last_bits(folders: Folders, family: str) -> None:
     model = load(folders(family))
-    sliced = load(folders(family), attention_slicing=family != "sd3", vae_slicing=True, offload_text_encoders=True)
+    sliced = load(
+        folders(family), attention_slicing=family not in tiny.FLOWS, vae_slicing=True, offload_text_encoders=True
+    )
     assert sliced._pipe.vae.use_slicing
-    if family != "sd3":
+    if family not in tiny.FLOWS:
         assert {type(p).__name__ for p in sliced._pipe.unet.attn_processors.values()} == {"SlicedAttnProcessor"}
     x, conditioning = noise(model, 8), model.encode(PROMPT, SAMPLING)
     assert torch.equal(sliced.encode(PROMPT, SAMPLING).embeds, conditioning.embeds)
@@ -333,7 +382,7 @@ def test_offloaded_text_encoders_are_on_the_device_only_while_a_prompt_is_encode
     """The device is `cpu:0`, another name of the CPU, so that both directions can be distinguished."""
     model = load(folders(family), "cpu:0", offload_text_encoders=True)
     encoders = [type(encoder).__name__ for encoder in model._encoders]
-    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3}[family]
+    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2}[family]
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
     moves.clear()
     model.encode(PROMPT, SAMPLING)

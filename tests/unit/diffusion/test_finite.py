@@ -23,7 +23,12 @@ from tests.support import tiny
 SAMPLING = Sampling(steps=3, guidance_scale=5.0)
 EVERY_FAMILY = pytest.mark.parametrize("family", tiny.FAMILIES)
 NOT_A_NUMBER = pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
-DENOISER = {"sd": "unet.conv_out", "sdxl": "unet.conv_out", "sd3": "transformer.proj_out"}
+DENOISER = {
+    "sd": "unet.conv_out",
+    "sdxl": "unet.conv_out",
+    "sd3": "transformer.proj_out",
+    "flux": "transformer.proj_out",
+}
 Poison = Callable[[LatentDiffusion], None]
 
 

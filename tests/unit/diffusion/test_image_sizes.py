@@ -165,6 +165,7 @@ def test_wrong_values_of_dynamic_shifting_are_refused(changes: dict[str, Any], m
         ("StableDiffusion3Pipeline", {"sample_size": 128, "patch_size": 2, "pos_embed_max_size": 384},
          ImageSizes((1024, 1024), 16, 6144)),
         ("StableDiffusion3Pipeline", {"sample_size": 128}, ImageSizes((1024, 1024), 16, 1536)),
+        ("FluxPipeline", {"patch_size": 1, "in_channels": 64}, ImageSizes((1024, 1024), 16, 8192)),
     ],
 )  # fmt: skip
 def test_sizes_of_the_published_layouts(pipeline: str, denoiser: dict[str, Any], expected: ImageSizes) -> None:

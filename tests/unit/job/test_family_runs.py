@@ -126,8 +126,8 @@ BROKEN: dict[str, tuple[str, Break, str, str]] = {
     "no second encoder": (
         "sdxl", lambda folder, to: _without(folder, to, "text_encoder_2"), "model.name", "has no text_encoder_2/"),
     "unknown family": (
-        "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name="FluxPipeline"), "model.name",
-        "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline"),
+        "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name="LuminaPipeline"), "model.name",
+        "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline, FluxPipeline"),
     "no family": (
         "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name=None), "model.name", "is a None"),
     "no safetensors": (
@@ -210,6 +210,9 @@ def test_a_model_that_cannot_be_sampled_is_refused(
 @pytest.mark.parametrize(
     ("family", "override", "message"),
     [
+        ("flux", "model.negative_prompt=ugly", "which has no key negative_prompt"),
+        ("flux", "lookahead.guidance=off", "makes each prediction in one pass"),
+        ("flux", "model.attention_slicing=true", "only with StableDiffusionPipeline, StableDiffusionXLPipeline"),
         ("sd", "model.noise_level=0.7", "only with StableDiffusion3Pipeline"),
         ("sdxl", "model.noise_level=0.5", "only with StableDiffusion3Pipeline"),
         ("sd3", "model.eta=1", "only with StableDiffusionPipeline, StableDiffusionXLPipeline"),

@@ -1,0 +1,87 @@
+"""FLUX.1 [dev] and [schnell]: CLIP's pooled embedding and T5, a transformer on packed latents, flow SDE.
+
+Both are distilled, so a prediction is one pass: in [dev] the guidance scale is an input of the transformer, and in
+[schnell] there is none. Neither has a negative prompt.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from diffusion.base import Conditioning, Sampling
+from diffusion.families import FAMILIES, FLUX_TOKENS
+from diffusion.kernels import FlowSDE, Kernel
+from diffusion.latent_diffusion import LatentDiffusion
+from diffusion.pipelines.packing import image_ids, pack, unpack
+
+
+class Flux(LatentDiffusion):
+    """A `FluxPipeline`. Latents are (C, H, W); they are packed for each pass of the transformer, 2 x 2 to a token."""
+
+    PIPELINE = "FluxPipeline"
+    ENCODERS = ("text_encoder", "text_encoder_2")
+    # For image prompts.
+    LOADED_WITH: ClassVar[Mapping[str, Any]] = {"image_encoder": None, "feature_extractor": None}
+
+    def _make_kernel(self, sampling: Sampling) -> Kernel:
+        _, height, width = self.latent_shape_of(sampling)
+        tokens = (height // 2) * (width // 2)
+        return FlowSDE.from_scheduler(
+            self._pipe.scheduler.config, sampling.steps, sampling.noise_level, tokens, even=True
+        )
+
+    @property
+    def _denoiser(self) -> Any:
+        return self._pipe.transformer
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        side = self._denoiser.config.get("sample_size", FAMILIES[self.PIPELINE].side)
+        return (self._denoiser.config.in_channels // 4, side, side)
+
+    def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
+        embeds, pooled, _ = self._pipe.encode_prompt(
+            prompt, prompt_2=None, device=self._device, max_sequence_length=self._tokens
+        )
+        # The first row is that of a negative prompt, which no pass reads.
+        return torch.cat([torch.zeros_like(embeds), embeds]), torch.cat([torch.zeros_like(pooled), pooled])
+
+    def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
+        """The prediction at one timestep, float32, by one pass. Of the scale, [dev] reads that of the sampling."""
+
+        def rows(part: Tensor | None) -> Tensor:
+            assert part is not None
+            return part[1:].to(self._device, self._dtype).expand(len(x), *part.shape[1:])
+
+        guidance = (
+            x.new_full((len(x),), conditioning.sampling.guidance_scale)
+            if self._denoiser.config.guidance_embeds
+            else None
+        )
+        packed = pack(x).to(self._dtype)
+        output: Tensor = self._pipe.transformer(
+            hidden_states=packed,
+            # Always float32, because half precision cannot represent a share such as 0.9932.
+            timestep=torch.full((len(x),), timestep / 1000, dtype=torch.float32, device=x.device),
+            guidance=guidance,
+            pooled_projections=rows(conditioning.pooled),
+            encoder_hidden_states=rows(conditioning.embeds),
+            txt_ids=torch.zeros(conditioning.embeds.shape[1], 3, device=x.device, dtype=self._dtype),
+            img_ids=image_ids(*x.shape[2:]).to(x.device, self._dtype),
+            return_dict=False,
+        )[0]
+        return unpack(output.float(), *x.shape[2:])
+
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+        raise NotImplementedError("a pass of FLUX also takes the guidance scale; see _predict")
+
+    @property
+    def _tokens(self) -> int:
+        """The number of tokens of a prompt that T5 reads."""
+        return FLUX_TOKENS[bool(self._denoiser.config.guidance_embeds)]
+
+    def _token_limits(self) -> dict[str, int]:
+        # CLIP gives one vector for the whole prompt; T5 alone reads it word by word.
+        return super()._token_limits() | {"tokenizer_2": self._tokens}
