@@ -82,7 +82,8 @@ class Conditioning(NamedTuple):
     Attributes:
         sampling: how the prompt is sampled.
         embeds: one vector for each token, shape (2, tokens, width).
-        pooled: one vector for the whole text, shape (2, width); None in families without one.
+        pooled: one vector for the whole text, shape (2, width), or what else of a text the family's denoiser reads;
+            None in families without one.
     """
 
     sampling: Sampling

@@ -10,10 +10,8 @@ DDIM_KEYS = frozenset({"eta"})
 FLOW_KEYS = frozenset({"noise_level"})
 UNET_KEYS = frozenset({"attention_slicing"})
 TWO_PASS_KEYS = frozenset({"negative_prompt"})
-# The number of tokens of a prompt that Stable Diffusion 3 passes to T5, whose tokenizer has no limit of its own.
-T5_TOKENS = 256
-# The same for FLUX.1, by whether the guidance scale is an input of the transformer: [dev], [schnell].
-FLUX_TOKENS = {True: 512, False: 256}
+# The number of tokens of a prompt that FLUX.1 passes to T5 if the guidance scale is no input of its transformer.
+SCHNELL_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,15 @@ class Family:
         denoiser: name of the part that predicts: "unet" or "transformer".
         texts: names of the parts that encode a prompt.
         keys: keys of the configuration that this family takes and some other does not.
+        t5: the tokenizer of T5, whose files set no limit, and the number of tokens of a prompt that T5 is given.
         optional: those of `texts` that a model may lack.
         patch: the side of the patches of latents that the denoiser reads, if its configuration names none; None if the
             family has no patches.
         packed: the side of the squares of latents that the denoiser reads as one token, with all their channels.
         side: the side of the latents, if the denoiser's configuration names none.
+        widths: keys of the denoiser's configuration, each with the text encoder whose width it is; empty for Stable
+            Diffusion, whose denoisers read several encoders together.
+        learned_variance: whether the denoiser also predicts a variance, in as many channels again.
         even: whether its pipeline spaces the noise shares evenly, 1 to 1/T, before the scheduler shifts them.
         positions: the number of patches of a side that the denoiser has places for, if its configuration names none;
             None if any number fits.
@@ -39,11 +41,14 @@ class Family:
     denoiser: str
     texts: tuple[str, ...]
     keys: frozenset[str]
+    t5: tuple[str, int] | None = None
     optional: frozenset[str] = frozenset()
     patch: int | None = None
     positions: int | None = None
     packed: int = 1
     side: int | None = None
+    widths: tuple[tuple[str, str], ...] = ()
+    learned_variance: bool = False
     even: bool = False
 
     @property
@@ -60,6 +65,17 @@ class Family:
     def has_two_passes(self) -> bool:
         """Whether a guided prediction takes a second pass, with the negative prompt."""
         return self.keys >= TWO_PASS_KEYS
+
+    def token_limits(self, denoiser: Mapping[str, Any]) -> dict[str, int]:
+        """Return the number of tokens of a prompt that T5 is given, by the name of its tokenizer.
+
+        Args:
+            denoiser: configuration of the denoiser.
+        """
+        if self.t5 is None:
+            return {}
+        name, tokens = self.t5
+        return {name: tokens if denoiser.get("guidance_embeds", True) else SCHNELL_TOKENS}
 
     def own_side(self, denoiser: Mapping[str, Any]) -> Any:
         """Return the side of the latents as a denoiser's configuration has it: a number, or height and width."""
@@ -85,6 +101,7 @@ FAMILIES = {
         "transformer",
         ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3"),
         FLOW_KEYS | TWO_PASS_KEYS,
+        t5=("tokenizer_3", 256),
         optional=frozenset({"text_encoder_3", "tokenizer_3"}),
         patch=2,
         positions=96,
@@ -94,9 +111,21 @@ FAMILIES = {
         "transformer",
         ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
         FLOW_KEYS,
+        t5=("tokenizer_2", 512),
         packed=2,
         side=128,
+        widths=(("pooled_projection_dim", "text_encoder"), ("joint_attention_dim", "text_encoder_2")),
         even=True,
+    ),
+    "PixArtSigmaPipeline": Family(
+        "diffusion.pipelines.pixart_sigma:PixArtSigma",
+        "transformer",
+        ("text_encoder", "tokenizer"),
+        DDIM_KEYS | TWO_PASS_KEYS,
+        t5=("tokenizer", 300),
+        patch=2,
+        widths=(("caption_channels", "text_encoder"),),
+        learned_variance=True,
     ),
 }
 

@@ -212,7 +212,9 @@ class LatentDiffusion(ABC):
         """The number of tokens, with the special ones, that each tokenizer of the pipeline may return."""
         names = [name.replace("text_encoder", "tokenizer") for name in self.ENCODERS]
         tokenizers = {name: getattr(self._pipe, name) for name in names}
-        return {name: tokenizer.model_max_length for name, tokenizer in tokenizers.items() if tokenizer is not None}
+        limits = {name: tokenizer.model_max_length for name, tokenizer in tokenizers.items() if tokenizer is not None}
+        own = FAMILIES[self.PIPELINE].token_limits(self._denoiser.config)
+        return {name: own.get(name, limit) for name, limit in limits.items()}
 
     def _warn_if_cut(self, prompt: str) -> None:
         if prompt in self._cut_prompts:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffusion.checks.json_file import read_json
 from diffusion.errors import ModelError, NotHereError
-from diffusion.families import FAMILIES, T5_TOKENS
+from diffusion.families import FAMILIES
 from diffusion.folder import absent_parts, pipeline_class
 from diffusion.source import Source, metadata_folder
 
@@ -48,12 +49,13 @@ def prompt_cuts(source: Source, prompts: Sequence[str]) -> tuple[PromptCut, ...]
     family, absent = FAMILIES[pipeline_class(folder)], absent_parts(folder)
     names = [name for name in family.texts if name.startswith("tokenizer") and name not in absent]
     times = Counter(prompts)
-    return tuple(_cut(folder / name, times) for name in names)
+    own = family.token_limits(read_json(folder / family.denoiser / "config.json"))
+    return tuple(_cut(folder / name, times, own.get(name)) for name in names)
 
 
-def _cut(folder: Path, times: Counter[str]) -> PromptCut:
+def _cut(folder: Path, times: Counter[str], limit: int | None) -> PromptCut:
     try:
-        tokenizer, limit = _tokenizer(folder), _limit(folder)
+        tokenizer, limit = _tokenizer(folder), _limit(folder) if limit is None else limit
     except NotHereError:
         raise
     # The package tokenizers raises nothing more special.
@@ -70,8 +72,6 @@ def _cut(folder: Path, times: Counter[str]) -> PromptCut:
 
 
 def _limit(folder: Path) -> int:
-    if folder.name == "tokenizer_3":
-        return T5_TOKENS
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     return int(config.get("model_max_length", sys.maxsize))
 

@@ -76,7 +76,7 @@ class ModelConfig(StrictModel):
         None, ge=0, le=1, description="noise of DDIM; 0 is deterministic, so it cannot be guided; null for 1"
     )
     noise_level: float | None = Field(
-        None, ge=0, description="noise of a flow (Stable Diffusion 3); 0 cannot be guided; null for 0.7"
+        None, ge=0, description="noise of a flow (Stable Diffusion 3, FLUX.1); 0 cannot be guided; null for 0.7"
     )
     dtype: Literal["float32", "float16", "bfloat16"] = Field(
         "float32", description="number format of the model's weights and activations"

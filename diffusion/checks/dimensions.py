@@ -58,8 +58,9 @@ def check_widths(folder: Path, family: Family, absent: frozenset[str]) -> None:
     if not all(type(width) is int for width in (*wide, *pooled)):
         raise ModelError(f"a text encoder of {folder} has no hidden_size or projection_dim", "whole numbers", _OTHER)
     wanted: dict[str, Any] = {"cross_attention_dim": sum(wide)}
-    if family.packed > 1:
-        wanted = {"pooled_projection_dim": wide[0], "joint_attention_dim": wide[1]}
+    if family.widths:
+        of_encoder = dict(zip(encoders, wide, strict=True))
+        wanted = {key: of_encoder[part] for key, part in family.widths}
     elif family.is_flow:
         joint = [width for part, width in zip(encoders, wide, strict=True) if part == "text_encoder_3"]
         wanted = {"pooled_projection_dim": sum(pooled[:2])} | ({"joint_attention_dim": joint[0]} if joint else {})
@@ -110,7 +111,8 @@ def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: 
                 "correct vae/config.json of the model",
             )  # fmt: skip
     takes, gives = config.get("in_channels"), config.get("out_channels")
-    if gives is not None and takes is not None and gives != takes:
+    allowed = {takes, 2 * takes} if family.learned_variance and takes is not None else {takes}
+    if gives is not None and takes is not None and gives not in allowed:
         raise ModelError(
             f"the {family.denoiser} of {folder} predicts {gives} channels, but its latents have {takes}",
             "a denoiser that predicts noise, v or the sample and nothing else", "use another model",

@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion.checks.skeleton import short
 from diffusion.errors import ModelError
-from diffusion.families import FLUX_TOKENS, T5_TOKENS, Family
+from diffusion.families import Family
 
 _CLIP_TOKENS = 77
 
@@ -46,9 +46,16 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
 
     config, rows = denoiser.config, len(x)
     if family.packed > 1:
-        return _predict_packed(denoiser, x)
+        return _predict_packed(family, denoiser, x)
+    if family.learned_variance:
+        text = torch.empty(rows, _t5_tokens(family, denoiser), config.caption_channels)
+        output = denoiser(
+            x, encoder_hidden_states=text, encoder_attention_mask=torch.empty(text.shape[:2]),
+            timestep=torch.empty(rows), added_cond_kwargs={"resolution": None, "aspect_ratio": None}, return_dict=False,
+        )[0]  # fmt: skip
+        return output[:, : x.shape[1]]
     if family.is_flow:
-        text = torch.empty(rows, _CLIP_TOKENS + T5_TOKENS, config.joint_attention_dim)
+        text = torch.empty(rows, _CLIP_TOKENS + _t5_tokens(family, denoiser), config.joint_attention_dim)
         pooled, times = torch.empty(rows, config.pooled_projection_dim), torch.empty(rows)
         return denoiser(
             hidden_states=x, timestep=times, encoder_hidden_states=text, pooled_projections=pooled, return_dict=False
@@ -61,12 +68,16 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
     return denoiser(x, 1, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
 
 
-def _predict_packed(denoiser: Any, x: Any) -> Any:
+def _t5_tokens(family: Family, denoiser: Any) -> int:
+    return sum(family.token_limits(denoiser.config).values())
+
+
+def _predict_packed(family: Family, denoiser: Any, x: Any) -> Any:
     import torch
 
     from diffusion.pipelines.packing import image_ids, pack, unpack
 
-    config, rows, tokens = denoiser.config, len(x), FLUX_TOKENS[bool(denoiser.config.guidance_embeds)]
+    config, rows, tokens = denoiser.config, len(x), _t5_tokens(family, denoiser)
     guidance = torch.empty(rows) if config.guidance_embeds else None
     output = denoiser(
         hidden_states=pack(x), timestep=torch.empty(rows), guidance=guidance,

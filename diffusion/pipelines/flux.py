@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion.base import Conditioning, Sampling
-from diffusion.families import FAMILIES, FLUX_TOKENS
+from diffusion.families import FAMILIES
 from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.pipelines.packing import image_ids, pack, unpack
@@ -43,7 +43,7 @@ class Flux(LatentDiffusion):
 
     def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
         embeds, pooled, _ = self._pipe.encode_prompt(
-            prompt, prompt_2=None, device=self._device, max_sequence_length=self._tokens
+            prompt, prompt_2=None, device=self._device, max_sequence_length=self._token_limits()["tokenizer_2"]
         )
         # The first row is that of a negative prompt, which no pass reads.
         return torch.cat([torch.zeros_like(embeds), embeds]), torch.cat([torch.zeros_like(pooled), pooled])
@@ -76,12 +76,3 @@ class Flux(LatentDiffusion):
 
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
         raise NotImplementedError("a pass of FLUX also takes the guidance scale; see _predict")
-
-    @property
-    def _tokens(self) -> int:
-        """The number of tokens of a prompt that T5 reads."""
-        return FLUX_TOKENS[bool(self._denoiser.config.guidance_embeds)]
-
-    def _token_limits(self) -> dict[str, int]:
-        # CLIP gives one vector for the whole prompt; T5 alone reads it word by word.
-        return super()._token_limits() | {"tokenizer_2": self._tokens}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffusion.base import Sampling
-from diffusion.families import T5_TOKENS
+from diffusion.families import FAMILIES
 from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
 
@@ -37,7 +37,7 @@ class StableDiffusion3(LatentDiffusion):
             prompt_3=None,
             device=self._device,
             negative_prompt=negative_prompt,
-            max_sequence_length=T5_TOKENS,
+            max_sequence_length=FAMILIES[self.PIPELINE].token_limits(self._denoiser.config)["tokenizer_3"],
         )
         return torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled])
 
@@ -51,7 +51,3 @@ class StableDiffusion3(LatentDiffusion):
             return_dict=False,
         )[0]
         return output
-
-    def _token_limits(self) -> dict[str, int]:
-        limits = super()._token_limits()
-        return limits | ({"tokenizer_3": T5_TOKENS} if "tokenizer_3" in limits else {})

@@ -88,7 +88,7 @@ def sample_front(
     The function works in a notebook, and interrupting it ends the computation.
 
     Args:
-        pipe: a diffusers pipeline of a supported family, on its device (Stable Diffusion 1.x, 2.x, XL, 3, 3.5, FLUX.1).
+        pipe: a diffusers pipeline of a supported family, on its device (docs/models.md has the list).
         prompt: one text.
         rewards: the M rewards that guide: a list, or a mapping {"name": reward}. A reward is a name that
             `srsoup rewards` lists, a function `(images, prompts) -> scores` of images uint8 RGB (n, 3, height, width)

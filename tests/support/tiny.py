@@ -11,6 +11,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -35,11 +37,11 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-FAMILIES = ("sd", "sdxl", "sd3", "flux")
+FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart")
 FLOWS = ("sd3", "flux")
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline,
-    "flux": FluxPipeline,
+    "flux": FluxPipeline, "pixart": PixArtSigmaPipeline,
 }  # fmt: skip
 
 
@@ -52,7 +54,10 @@ def save_model(family: str, folder: Path, scheduler: dict[str, Any] | None = Non
 def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: Any) -> Any:
     """Return a pipeline of a family, with changes to its scheduler and its VAE."""
     torch.manual_seed(0)
-    make = {"sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux}[family]
+    make = {
+        "sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux,
+        "pixart": _pixart,
+    }[family]  # fmt: skip
     return make(scheduler or {}, vae)
 
 
@@ -83,6 +88,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sd": ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", (32, 16)),
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
+        "pixart": ("transformer.transformer_blocks.0.attn2.to_k", (24, 24)),
         "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
     }[family]
     generator = torch.Generator().manual_seed(seed)
@@ -131,6 +137,23 @@ def _t5() -> T5EncoderModel:
             vocab_size=32, d_model=32, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
             feed_forward_proj="gated-gelu",
         )
+    )  # fmt: skip
+
+
+def _pixart(scheduler: dict[str, Any], vae: dict[str, Any]) -> PixArtSigmaPipeline:
+    return PixArtSigmaPipeline(
+        transformer=PixArtTransformer2DModel(
+            sample_size=8, patch_size=1, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=12,
+            num_attention_heads=2, cross_attention_dim=24, caption_channels=32, use_additional_conditions=False,
+            norm_num_groups=8,
+        ),
+        scheduler=DDIMScheduler(
+            **{"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": False,
+               "set_alpha_to_one": False, "steps_offset": 1} | scheduler
+        ),
+        vae=_vae(4, {"scaling_factor": 0.13025} | vae),
+        text_encoder=_t5(),
+        tokenizer=t5_tokenizer(),
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ DENOISER = {
     "sdxl": "unet.conv_out",
     "sd3": "transformer.proj_out",
     "flux": "transformer.proj_out",
+    "pixart": "transformer.proj_out",
 }
 Poison = Callable[[LatentDiffusion], None]
 

@@ -127,7 +127,8 @@ BROKEN: dict[str, tuple[str, Break, str, str]] = {
         "sdxl", lambda folder, to: _without(folder, to, "text_encoder_2"), "model.name", "has no text_encoder_2/"),
     "unknown family": (
         "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name="LuminaPipeline"), "model.name",
-        "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline, FluxPipeline"),
+        "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline, FluxPipeline, "
+        "PixArtSigmaPipeline"),
     "no family": (
         "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name=None), "model.name", "is a None"),
     "no safetensors": (
