@@ -115,14 +115,18 @@ ARMS: Mapping[str, Arm] = {
     "boltzmann": Arm(
         "Demon, Boltzmann, N = 16", "weighted_sum_mini", ("method=demon", "guidance.demon=boltzmann")
     ),
-    "off": Arm("weighted sum, N = 16, `lookahead.guidance: off`", "weighted_sum_mini", ("lookahead.guidance=off",)),
+    "single_pass": Arm(
+        "weighted sum, N = 16, `lookahead.guidance: off`", "weighted_sum_mini", ("lookahead.guidance=off",)
+    ),
     "half": Arm("weighted sum, N = 16, `lookahead.downscale: 2`", "weighted_sum_mini", ("lookahead.downscale=2",)),
     "cheap": Arm(
         "weighted sum, N = 16, both of `lookahead`",
         "weighted_sum_mini",
         ("lookahead.guidance=off", "lookahead.downscale=2"),
     ),
-    "best_off": Arm("`configs/best_mini.yaml`, `lookahead.guidance: off`", "best_mini", ("lookahead.guidance=off",)),
+    "best_single_pass": Arm(
+        "`configs/best_mini.yaml`, `lookahead.guidance: off`", "best_mini", ("lookahead.guidance=off",)
+    ),
     "fk": Arm("FK steering, N = 16 particles", "weighted_sum_mini", ("method=fk_steering",)),
     "fk_cold": Arm(
         "FK steering, N = 16 particles, tau = 0.2",
