@@ -35,35 +35,44 @@ def rewards(
         list[str] | None,
         typer.Option(help="Download and check the weight files of this reward. Can be given several times."),
     ] = None,
+    parity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Score ten reference images with this reward and, if it is installed, with its authors' package. Can "
+            "be given several times."
+        ),
+    ] = None,
     accept_sha256: Accepted = None,
     plugin: Plugins = None,
 ) -> None:
-    """List the rewards, or fetch or test some of them.
+    """List the rewards, or fetch, test or compare some of them.
 
     The list shows what each reward declares: what a higher score means, the scale, and the weight files.
 
-    Exit status: 1 if a tested reward breaks its contract, 2 if the request is wrong.
+    Exit status: 1 if a tested reward breaks its contract or differs from its authors' package, 2 if the request is
+    wrong.
     """
     with request_errors(), _accepting(accept_sha256):
         from pipeline.planning.plugins import plug_in, read_plugins
 
         plug_in(read_plugins(plugin or []))
-        if not (check or fetch):
+        if not (check or fetch or parity):
             from pipeline.cli.reward_table import reward_table
 
             Console(markup=False, emoji=False).print(reward_table())
             return
-        from pipeline.library.score_files import broken_checks, fetched
+        from pipeline.library.score_files import broken_checks, compared, fetched
 
         for name in fetch or []:
             for path in fetched(name):
                 print(f"{name}: {path}")
         broken = {name: broken_checks(name) for name in check or []}
+        different = [name for name in parity or [] if not compared(name, print)]
     for name, failures in broken.items():
         print(f"{name}: {'breaks its contract' if failures else 'keeps its contract'}")
         for failure in failures:
             print(f"  {failure}")
-    raise typer.Exit(1 if any(broken.values()) else 0)
+    raise typer.Exit(1 if any(broken.values()) or different else 0)
 
 
 def score(

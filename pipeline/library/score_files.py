@@ -76,6 +76,25 @@ def broken_checks(name: str) -> list[str]:
     return []
 
 
+def compared(name: str, show: Callable[[str], None]) -> bool:
+    """Compare a reward with its authors' package, show the comparison line by line, and return whether they agree.
+
+    Raises:
+        RequestError: the reward is unknown or cannot be loaded, or the package fails.
+    """
+    # Here, because only this comparison needs it.
+    from rewards.parity.compare import lines_of, parity
+
+    _created(name)
+    try:
+        found = parity(name, default_device())
+    except RewardError as error:
+        raise _reward_error(name, error) from error
+    for line in lines_of(found):
+        show(line)
+    return found.agrees
+
+
 def fetched(name: str) -> Iterator[Path]:
     """Download and check the weight files of a reward; yield each file when it is on this machine.
 

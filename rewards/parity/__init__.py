@@ -1,0 +1,1 @@
+"""Compares a learned reward with its authors' own package on reference images: `srsoup rewards --parity NAME`."""
