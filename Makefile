@@ -29,7 +29,7 @@ LEFT_OUT = "LEFT OUT: the tests of the report in a browser (tests/browser), beca
 
 test: $(STAMP) ## run the tests that need no GPU
 	@$(if $(CHROMIUM),:,echo $(LEFT_OUT))
-	$(BIN)/pytest --numprocesses 2 -m "not gpu and not chaos$(if $(CHROMIUM),, and not browser)"
+	$(BIN)/pytest --numprocesses 2 -m "not gpu and not chaos and not full_size$(if $(CHROMIUM),, and not browser)"
 	@$(if $(CHROMIUM),:,echo $(LEFT_OUT))
 
 chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)

@@ -12,8 +12,13 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -134,6 +139,33 @@ def _stable_diffusion_3(layers: int, heads: int, **more: Any) -> Make:
     return make
 
 
+def _flux(device: torch.device, dtype: torch.dtype) -> Any:
+    with drawn_on(device, dtype):
+        transformer = FluxTransformer2DModel(guidance_embeds=True)
+        vae = _vae(
+            1024, latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False,
+            use_post_quant_conv=False,
+        )  # fmt: skip
+        texts = CLIPTextModel(CLIP_L), T5EncoderModel(T5_XXL)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return FluxPipeline(
+        transformer=transformer, scheduler=scheduler, vae=vae, text_encoder=texts[0], text_encoder_2=texts[1],
+        tokenizer=tiny.clip_tokenizer(), tokenizer_2=tiny.t5_tokenizer(),
+    )  # fmt: skip
+
+
+def _pixart_sigma(device: torch.device, dtype: torch.dtype) -> Any:
+    with drawn_on(device, dtype):
+        transformer = PixArtTransformer2DModel(
+            sample_size=128, caption_channels=4096, interpolation_scale=2, use_additional_conditions=False
+        )
+        vae, text = _vae(1024, scaling_factor=0.13025), T5EncoderModel(T5_XXL)
+    return PixArtSigmaPipeline(
+        transformer=transformer, vae=vae, text_encoder=text, tokenizer=tiny.t5_tokenizer(),
+        scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
+    )  # fmt: skip
+
+
 def _tiny(family: str) -> Make:
     return lambda device, dtype: tiny.make_pipeline(family).to(device, dtype)
 
@@ -148,9 +180,13 @@ FULL: Mapping[str, Architecture] = {
     "sd35_large": Architecture(
         "stabilityai/stable-diffusion-3.5-large", _stable_diffusion_3(38, 38, pos_embed_max_size=192)
     ),
+    "flux_dev": Architecture("black-forest-labs/FLUX.1-dev", _flux),
+    "pixart_sigma": Architecture("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", _pixart_sigma),
 }  # fmt: skip
 TINY: Mapping[str, Architecture] = {
     "sd15": Architecture("tiny Stable Diffusion", _tiny("sd")),
     "sdxl": Architecture("tiny Stable Diffusion XL", _tiny("sdxl")),
     "sd35_medium": Architecture("tiny Stable Diffusion 3", _tiny("sd3")),
+    "flux_dev": Architecture("tiny FLUX.1", _tiny("flux")),
+    "pixart_sigma": Architecture("tiny PixArt-Sigma", _tiny("pixart")),
 }

@@ -74,16 +74,16 @@ def bare_passes(model: Any, conditioning: Conditioning, chunk: int) -> Passes:
     """Return the passes of the denoiser and of the decoder that a chunk of candidates needs."""
     vae, device, dtype = model._pipe.vae, model.device, model._dtype
     x = torch.randn(chunk, *model.latent_shape, device=device)
-    batch = torch.cat([x, x]).to(dtype)
-    embeds = conditioning.embeds.to(device, dtype).repeat_interleave(chunk, dim=0)
-    pooled = conditioning.pooled
-    pooled = None if pooled is None else pooled.to(device, dtype).repeat_interleave(chunk, dim=0)
+    on_device = conditioning._replace(
+        embeds=conditioning.embeds.to(device, dtype),
+        pooled=None if conditioning.pooled is None else conditioning.pooled.to(device, dtype),
+    )
     timestep = model._kernel(conditioning.sampling).look_ahead_timestep(STEP)
     latents = x.to(vae.dtype)
 
     @torch.inference_mode()
     def look_ahead() -> Tensor:
-        output: Tensor = model._denoise(batch, timestep, embeds, pooled)
+        output: Tensor = model._predict(x, timestep, on_device)
         return output
 
     @torch.inference_mode()

@@ -110,7 +110,7 @@ def _check_layers(path: Path, config: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if isinstance(value, dict):
             _check_layers(path, value)
-        elif ("layer" in key or "block" in key) and _counted(value) > MOST_LAYERS:
+        elif ("layer" in key or "block" in key) and "channels" not in key and _counted(value) > MOST_LAYERS:
             raise ModelError(
                 f"{path} has {key} {str(value)[:100]}", f"at most {MOST_LAYERS} layers", f"correct {key} in the file"
             )
