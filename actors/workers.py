@@ -33,6 +33,7 @@ from diffusion.surrogate.network import text_embedding
 from rewards import registry
 from rewards.base import Reward, checked_score
 from rewards.errors import RewardError
+from rewards.networks.precision import Precision, computing_in
 from rewards.pinned_files import accepting
 from rewards.plugin import Plugin
 from rewards.vlm_judge import VlmJudge
@@ -183,8 +184,8 @@ def downscaled(x0: torch.Tensor, sampling: Sampling) -> torch.Tensor:
 class RewardWorker:
     """Holds the reward models. A call queries one of them, by name, on images of one prompt."""
 
-    def __init__(self, rewards: dict[str, Reward]) -> None:
-        self.rewards = rewards
+    def __init__(self, rewards: dict[str, Reward], precision: Precision = "float32", device: str = "cpu") -> None:
+        self.rewards, self._precision, self._device = rewards, precision, device
 
     @classmethod
     def from_config(cls, config: RunConfig, names: Sequence[str], device: str, plugins: Sequence[Plugin] = ()) -> Self:
@@ -202,7 +203,7 @@ class RewardWorker:
                     reward.setup(device)
         except RewardError as error:
             raise unloadable(config, error) from error
-        return cls(rewards)
+        return cls(rewards, config.rewards.precision, device)
 
     def score(self, name: str, pixels: Pixels, prompt: str, chunk: int) -> tuple[Doubles, float]:
         """Score images for one prompt: scores float64 (n,), and the seconds that the computation took.
@@ -213,7 +214,9 @@ class RewardWorker:
         reward = self.rewards[name]
         size = chunk if reward.info.batch_sensitive else min(chunk, len(pixels))
         batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        with raising_chunk_too_large(chunk):
+        # The last bits of networks depend on the batch size; what else scores is exact in any case.
+        precision = self._precision if reward.info.batch_sensitive else "float32"
+        with raising_chunk_too_large(chunk), computing_in(precision, self._device):
             scores = [checked_score(reward, as_tensor(pad(b, size)), [prompt] * size)[: len(b)] for b in batches]
         return torch.cat(scores).double().numpy(), time.perf_counter() - start
 

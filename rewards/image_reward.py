@@ -119,7 +119,7 @@ class ImageReward:
         tokens = [self._tokens(prompt) for prompt in prompts]
         pixels = self._preprocess(images.to(self._device))
         # A GPU would otherwise convolve the patches in TF32, which has three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
             patches = self._vision(pixel_values=pixels).last_hidden_state
         read = self._text(
             input_ids=torch.cat([one.ids for one in tokens]).to(self._device),

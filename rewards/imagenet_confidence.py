@@ -83,7 +83,7 @@ class ImageNetConfidence:
         classes = [self._classes(prompt) for prompt in prompts]
         pixels = torch.stack([self._square.resized(image) for image in images.to(self._device)])
         # A GPU would otherwise convolve in TF32, which has three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
             p = self._network(((pixels - MEAN) / STD).float()).softmax(1).cpu()
         # A sum of probabilities may round to slightly more than 1.
         return torch.stack([row[list(named)].sum() for row, named in zip(p, classes, strict=True)]).clamp(max=1)

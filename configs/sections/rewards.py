@@ -1,10 +1,12 @@
 """The sections `rewards` and `report`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -25,6 +27,11 @@ class RewardsConfig(StrictModel):
     )
     servers: dict[str, RewardServerConfig] = Field(
         {}, description="rewards that servers compute: the name of each, and its server"
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="precision in which the networks of rewards compute products and convolutions: tf32 is faster on "
+        "GPUs since Ampere, bfloat16 on these and on CPUs with avx512_bf16 or AMX; scores change in the third digit",
     )
     accept_sha256: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
         {},
@@ -68,6 +75,14 @@ class RewardsConfig(StrictModel):
                 "rewards.judge",
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that have no effect, so that runs of versions without these keys can be continued."""
+        data: dict[str, Any] = serialise(self)
+        if self.precision == "float32":
+            data.pop("precision", None)
+        return data
 
 
 class ReportConfig(StrictModel):

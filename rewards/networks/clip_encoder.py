@@ -103,7 +103,7 @@ class ClipEncoder:
         """Return e(image) for each image: uint8 (n, 3, h, w) -> float32 (n, features)."""
         pixels = self._preprocess(images.to(self.device))
         # A GPU would otherwise convolve the patches in TF32, which has three digits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=torch.backends.cuda.matmul.allow_tf32):
             pooled = self._model.vision_model(pixel_values=pixels).pooler_output
         return F.normalize(self._model.visual_projection(pooled), dim=1)
 
