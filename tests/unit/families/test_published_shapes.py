@@ -34,15 +34,15 @@ def written(pipe: Any, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FULL)
-@pytest.mark.parametrize("steps", [28, 50])
-def test_a_published_model_passes_every_check_that_needs_no_weights(tmp_path: Path, name: str, steps: int) -> None:
+def test_a_published_model_passes_every_check_that_needs_no_weights(tmp_path: Path, name: str) -> None:
     folder = written(FULL[name].make(torch.device("meta"), torch.float32), tmp_path)
-    pipeline = check_folder(folder, steps, whole=False)
+    pipeline = check_folder(folder, 50, whole=False)
     family = FAMILIES[pipeline]
     sizes = sizes_of_folder(folder, family)
     assert sizes.own == ((512, 512) if name == "sd15" else (1024, 1024))
     assert sizes.chosen(512, 768) == (512, 768)
-    check_timesteps(folder, steps, sizes.tokens(sizes.own))
+    for steps in (4, 28, 50):
+        check_timesteps(folder, steps, sizes.tokens(sizes.own))
     parts = {part: skeleton(folder, part) for part in weight_parts(family)}
     check_one_pass(folder, family, parts[family.denoiser], parts["vae"])
 
