@@ -133,6 +133,11 @@ ARMS: Mapping[str, Arm] = {
         "weighted_sum_mini",
         ("method=fk_steering", "guidance.temperature=0.2"),
     ),
+    "evolution": Arm(
+        "evolution, 102 samples in three generations, `keep: spread`",
+        "weighted_sum_mini",
+        ("method=best_of", "best_of.samples=102", "best_of.keep=spread", "best_of.generations=3"),
+    ),
     "of36": Arm(
         "best of 36 unguided samples, `keep: spread`",
         "weighted_sum_mini",

@@ -242,10 +242,15 @@ async def run_unguided(
     denoiser: Denoiser,
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
+    x_LCHW: Tensor | None = None,
 ) -> Trajectory:
-    """Draw one sample of the pretrained model from each seed: x_{t-1} = mu + sigma z, without any query."""
+    """Draw one sample of the pretrained model from each seed: x_{t-1} = mu + sigma z, without any query.
+
+    Args:
+        x_LCHW: the noises x_T of the samples; None for those of the seeds, which also give the noises of the steps.
+    """
     denoiser = CountedDenoiser(denoiser, ledger)
-    x_LCHW = torch.stack([initial_noise(seed, shape) for seed in seeds])
+    x_LCHW = torch.stack([initial_noise(seed, shape) for seed in seeds]) if x_LCHW is None else x_LCHW
     records = []
     for i, timestep in enumerate(denoiser.timesteps):
         mu_LCHW, sigma = await denoiser.reverse_step(x_LCHW, i)

@@ -201,6 +201,7 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
                 ledger,
                 on_step,
                 task.keep,
+                task.evolution,
             )
         elif task.guidance.particle_temperature is not None:
             trajectory = await run_particles(

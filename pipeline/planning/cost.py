@@ -40,7 +40,7 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
     if task.method == "unguided":
         return ExpectedCost(0, n_weights, steps)
     if task.method == "best_of":
-        batches = math.ceil(task.samples / task.chunk)
+        batches = sum(math.ceil(size / task.chunk) for size in task.evolution.sizes(task.samples))
         return ExpectedCost(n_rewards * task.samples, task.samples + n_weights, batches * steps)
     if task.guidance.sharing:
         return _largest_cost(task, task.guidance.sharing, steps)

@@ -12,6 +12,7 @@ from configs.errors import COMMAND_LINE, RequestError
 from configs.location import Location
 from configs.schema import RunConfig
 from configs.sections.compute import DECIDES_BITS, ComputeConfig
+from pipeline.guidance.choosing.best_of import Evolution
 from pipeline.guidance.seeds import derive_seed
 from pipeline.planning.accepted_weights import check_accepted
 from pipeline.planning.method.options import guidance_of, samples_of
@@ -219,6 +220,7 @@ def prompt_task(
         chunk=config.chunk_size,
         samples=samples_of(config) if method == "best_of" else len(config.weights),
         keep=config.best_of.keep if method == "best_of" else "weighted",
+        evolution=Evolution(config.best_of.generations, config.best_of.mutation),
     )
 
 

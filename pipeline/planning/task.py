@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from diffusion.base import Sampling
+from pipeline.guidance.choosing.best_of import ONE_GENERATION, Evolution
 from pipeline.guidance.choosing.choice import Keep
 from pipeline.guidance.runner import Guidance
 from pipeline.planning.prompts import Prompt
@@ -28,6 +29,7 @@ class PromptTask:
         weights_round: the number of the round of its weights, from 0; None if they are those of the configuration.
         fronts: the number of fronts that are guided, of whose samples each weighting keeps one.
         keep: which of many samples a weighting keeps, of several fronts or of `best_of`.
+        evolution: the generations of `best_of`.
         pairs: the number of candidates of each row and step that are kept to train a surrogate with.
         surrogate: the content of the file of its surrogate; None if it has none, or has not been given it yet.
         gradients_at_once: the number of rows whose surrogate gradients one pass computes.
@@ -50,6 +52,7 @@ class PromptTask:
     weights_round: int | None = None
     fronts: int = 1
     keep: Keep = "weighted"
+    evolution: Evolution = ONE_GENERATION
     pairs: int = 0
     surrogate: bytes | None = None
     gradients_at_once: int = 1
