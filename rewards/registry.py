@@ -74,6 +74,12 @@ def create(name: str) -> "Reward":
     )
 
 
+def package_of(name: str) -> str | None:
+    """Return the installed package that announces a reward, with its version; None for any other reward."""
+    point = None if name in REWARDS or name in _plugged else _announced().get(name)
+    return f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else None
+
+
 def _loaded(point: EntryPoint) -> Callable[..., Any]:
     """The function or class that an installed package announces."""
     from rewards.errors import PluginError

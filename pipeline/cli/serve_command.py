@@ -46,7 +46,8 @@ def serve_reward(
             reward.setup(device)
         except (RewardError, registry.UnknownRewardError) as error:
             raise _wrong("NAME", name, str(error), "the name of a reward that this machine can load") from error
-        version = "-".join([f"srsoup {srsoup_version()}", *(one.sha256[:16] for one in plugins)])
+        parts = [f"srsoup {srsoup_version()}", registry.package_of(name), *(one.sha256[:16] for one in plugins)]
+        version = "-".join(part for part in parts if part is not None)
         try:
             server = RewardServer(reward, version, key, (host, port))
         except (OSError, OverflowError) as error:

@@ -366,3 +366,23 @@ def test_a_reward_that_refuses_a_prompt_is_not_asked_again() -> None:
     with reward_server(reward, KEY) as url, pytest.raises(ServerError, match=r"422.*the prompt names no colour"):
         reward_at(url).score(distinct_images(), [""] * 6)
     assert reward.calls == 1
+
+
+def test_the_package_that_announces_a_reward_is_part_of_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is continued with the same version of the package only."""
+    from rewards import registry
+
+    info = tmp_path / "their_rewards-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-rewards\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[srsoup.rewards]\ntheirs = their_rewards:score\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._announced.cache_clear()
+    try:
+        assert registry.package_of("theirs") == "their-rewards 1.2"
+        assert registry.package_of("sharpness") is None and registry.package_of("none") is None
+    finally:
+        monkeypatch.undo()
+        registry._announced.cache_clear()
