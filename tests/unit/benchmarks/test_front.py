@@ -1,5 +1,6 @@
 """The table of `benchmarks.front`: its volumes and ratios against an independent computation."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pandas as pd
 import pytest
 
 from benchmarks.front import arms, fronts, table
+from benchmarks.front.__main__ import main as front_command
 from tests.support.runs import FOUR_FRONTS, run_here
 
 COLOUR_SIZE = arms.SETTINGS["colour_size"]
+PAGE = Path(__file__).parents[3] / "docs" / "results.md"
 CORNER = np.array([69.0, -2.8])
 
 
@@ -99,8 +102,10 @@ def test_each_setting_is_a_valid_configuration_of_every_arm(slug: str) -> None:
     from configs.packaged import config_file
 
     setting = arms.SETTINGS[slug]
-    for arm in arms.ARMS.values():
-        config = load_config(config_file(arm.config), [*setting.of(arm), "prompts.file=null", "prompts.list=[snail]"])
+    for name, arm in arms.ARMS.items():
+        config = load_config(
+            config_file(arm.config), [*setting.of(arm), f"name={name}", "prompts.file=null", "prompts.list=[snail]"]
+        )
         assert config.rewards.guided == setting.rewards and setting.below.keys() == setting.middle.keys()
         assert setting.held_out not in setting.rewards
         assert all(setting.below[name] < setting.middle[name] for name in setting.rewards)
@@ -132,3 +137,26 @@ def test_the_fronts_in_the_file_are_those_in_the_folders(tmp_path: Path) -> None
     ]
     assert table.table(found, COLOUR_SIZE, ["ws16"]) == table.table(wanted, COLOUR_SIZE, ["ws16"])
     assert fronts.in_file(tmp_path / "fronts.parquet", "three") == {}
+
+
+PARTS = re.findall(
+    r"^ +python -m benchmarks\.front (table|seconds) --measured (.*?)--page (\S+)(?: --part (.+?))?(?: --figure \S+)?$",
+    PAGE.read_text(encoding="utf-8").replace("\\\n", ""),
+    re.MULTILINE,
+)
+
+
+def test_the_page_has_a_command_for_each_of_its_parts() -> None:
+    assert len(PARTS) == PAGE.read_text(encoding="utf-8").count("<!-- measured: front") >= 5
+
+
+@pytest.mark.parametrize(("what", "options", "page", "part"), PARTS)
+def test_what_the_page_says_is_what_its_command_prints(
+    what: str, options: str, page: str, part: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "page.md"
+    copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    named = ["--part", part.strip("'\"")] if part else []
+    monkeypatch.setattr("sys.argv", ["front", what, "--measured", *options.split(), "--page", str(copy), *named])
+    front_command()
+    assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
