@@ -122,11 +122,16 @@ class Dispatcher(Generic[A]):
 
     def _start_clock(self, call: Call) -> None:
         """Set the deadline of a call whose actor is free to compute it now."""
-        call.start_time = asyncio.get_running_loop().time()
+        call.start_time = now = asyncio.get_running_loop().time()
         if call.timeout:
-            call.timeout.reschedule(call.start_time + self._limits.call_seconds)
+            call.timeout.reschedule(now + self._limits.call_seconds)
 
     def _record_seconds(self, actor: LiveActor, call: Call) -> None:
+        if call.start_time is None:
+            # An actor may answer a call before the one that it was given first, whose input it still waits for. The
+            # clock of that one has run for both.
+            self._observer.computed(actor.number, call.kind, call.rows, 0.0)
+            return
         seconds = asyncio.get_running_loop().time() - call.start_time
         self.busy_seconds += seconds
         self._observer.computed(actor.number, call.kind, call.rows, seconds)
@@ -137,10 +142,10 @@ class Dispatcher(Generic[A]):
     def _finish(self, actor: LiveActor, call: Call, outcome: PartialAnswer[Any] | Exception) -> None:
         """Free the slot of a call, start the clock of the next one, and hand the outcome to the caller."""
         actor.calls.remove(call)
-        if actor.calls:
-            self._start_clock(actor.calls[0])
-        else:
+        if not actor.calls:
             self.fleet.stop_if_retired(actor)
+        elif actor.calls[0].start_time is None:
+            self._start_clock(actor.calls[0])
         if not call.outcome.done():
             if isinstance(outcome, Exception):
                 if not isinstance(outcome, CallInterrupted):

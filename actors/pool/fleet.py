@@ -35,7 +35,7 @@ class Call:
         input_node: the node that holds most of the call's input.
         avoid: actors that get the call only if there are no others, because it raised on them.
         outcome: the future that the caller awaits.
-        start_time: when its actor became free to compute it, on the event loop's clock.
+        start_time: when its actor became free to compute it, on the event loop's clock; None before that.
         timeout: ends the call if it misses its deadline.
     """
 
@@ -45,7 +45,7 @@ class Call:
     input_node: str | None
     avoid: "set[LiveActor]"
     outcome: "asyncio.Future[PartialAnswer[Any]]"
-    start_time: float = 0.0
+    start_time: float | None = None
     timeout: asyncio.Timeout | None = None
 
 

@@ -156,6 +156,23 @@ async def test_the_deadline_of_a_call_starts_when_its_actor_is_free(
 
 
 @on_pool(1)
+async def test_a_call_that_is_answered_before_an_earlier_one_counts_no_time_of_its_own(
+    pool: Pool[FakeActor], transport: FakeTransport
+) -> None:
+    """An earlier call may still wait for its input. The actor is never busier than the clock."""
+
+    async def at_once(kind: str, seconds: float) -> None:
+        # Past the actor's queue, as Ray does with a call whose input is there.
+        await pool.call(kind, 1, lambda actor, *_: asyncio.sleep(seconds, actor.name))
+
+    start = now()
+    await asyncio.gather(at_once("slow", 5.0), at_once("quick", 1.0))
+    await at_once("quick", 1.0)
+    assert now() - start == 6.0 and pool.busy_seconds == 6.0
+    assert pool._dispatcher._seconds_per_row == {"slow": 5.0, "quick": 1.0}
+
+
+@on_pool(1)
 async def test_a_call_that_waits_behind_one_that_hangs_counts_no_retry(
     pool: Pool[FakeActor], transport: FakeTransport
 ) -> None:
