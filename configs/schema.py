@@ -20,9 +20,10 @@ from pydantic import (
 from configs.errors import InvalidValueError
 from configs.location import Location, location_of
 from configs.sections.adaptive import AdaptiveConfig, check_adaptive
+from configs.sections.best_of import BestOfConfig
 from configs.sections.compute import ComputeConfig
 from configs.sections.lookahead import LookaheadConfig
-from configs.sections.method import BestOfConfig, GuidanceConfig, SoupConfig
+from configs.sections.method import GuidanceConfig, SoupConfig
 from configs.sections.model import ModelConfig
 from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
@@ -201,6 +202,17 @@ class RunConfig(StrictModel):
         if self.surrogate is not None:
             keeps["surrogate.keep"] = self.surrogate.keep
         check_keep(keeps, self.weights, guided)
+        return self
+
+    @model_validator(mode="after")
+    def _check_lookahead(self) -> Self:
+        if self.lookahead.downscale > 1 and self.guidance.satisfied_above:
+            raise InvalidValueError(
+                "the rewards of smaller images have another scale, and guidance.satisfied_above names rewards of whole "
+                "ones",
+                "leave lookahead.downscale out, or guidance.satisfied_above",
+                "lookahead.downscale",
+            )
         return self
 
     @model_validator(mode="after")

@@ -89,8 +89,11 @@ class LatentDiffusion(ABC):
         """Return `embeds` and `pooled` of `Conditioning`, by the pipeline's own encoding, on the device."""
 
     @abstractmethod
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
-        """Return the output of the denoiser. All arguments have the same length, and are in its dtype."""
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
+        """Return the output of the denoiser for tensors of the same length, in its dtype.
+
+        `scale` is the guidance scale, for denoisers that take it as an input.
+        """
 
     @property
     def device(self) -> torch.device:
@@ -177,9 +180,12 @@ class LatentDiffusion(ABC):
         return self._predict(x, timestep, conditioning, sampling.guidance_scale if sampling.lookahead_guided else 1.0)
 
     def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
-        """The guided prediction at one timestep, float32. With a scale of 1 the negative prompt is left out."""
+        """The guided prediction at one timestep, float32. Without a second pass, the negative prompt is left out.
+
+        There is none with a scale of 1, and in families that make each prediction in one pass.
+        """
         scale = conditioning.sampling.guidance_scale if scale is None else scale
-        guided = scale != 1
+        guided = scale != 1 and FAMILIES[self.PIPELINE].has_two_passes
 
         def rows(part: Tensor) -> Tensor:
             part = part if guided else part[1:]
@@ -187,7 +193,7 @@ class LatentDiffusion(ABC):
 
         batch = torch.cat([x, x]) if guided else x
         pooled = None if conditioning.pooled is None else rows(conditioning.pooled)
-        output = self._denoise(batch.to(self._dtype), timestep, rows(conditioning.embeds), pooled).float()
+        output = self._denoise(batch.to(self._dtype), timestep, rows(conditioning.embeds), pooled, scale).float()
         if not guided:
             return output
         negative, prompt = output.chunk(2)

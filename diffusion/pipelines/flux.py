@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.base import Conditioning, Sampling
+from diffusion.base import Sampling
 from diffusion.families import FAMILIES
 from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
@@ -48,31 +48,19 @@ class Flux(LatentDiffusion):
         # The first row is that of a negative prompt, which no pass reads.
         return torch.cat([torch.zeros_like(embeds), embeds]), torch.cat([torch.zeros_like(pooled), pooled])
 
-    def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
-        """The prediction at one timestep, float32, by one pass. Of the scale, [dev] reads that of the sampling."""
-
-        def rows(part: Tensor | None) -> Tensor:
-            assert part is not None
-            return part[1:].to(self._device, self._dtype).expand(len(x), *part.shape[1:])
-
-        guidance = (
-            x.new_full((len(x),), conditioning.sampling.guidance_scale)
-            if self._denoiser.config.guidance_embeds
-            else None
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
+        # Shares and scale are always float32, because half precision cannot represent a share such as 0.9932.
+        share, guidance = (
+            torch.full((len(x),), value, dtype=torch.float32, device=x.device) for value in (timestep / 1000, scale)
         )
-        packed = pack(x).to(self._dtype)
         output: Tensor = self._pipe.transformer(
-            hidden_states=packed,
-            # Always float32, because half precision cannot represent a share such as 0.9932.
-            timestep=torch.full((len(x),), timestep / 1000, dtype=torch.float32, device=x.device),
-            guidance=guidance,
-            pooled_projections=rows(conditioning.pooled),
-            encoder_hidden_states=rows(conditioning.embeds),
-            txt_ids=torch.zeros(conditioning.embeds.shape[1], 3, device=x.device, dtype=self._dtype),
-            img_ids=image_ids(*x.shape[2:]).to(x.device, self._dtype),
+            hidden_states=pack(x),
+            timestep=share,
+            guidance=guidance if self._denoiser.config.guidance_embeds else None,
+            pooled_projections=pooled,
+            encoder_hidden_states=embeds,
+            txt_ids=torch.zeros(embeds.shape[1], 3, device=x.device, dtype=x.dtype),
+            img_ids=image_ids(*x.shape[2:]).to(x.device, x.dtype),
             return_dict=False,
         )[0]
-        return unpack(output.float(), *x.shape[2:])
-
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
-        raise NotImplementedError("a pass of FLUX also takes the guidance scale; see _predict")
+        return unpack(output, *x.shape[2:])

@@ -34,7 +34,7 @@ class PixArtSigma(LatentDiffusion):
         )
         return torch.cat([negative, embeds]), torch.cat([negative_mask, mask]).to(embeds.dtype)
 
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
         output: Tensor = self._pipe.transformer(
             x,
             encoder_hidden_states=embeds,

@@ -36,6 +36,6 @@ class StableDiffusion(LatentDiffusion):
         )
         return torch.cat([negative, embeds]), None
 
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
         output: Tensor = self._pipe.unet(x, timestep, encoder_hidden_states=embeds, return_dict=False)[0]
         return output

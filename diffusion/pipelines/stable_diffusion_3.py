@@ -41,7 +41,7 @@ class StableDiffusion3(LatentDiffusion):
         )
         return torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled])
 
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
         output: Tensor = self._pipe.transformer(
             hidden_states=x,
             # Always float32, because half precision cannot represent a timestep such as 993.2.

@@ -41,7 +41,7 @@ class StableDiffusionXL(LatentDiffusion):
         )
         return torch.cat([negative, embeds]), torch.cat([negative_pooled, pooled])
 
-    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
         output: Tensor = self._pipe.unet(
             x,
             timestep,

@@ -205,8 +205,8 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
             )
         elif task.guidance.particle_temperature is not None:
             trajectory = await run_particles(
-                weights, task.guidance.candidates, task.guidance.particle_temperature, shape, task.seed, ports, ports,
-                ledger, on_step,
+                weights, task.guidance.candidates, task.chunk, task.guidance.particle_temperature, shape, task.seed,
+                ports, ports, ledger, on_step,
             )  # fmt: skip
         else:
             surrogate = BoundSurrogate(ports, from_bytes(task.surrogate)) if task.surrogate else None

@@ -54,6 +54,11 @@ def check_options(pipe: Any, family: Family, options: Mapping[str, Mapping[str, 
     sampling = sorted(_SAMPLING | ((DDIM_KEYS | FLOW_KEYS | TWO_PASS_KEYS) & family.keys))
     given: list[tuple[str, Any, Sequence[str]]] = [(key, value, _OPTIONS) for key, value in options.items()]
     given += [(f"model.{key}", value, sampling) for key, value in options.get("model", {}).items()]
+    if not options.get("lookahead", {}).get("guidance", True) and not family.has_two_passes:
+        raise RequestError(
+            file=CALL, key="options.lookahead.guidance", value=False, allowed="pipelines with a negative prompt",
+            problem=f"a {type(pipe).__name__} makes each prediction in one pass", fix="leave it out",
+        )  # fmt: skip
     for key, value, allowed in given:
         if key.removeprefix("model.") not in allowed:
             raise RequestError(

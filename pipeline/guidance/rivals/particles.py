@@ -1,6 +1,7 @@
 """Feynman-Kac steering: particles for each weighting, resampled towards high rewards while they are denoised.
 
-Legend of the shape suffixes: L weightings, N particles of each, M rewards, C channels, H height, W width.
+Legend of the shape suffixes: L weightings, N particles of each, B of one batch, M rewards, C channels, H height,
+W width.
 """
 
 import asyncio
@@ -73,6 +74,7 @@ def systematic(share_N: Tensor, seed: int) -> Tensor:
 async def run_particles(
     w_LM: Tensor,
     n: int,
+    batch: int,
     temperature: float,
     shape: Sequence[int],
     seed: int,
@@ -102,12 +104,21 @@ async def run_particles(
     Args:
         w_LM: the weights on the simplex.
         n: N, the number of particles of each weighting, >= 1.
+        batch: the number of particles that go through the denoiser at once.
         temperature: tau > 0.
         shape: (C, H, W) of one latent.
         seed: the prompt's own seed.
     """
     rows, records = await steered(
-        w_LM, n, temperature, shape, seed, CountedDenoiser(denoiser, ledger), CountedQuery(query, ledger), on_step
+        w_LM,
+        n,
+        batch,
+        temperature,
+        shape,
+        seed,
+        CountedDenoiser(denoiser, ledger),
+        CountedQuery(query, ledger),
+        on_step,
     )
     return Trajectory(torch.stack([row.best_CHW for row in rows]), tuple(records))
 
@@ -115,6 +126,7 @@ async def run_particles(
 async def steered(
     w_LM: Tensor,
     n: int,
+    batch: int,
     temperature: float,
     shape: Sequence[int],
     seed: int,
@@ -129,7 +141,8 @@ async def steered(
     for i, timestep in enumerate(denoiser.timesteps):
         sigma = 0.0
         for row in rows:
-            row.x_NCHW, sigma = await denoiser.reverse_step(row.x_NCHW, i)
+            moments = [await denoiser.reverse_step(x_BCHW, i) for x_BCHW in row.x_NCHW.split(batch)]
+            row.x_NCHW, sigma = torch.cat([one.mu_LCHW for one in moments]), moments[0].sigma
         guided = None
         if sigma:
             z_NCHW = step_noise(seed, i, n, shape)

@@ -12,6 +12,9 @@ from configs.sections.lookahead import LookaheadConfig
 from pipeline.planning.cost import expected_costs
 from pipeline.planning.plan import Plan
 
+# Methods whose passes are those of candidates, and one reverse step for each weighting. Others have passes that were
+# not timed.
+_RATED = frozenset({"srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "unguided"})
 FILE = Path(__file__).with_name("rates.yaml")
 
 
@@ -44,8 +47,14 @@ def rates() -> tuple[Rate, ...]:
 
 
 def forecast_hours(plans: Sequence[Plan]) -> list[str]:
-    """Return, for each GPU on which the model of all plans was measured, the hours of their open tasks."""
+    """Return, for each GPU on which the model of all plans was measured, the hours of their open tasks.
+
+    There are none if a task has passes that were not timed: those of a surrogate's gradient, and those of methods that
+    denoise more rows than weightings.
+    """
     configs = [plan.config for plan in plans]
+    if any(config.surrogate or not set(config.methods) <= _RATED for config in configs):
+        return []
     return [
         f"{_hours(rate, plans):,.2f} on one {rate.gpu}, without the rewards, at {rate.candidate_ms:g} ms a candidate "
         f"in {rate.dtype} (make gpu, {rate.measured})"
@@ -73,5 +82,6 @@ def _hours(rate: Rate, plans: Sequence[Plan]) -> float:
         costs = expected_costs(plan.open_tasks, plan.config.steps)
         for task, cost in zip(plan.open_tasks, costs, strict=True):
             rows = len(task.weights)
-            milliseconds += (cost.decodes - rows) * rate.candidate_ms + rows * cost.steps * rate.latent_ms
+            # The final images are counted as candidates, which take a little longer.
+            milliseconds += cost.decodes * rate.candidate_ms + rows * cost.steps * rate.latent_ms
     return milliseconds / 3.6e6

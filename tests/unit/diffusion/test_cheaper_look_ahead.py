@@ -85,6 +85,8 @@ def test_keys_at_their_defaults_are_not_recorded_and_others_are_refused() -> Non
     assert "lookahead" not in load_config(DEMO, ["lookahead.guidance=on"]).model_dump(mode="json")
     config = load_config(DEMO, ["lookahead.guidance=off"])
     assert config.model_dump(mode="json")["lookahead"] == {"guidance": False, "downscale": 1}
+    with pytest.raises(RequestError, match="another scale"):
+        load_config(DEMO, ["lookahead.downscale=2", "guidance.satisfied_above={colorfulness: 90}"])
     for value in ("lookahead.downscale=3", "lookahead.guidance=half"):
         with pytest.raises(RequestError, match=value.partition("=")[0]):
             load_config(DEMO, [value])

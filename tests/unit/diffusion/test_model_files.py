@@ -240,6 +240,7 @@ def test_the_variant_to_download_is_that_of_the_hub(
     assert asked["variant"] == variant
 
 
+@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_is_one_error(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

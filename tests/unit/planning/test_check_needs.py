@@ -221,11 +221,25 @@ def test_hours_and_memory_are_forecast_from_what_was_measured_on_a_gpu(tmp_path:
     plan = plan_of(tmp_path, "prompts.list=[snail]", "method=weighted_sum", "model.dtype=float16")
     (line,) = forecast_hours([plan])
     rate = next(rate for rate in rates() if rate.model == PAPERS_MODEL)
-    hours = (30 * 6 * 50 * rate.candidate_ms + 6 * 50 * rate.latent_ms) / 3.6e6
+    hours = ((30 * 6 * 50 + 6) * rate.candidate_ms + 6 * 50 * rate.latent_ms) / 3.6e6
     assert line.startswith(f"{hours:,.2f} on one NVIDIA H200, without the rewards, at 17.4 ms a candidate in float16")
     needed = dict(needs([plan]))
     assert line in needed["GPU hours"] and "Table 6" in needed["GPU hours"]
     assert forecast_memory(plan.config)[0].startswith("21.4 GB for the model without rewards, 30 candidates at once")
+
+
+@pytest.mark.parametrize("method", ["best_of", "[srsoup, fk_steering]"])
+def test_a_method_with_passes_that_were_not_timed_has_no_forecast(tmp_path: Path, method: str) -> None:
+    assert (
+        forecast_hours(
+            [
+                plan_of(
+                    tmp_path, "prompts.list=[snail]", f"method={method}", "model.dtype=float16", "guidance.noise=plain"
+                )
+            ]
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("other", ["model.dtype=bfloat16", "model.height=768", "model.dtype=float32"])

@@ -47,7 +47,7 @@ def test_particles_sample_the_tilted_gaussian(temperature: float) -> None:
         return (later * x_NCHW.flatten(1).double() @ direction)[:, None]
 
     (row,), _ = asyncio.run(
-        steered(ONE, n, temperature, (1, 2, 3), 5, Stationary(rho, steps), query, lambda step: None)
+        steered(ONE, n, 7_000, temperature, (1, 2, 3), 5, Stationary(rho, steps), query, lambda step: None)
     )
     share = row.log_weight_N.expand(n).softmax(0)
     x = row.x_NCHW.flatten(1).double()
@@ -77,19 +77,19 @@ def test_equal_rewards_leave_the_particles_as_the_model_draws_them() -> None:
     async def equal(x_NCHW: Tensor, step: int, rewards: Sequence[int]) -> Tensor:
         return torch.full((len(x_NCHW), len(rewards)), 7.0, dtype=torch.float64)
 
-    (row,), _ = asyncio.run(steered(ONE, 5, 1.0, SHAPE, 3, Stationary(0.5, 4), equal, lambda step: None))
+    (row,), _ = asyncio.run(steered(ONE, 5, 5, 1.0, SHAPE, 3, Stationary(0.5, 4), equal, lambda step: None))
     assert len({tuple(x.flatten().tolist()) for x in row.x_NCHW}) == 5 and len(row.log_weight_N.unique()) == 1
     assert torch.equal(row.best_CHW, row.x_NCHW[0])
 
 
-def steer(seed: int = 1, n: int = 6) -> tuple[Tensor, Ledger]:
+def steer(seed: int = 1, n: int = 6, batch: int = 6) -> tuple[Tensor, Ledger]:
     ledger, query = Ledger(), fake_query(2)
 
     class Denoiser(FakeDenoiser):
         async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
             return ReverseStep(self.mean(x_LCHW), self.sigmas[step])
 
-    run = run_particles(GRID, n, 0.5, SHAPE, seed, Denoiser([0.5, 0.6, 0.0]), query, ledger)
+    run = run_particles(GRID, n, batch, 0.5, SHAPE, seed, Denoiser([0.5, 0.6, 0.0]), query, ledger)
     trajectory = asyncio.run(run)
     assert query.images == n * 3 * 2, "one look-ahead of each particle in each step with noise"
     assert [record.phase for record in trajectory.steps] == ["weighted_sum", "weighted_sum", "mean"]
@@ -100,6 +100,7 @@ def steer(seed: int = 1, n: int = 6) -> tuple[Tensor, Ledger]:
 
 def test_the_same_seed_gives_the_same_bits_and_the_ledger_counts_all_passes() -> None:
     (x, ledger), (again, _), (other, _) = steer(), steer(), steer(seed=2)
+    assert torch.equal(x, steer(batch=4)[0]), "the batch changes nothing"
     assert torch.equal(x, again) and not torch.equal(x, other) and x.shape == (3, *SHAPE)
     assert ledger.decodes == 6 * 3 * 2 and sum(ledger.queries.values()) == 6 * 4 * 2
     assert ledger.denoises == 6 * 3 * 3 and ledger.forwards == 6 * 3 * 3 + 6 * 3 * 2

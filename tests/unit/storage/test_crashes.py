@@ -29,6 +29,7 @@ def assert_sound(output: Path) -> None:
     assert sorted(samples) == sorted(key for key in finished for _ in range(n_samples[key]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failed_before", [None, "crab"])
 def test_a_driver_killed_before_any_file_operation_continues_to_the_same_rows(
     tmp_path: Path, failed_before: str | None
