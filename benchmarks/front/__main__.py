@@ -3,7 +3,7 @@
 Each arm is a run of the embedded model on names that were used neither for training nor for tuning. `run` makes the
 fronts that are missing, and can be stopped and given again. `table` compares, over the fronts that all arms have, the
 volume in three ways with the arm "weighted sum, N = 16", with intervals over names. `--rewards` says which rewards
-guide; each choice has its own folder. `collect` writes what tables need of all fronts to one file, and the tables of
+guide; each choice has its own folder. `collect` adds what tables need of all fronts to one file, and the tables of
 docs/results.md are made from the one that is kept here (`--measured`).
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.front.arms import ARMS, NAMES, SETTINGS, Setting
 from benchmarks.front.figure import draw
-from benchmarks.front.fronts import MEASURED, collect, in_file, in_folders, part_of
+from benchmarks.front.fronts import MEASURED, collect, in_file, in_file_already, in_folders, part_of
 from benchmarks.front.table import replace_part, seconds_table, table
 from configs.load import load_config
 from configs.packaged import config_file
@@ -23,9 +23,13 @@ from pipeline.planning.plan import make_plan
 
 
 def run(folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str], seed: int, dtype: str) -> None:
-    """Make the missing fronts, name by name over all arms, so that whatever is finished can be compared."""
+    """Make the missing fronts, name by name over all arms, so that whatever is finished can be compared.
+
+    A front is there if its folder has one, or if the file of the measured fronts has it.
+    """
+    there = in_file_already(MEASURED, folder.name)
     for name in names:
-        for slug in arms:
+        for slug in (slug for slug in arms if (slug, name, seed) not in there):
             values = (*setting.of(ARMS[slug]), f"model.dtype={dtype}", f"name={slug}", f"seed={seed}",
                       "prompts.file=null", f"prompts.list=[{name}]",
                       f"output={part_of(folder, slug, name, seed)}")  # fmt: skip
@@ -34,7 +38,7 @@ def run(folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str
 
 
 def main() -> None:
-    """Make fronts, print a table of those that are there, or write them to one file."""
+    """Make fronts, print a table of those that are there, or add them to one file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("what", choices=("run", "table", "seconds", "collect"))
     parser.add_argument("--folder", type=Path, default=Path("runs/front"), help="the default is %(default)s")
@@ -57,7 +61,7 @@ def main() -> None:
         run(folder, setting, given.arms, NAMES[given.skip : given.skip + given.names], given.seed, given.dtype)
         return
     if given.what == "collect":
-        collect(given.folder, MEASURED)
+        print(f"{collect(given.folder, MEASURED)} new fronts in {MEASURED.name}")
         return
     fronts = in_file(MEASURED, given.rewards) if given.measured else in_folders(folder, setting)
     text = table(fronts, setting, given.arms) if given.what == "table" else seconds_table(fronts, given.arms)

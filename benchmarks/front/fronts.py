@@ -53,16 +53,29 @@ def in_folders(folder: Path, setting: Setting) -> Fronts:
     }  # fmt: skip
 
 
-def collect(folder: Path, file: Path) -> None:
-    """Write the fronts below a folder, of all comparisons, to one Parquet file."""
+def collect(folder: Path, file: Path) -> int:
+    """Add the fronts below a folder, of all comparisons, to those in a Parquet file, and return how many were new.
+
+    A front that the file has stays as it is, so that a table does not change with the machine that makes it again.
+    """
     frames = [
-        frame.reset_index().assign(setting=name, arm=slug)
+        frame.reset_index().drop(columns=["key", "middle", "below"]).assign(setting=name, arm=slug)
         for name, setting in SETTINGS.items()
         for slug, frame in in_folders(folder / name, setting).items()
     ]
-    whole = pd.concat(frames).drop(columns=["key", "middle", "below"])
-    whole["points"] = [points.tolist() for points in whole.points]
+    kept = [pd.read_parquet(file)] if file.exists() else []
+    whole = pd.concat([*kept, *frames]).drop_duplicates(["setting", "arm", "name", "seed"])
+    whole["points"] = [[list(point) for point in points] for points in whole.points]
+    whole = whole.sort_values(["setting", "arm", "name", "seed"])
     whole.to_parquet(file, index=False, compression="zstd")
+    return len(whole) - sum(map(len, kept))
+
+
+def in_file_already(file: Path, name: str) -> set[tuple[str, str, int]]:
+    """Return the (arm, name, seed) of each front of a comparison that a file has."""
+    whole = pd.read_parquet(file, columns=["setting", "arm", "name", "seed"])
+    own = whole[whole.setting == name]
+    return set(zip(own.arm, own["name"], own.seed, strict=True))
 
 
 def in_file(file: Path, name: str) -> Fronts:

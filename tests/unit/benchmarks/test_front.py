@@ -160,3 +160,24 @@ def test_what_the_page_says_is_what_its_command_prints(
     monkeypatch.setattr("sys.argv", ["front", what, "--measured", *options.split(), "--page", str(copy), *named])
     front_command()
     assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
+
+
+def test_fronts_are_added_to_a_file_and_those_in_it_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = np.array([[80.0, -2.0], [90.0, -2.5]])
+    columns = {"held_out": 0.5, **dict.fromkeys(fronts.COSTS, 1.0), "key": "k", "middle": 0.0, "below": 0.0}
+
+    def found(*rows: tuple[str, int, float]) -> fronts.Fronts:
+        table = [{"name": name, "seed": seed, "points": points + shift} | columns for name, seed, shift in rows]
+        return {"ws4": pd.DataFrame(table).set_index(["name", "seed"])}
+
+    file = tmp_path / "measured.parquet"
+    folders: dict[str, fronts.Fronts] = {"colour_size": found(("snail", 0, 0.0))}
+    monkeypatch.setattr(fronts, "in_folders", lambda folder, setting: folders.get(folder.name, {}))
+    assert fronts.collect(tmp_path, file) == 1
+    folders["colour_size"] = found(("snail", 0, 5.0), ("snail", 1, 7.0))
+    folders["three"] = found(("snail", 0, 9.0))
+    assert fronts.collect(tmp_path, file) == 2
+    assert fronts.in_file_already(file, "colour_size") == {("ws4", "snail", 0), ("ws4", "snail", 1)}
+    whole = pd.read_parquet(file).set_index(["setting", "seed"])
+    assert np.stack(whole.points[("colour_size", 0)])[0, 0] == 80.0, "the front that the file had stays"
+    assert np.stack(whole.points[("three", 0)])[0, 0] == 89.0
