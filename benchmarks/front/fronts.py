@@ -65,7 +65,7 @@ def collect(folder: Path, file: Path) -> int:
     ]
     kept = [pd.read_parquet(file)] if file.exists() else []
     whole = pd.concat([*kept, *frames]).drop_duplicates(["setting", "arm", "name", "seed"])
-    whole["points"] = [[list(point) for point in points] for points in whole.points]
+    whole["points"] = whole.points.map(lambda points: [list(point) for point in points])
     whole = whole.sort_values(["setting", "arm", "name", "seed"])
     whole.to_parquet(file, index=False, compression="zstd")
     return len(whole) - sum(map(len, kept))
