@@ -10,8 +10,6 @@ DDIM_KEYS = frozenset({"eta"})
 FLOW_KEYS = frozenset({"noise_level"})
 UNET_KEYS = frozenset({"attention_slicing"})
 TWO_PASS_KEYS = frozenset({"negative_prompt"})
-# The number of tokens of a prompt that FLUX.1 passes to T5 if the guidance scale is no input of its transformer.
-SCHNELL_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,9 @@ class Family:
         denoiser: name of the part that predicts: "unet" or "transformer".
         texts: names of the parts that encode a prompt.
         keys: keys of the configuration that this family takes and some other does not.
-        t5: the tokenizer of T5, whose files set no limit, and the number of tokens of a prompt that T5 is given.
+        tokens: the tokenizer whose files do not set the limit, and the number of tokens of a prompt, with the special
+            ones, that the pipeline passes on from it.
+        tokens_without_scale: the same number if the guidance scale is no input of the denoiser; None if it is the same.
         optional: those of `texts` that a model may lack.
         patch: the side of the patches of latents that the denoiser reads, if its configuration names none; None if the
             family has no patches.
@@ -35,13 +35,15 @@ class Family:
         even: whether its pipeline spaces the noise shares evenly, 1 to 1/T, before the scheduler shifts them.
         positions: the number of patches of a side that the denoiser has places for, if its configuration names none;
             None if any number fits.
+        schedulers: how the names of its schedulers' classes begin, if it samples a flow.
     """
 
     model: str
     denoiser: str
     texts: tuple[str, ...]
     keys: frozenset[str]
-    t5: tuple[str, int] | None = None
+    tokens: tuple[str, int] | None = None
+    tokens_without_scale: int | None = None
     optional: frozenset[str] = frozenset()
     patch: int | None = None
     positions: int | None = None
@@ -50,6 +52,7 @@ class Family:
     widths: tuple[tuple[str, str], ...] = ()
     learned_variance: bool = False
     even: bool = False
+    schedulers: tuple[str, ...] = ("FlowMatch",)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -67,15 +70,21 @@ class Family:
         return self.keys >= TWO_PASS_KEYS
 
     def token_limits(self, denoiser: Mapping[str, Any]) -> dict[str, int]:
-        """Return the number of tokens of a prompt that T5 is given, by the name of its tokenizer.
+        """Return the number of tokens of a prompt that a text encoder is given, by the name of its tokenizer.
 
         Args:
             denoiser: configuration of the denoiser.
         """
-        if self.t5 is None:
+        if self.tokens is None:
             return {}
-        name, tokens = self.t5
-        return {name: tokens if denoiser.get("guidance_embeds", True) else SCHNELL_TOKENS}
+        name, tokens = self.tokens
+        if self.tokens_without_scale is not None and not denoiser.get("guidance_embeds"):
+            tokens = self.tokens_without_scale
+        return {name: tokens}
+
+    def patch_of(self, denoiser: Mapping[str, Any]) -> Any:
+        """Return the side of the squares of latents that are one token, by a denoiser's configuration."""
+        return self.packed if self.patch is None else denoiser.get("patch_size", self.patch)
 
     def own_side(self, denoiser: Mapping[str, Any]) -> Any:
         """Return the side of the latents as a denoiser's configuration has it: a number, or height and width."""
@@ -101,7 +110,7 @@ FAMILIES = {
         "transformer",
         ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "text_encoder_3", "tokenizer_3"),
         FLOW_KEYS | TWO_PASS_KEYS,
-        t5=("tokenizer_3", 256),
+        tokens=("tokenizer_3", 256),
         optional=frozenset({"text_encoder_3", "tokenizer_3"}),
         patch=2,
         positions=96,
@@ -111,7 +120,8 @@ FAMILIES = {
         "transformer",
         ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
         FLOW_KEYS,
-        t5=("tokenizer_2", 512),
+        tokens=("tokenizer_2", 512),
+        tokens_without_scale=256,  # of [schnell]
         packed=2,
         side=128,
         widths=(("pooled_projection_dim", "text_encoder"), ("joint_attention_dim", "text_encoder_2")),
@@ -122,10 +132,21 @@ FAMILIES = {
         "transformer",
         ("text_encoder", "tokenizer"),
         DDIM_KEYS | TWO_PASS_KEYS,
-        t5=("tokenizer", 300),
+        tokens=("tokenizer", 300),
         patch=2,
         widths=(("caption_channels", "text_encoder"),),
         learned_variance=True,
+    ),
+    "SanaPipeline": Family(
+        "diffusion.pipelines.sana:Sana",
+        "transformer",
+        ("text_encoder", "tokenizer"),
+        FLOW_KEYS | TWO_PASS_KEYS,
+        # The first token and the 298 after the last one of an instruction, which stands before each prompt.
+        tokens=("tokenizer", 299),
+        patch=1,
+        widths=(("caption_channels", "text_encoder"),),
+        schedulers=("FlowMatch", "DPMSolverMultistepScheduler"),
     ),
 }
 

@@ -137,7 +137,8 @@ class FlowSDE:
     """The stochastic form of a rectified flow (Flow-GRPO, Liu et al. 2025, Equation 9), v = noise - x0.
 
     With s = sigmas[i], d = sigmas[i+1] - s < 0, the noise level a, and g = a sqrt(s / (1 - s)), in which sigmas[1]
-    replaces s = 1 in the denominator:
+    replaces the first s in the denominator. The first s is 1 or just below, where g has no bound, and the step would
+    add more noise than there is.
 
         x0    = x - s v
         mu    = x (1 + g^2 d / (2 s)) + v (1 + g^2 (1 - s) / (2 s)) d
@@ -162,14 +163,18 @@ class FlowSDE:
         """Read the shift and the spacing of the flow scheduler that a model comes with.
 
         Args:
-            scheduler_config: configuration of the scheduler.
+            scheduler_config: configuration of the scheduler: a FlowMatch class, or a DPM solver with `use_flow_sigmas`.
             steps: T, the number of denoising steps.
             noise_level: noise level a >= 0.
             tokens: number of patches of an image; with dynamic shifting it decides the shift.
             even: whether the shares before the shift are 1, (T-1)/T, ..., 1/T, and not those of the scheduler.
         """
-        from diffusers import FlowMatchEulerDiscreteScheduler
+        from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
+        if scheduler_config.get("use_flow_sigmas"):
+            solver = DPMSolverMultistepScheduler.from_config(scheduler_config)
+            solver.set_timesteps(steps)
+            return cls(tuple(solver.sigmas.tolist()), noise_level, solver.config.num_train_timesteps)
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(scheduler_config)
         mu = dynamic_shift(scheduler.config, tokens) if scheduler.config.use_dynamic_shifting else None
         shares = [1 - step / steps for step in range(steps)] if even else None
@@ -183,10 +188,7 @@ class FlowSDE:
 
     def diffusion(self, step: int) -> float:
         """Return g of the `step`-th step (0-based)."""
-        s = self.sigmas[step]
-        # A shift in float32 may leave the first share one bit below 1, and then g would be in the thousands.
-        rest = 1 - (s if 1 - s > 1e-6 else self.sigmas[1])
-        return self.noise_level * math.sqrt(s / rest)
+        return self.noise_level * math.sqrt(self.sigmas[step] / (1 - self.sigmas[max(step, 1)]))
 
     def sigma(self, step: int) -> float:
         """Return the standard deviation of the `step`-th reverse step (0-based)."""

@@ -15,7 +15,7 @@ from diffusion.checks.whole import check_whole
 from diffusion.errors import NotFiniteError
 from diffusion.families import FAMILIES
 from diffusion.folder import absent_parts
-from diffusion.kernels import DDIM, Kernel
+from diffusion.kernels import DDIM, FlowSDE, Kernel
 from diffusion.loading import download, load_vae, only_model_errors, silence_libraries
 from diffusion.lora.load import load_adapters
 from diffusion.source import Source, metadata_folder
@@ -74,7 +74,13 @@ class LatentDiffusion(ABC):
         return self._kernels[sampling]
 
     def _make_kernel(self, sampling: Sampling) -> Kernel:
-        return DDIM.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.eta)
+        scheduler, family = self._pipe.scheduler.config, FAMILIES[self.PIPELINE]
+        if not family.is_flow:
+            return DDIM.from_scheduler(scheduler, sampling.steps, sampling.eta)
+        _, height, width = self.latent_shape_of(sampling)
+        patch = family.patch_of(self._denoiser.config)
+        tokens = (height // patch) * (width // patch)
+        return FlowSDE.from_scheduler(scheduler, sampling.steps, sampling.noise_level, tokens, family.even)
 
     def _vae_overflows(self, config: Any) -> bool:
         """Whether the decoder needs float32 although the networks have fewer bits."""
@@ -101,10 +107,10 @@ class LatentDiffusion(ABC):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        config = self._denoiser.config
-        size = config.sample_size
+        config, family = self._denoiser.config, FAMILIES[self.PIPELINE]
+        size = family.own_side(config)
         height, width = (size, size) if isinstance(size, int) else size
-        return (config.in_channels, height, width)
+        return (config.in_channels // family.packed**2, height, width)
 
     def latent_shape_of(self, sampling: Sampling) -> tuple[int, int, int]:
         channels, *own = self.latent_shape
@@ -171,7 +177,7 @@ class LatentDiffusion(ABC):
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         config = self._pipe.vae.config
-        unscaled: Tensor = latents / config.scaling_factor + (config.shift_factor or 0)
+        unscaled: Tensor = latents / config.scaling_factor + (config.get("shift_factor") or 0)
         return unscaled
 
     def _predict_ahead(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:

@@ -53,6 +53,8 @@ def check_vae(vae: Vae, folder: Path, model: Path) -> None:
         ModelError: the VAE cannot be used, or its latents are not those of the model's own VAE.
     """
     config, own = vae_config(vae, folder), read_json(model / "vae" / "config.json")
+    if own.get("_class_name", CLASS) != CLASS:
+        raise refused(f"the model's own VAE is a {str(own['_class_name'])[:100]}, which no other VAE can replace")
     for key, default in _SHARED.items():
         value, own_value = (one.get(key, default) for one in (config, own))
         if value != own_value:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -19,13 +20,23 @@ from diffusers import (
     FluxTransformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    T5Config,
+    T5EncoderModel,
+)
 
 from tests.support import tiny
 
@@ -166,6 +177,24 @@ def _pixart_sigma(device: torch.device, dtype: torch.dtype) -> Any:
     )  # fmt: skip
 
 
+def _sana(device: torch.device, dtype: torch.dtype) -> Any:
+    gemma = Gemma2Config(
+        vocab_size=256000, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8,
+        num_key_value_heads=4, head_dim=256, max_position_embeddings=8192,
+    )  # fmt: skip
+    attention = ("ResBlock",) * 3 + ("EfficientViTBlock",) * 3
+    with drawn_on(device, dtype):
+        vae = AutoencoderDC(
+            encoder_block_types=attention, decoder_block_types=attention, downsample_block_type="conv",
+            upsample_block_type="interpolate", scaling_factor=0.41407,
+        )  # fmt: skip
+        transformer, text = SanaTransformer2DModel(), Gemma2Model(gemma)
+    return SanaPipeline(
+        transformer=transformer, vae=vae, text_encoder=text, tokenizer=tiny.gemma_tokenizer(),
+        scheduler=DPMSolverMultistepScheduler(**tiny.SOLVER),
+    )  # fmt: skip
+
+
 def _tiny(family: str) -> Make:
     return lambda device, dtype: tiny.make_pipeline(family).to(device, dtype)
 
@@ -182,6 +211,7 @@ FULL: Mapping[str, Architecture] = {
     ),
     "flux_dev": Architecture("black-forest-labs/FLUX.1-dev", _flux),
     "pixart_sigma": Architecture("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", _pixart_sigma),
+    "sana": Architecture("Efficient-Large-Model/Sana_1600M_1024px_diffusers", _sana),
 }  # fmt: skip
 TINY: Mapping[str, Architecture] = {
     "sd15": Architecture("tiny Stable Diffusion", _tiny("sd")),
@@ -189,4 +219,5 @@ TINY: Mapping[str, Architecture] = {
     "sd35_medium": Architecture("tiny Stable Diffusion 3", _tiny("sd3")),
     "flux_dev": Architecture("tiny FLUX.1", _tiny("flux")),
     "pixart_sigma": Architecture("tiny PixArt-Sigma", _tiny("pixart")),
+    "sana": Architecture("tiny Sana", _tiny("sana")),
 }

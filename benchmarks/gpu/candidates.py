@@ -134,6 +134,9 @@ def _made(way: str, pipe: Any) -> Iterator[None]:
     """Change the networks, or how they are computed, for as long as the block runs."""
     denoiser = "unet" if hasattr(pipe, "unet") else "transformer"
     networks = [getattr(pipe, denoiser), pipe.vae]
+    for network in networks:
+        # The counter of operations cannot follow a parameter that is the input of a module, as some of Sana's are.
+        network.requires_grad_(False)
     if way == "channels_last":
         for network in networks:
             network.to(memory_format=torch.channels_last)

@@ -32,10 +32,11 @@ def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: 
             "a text-to-image model, which takes nothing but the latents and the text",
             "use a model that was not made for inpainting or editing",
         )
-    if config.get("time_cond_proj_dim") is not None:
+    key = "guidance_embeds" if family.denoiser == "transformer" else "time_cond_proj_dim"
+    if family.has_two_passes and config.get(key) not in (None, False):
         raise ModelError(
             f"the {family.denoiser} of {folder} is distilled for guidance: the guidance scale is one of its inputs",
-            "a denoiser with time_cond_proj_dim null",
+            f"a denoiser with {key} null or false",
             "use the model that it was distilled from",
         )
     _check_latents(folder, family, config, vae)

@@ -74,7 +74,7 @@ def image_sizes(family: Family, denoiser: Mapping[str, Any], vae: Mapping[str, A
     pixels = pixels_of_a_latent(vae)
     patch, positions, most = family.packed, None, MOST_LATENTS
     if family.patch is not None:
-        patch = denoiser.get("patch_size", family.patch)
+        patch = family.patch_of(denoiser)
         positions = denoiser.get("pos_embed_max_size", family.positions)
         for key, value in (("patch_size", patch), ("pos_embed_max_size", positions)):
             if value is not None and not (type(value) is int and 1 <= value <= MOST_LATENTS):
@@ -95,4 +95,5 @@ def sizes_of_folder(folder: Path, family: Family) -> ImageSizes:
 
 def pixels_of_a_latent(vae: Mapping[str, Any]) -> int:
     """Return how many times as wide as latents the images of a VAE are."""
-    return int(2 ** (len(vae.get("block_out_channels") or (64,)) - 1))
+    blocks = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or (64,)
+    return int(2 ** (len(blocks) - 1))

@@ -47,15 +47,17 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
     config, rows = denoiser.config, len(x)
     if family.packed > 1:
         return _predict_packed(family, denoiser, x)
-    if family.learned_variance:
-        text = torch.empty(rows, _t5_tokens(family, denoiser), config.caption_channels)
+    if "caption_channels" in config:  # PixArt-Sigma, Sana
+        text = torch.empty(rows, _tokens(family, denoiser), config.caption_channels)
+        sizes = {"resolution": None, "aspect_ratio": None}
         output = denoiser(
             x, encoder_hidden_states=text, encoder_attention_mask=torch.empty(text.shape[:2]),
-            timestep=torch.empty(rows), added_cond_kwargs={"resolution": None, "aspect_ratio": None}, return_dict=False,
+            timestep=torch.empty(rows), return_dict=False,
+            **{"added_cond_kwargs": sizes} if family.learned_variance else {},
         )[0]  # fmt: skip
-        return output[:, : x.shape[1]]
+        return output[:, : x.shape[1]] if family.learned_variance else output
     if family.is_flow:
-        text = torch.empty(rows, _CLIP_TOKENS + _t5_tokens(family, denoiser), config.joint_attention_dim)
+        text = torch.empty(rows, _CLIP_TOKENS + _tokens(family, denoiser), config.joint_attention_dim)
         pooled, times = torch.empty(rows, config.pooled_projection_dim), torch.empty(rows)
         return denoiser(
             hidden_states=x, timestep=times, encoder_hidden_states=text, pooled_projections=pooled, return_dict=False
@@ -68,7 +70,7 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
     return denoiser(x, 1, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False)[0]
 
 
-def _t5_tokens(family: Family, denoiser: Any) -> int:
+def _tokens(family: Family, denoiser: Any) -> int:
     return sum(family.token_limits(denoiser.config).values())
 
 
@@ -77,7 +79,7 @@ def _predict_packed(family: Family, denoiser: Any, x: Any) -> Any:
 
     from diffusion.pipelines.packing import image_ids, pack, unpack
 
-    config, rows, tokens = denoiser.config, len(x), _t5_tokens(family, denoiser)
+    config, rows, tokens = denoiser.config, len(x), _tokens(family, denoiser)
     guidance = torch.empty(rows) if config.guidance_embeds else None
     output = denoiser(
         hidden_states=pack(x), timestep=torch.empty(rows), guidance=guidance,

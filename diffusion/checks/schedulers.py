@@ -44,9 +44,15 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
 
     if not isinstance(config.get("_class_name"), str):
         raise refused("has no class", "a configuration with the name of its class as _class_name")
-    if FAMILIES[pipeline].is_flow:
-        if not str(config.get("_class_name")).startswith("FlowMatch"):
-            raise refused(f"belongs to no flow, but {pipeline} samples a flow", "a FlowMatch scheduler")
+    family = FAMILIES[pipeline]
+    if family.is_flow:
+        name = str(config.get("_class_name"))
+        if not name.startswith(family.schedulers):
+            allowed = "a FlowMatch scheduler" + ", or a DPM solver of a flow" * (len(family.schedulers) > 1)
+            raise refused(f"belongs to no flow, but {pipeline} samples a flow", allowed)
+        if not name.startswith("FlowMatch"):
+            _check_solver(config, refused)
+            return
         for key in ("invert_sigmas", "stochastic_sampling"):
             if config.get(key):
                 raise refused(f"has {key}", f"a FlowMatch scheduler without {key}")
@@ -113,11 +119,28 @@ _FLOW_VALUES: _Values = {
     "use_exponential_sigmas": _FLAG,
     "use_beta_sigmas": _FLAG,
 }
+_SOLVER_VALUES: _Values = {
+    "num_train_timesteps": _COUNT,
+    "flow_shift": (lambda value: is_number(value) and value > 0, "a positive number"),
+    "use_flow_sigmas": (lambda value: value is True, "true, because the model samples a flow"),
+    "prediction_type": (lambda value: value == "flow_prediction", "flow_prediction"),
+    "final_sigmas_type": (lambda value: value == "zero", "zero, because the images are clean"),
+    "use_dynamic_shifting": (lambda value: not value, "false, because the solver's pipeline gives no shift"),
+}
 _SHIFTING_VALUES: _Values = {
     **{key: (lambda value: is_number(value) and value > 0, "a positive number") for key in ("base_shift", "max_shift")},
     **dict.fromkeys(("base_image_seq_len", "max_image_seq_len"), _COUNT),
     "time_shift_type": (lambda value: value in ("exponential", "linear"), "exponential or linear"),
 }
+
+
+def _check_solver(config: Mapping[str, Any], refused: Callable[[str, str], ModelError]) -> None:
+    """Check a DPM solver of a flow. Two keys must be there, because their defaults belong to another process."""
+    _check_values({"use_flow_sigmas": False, "prediction_type": "epsilon"} | dict(config), _SOLVER_VALUES, refused)
+    # The solver would take one of these in the place of the shares of a flow.
+    for key in ("use_karras_sigmas", "use_lu_lambdas", "use_exponential_sigmas", "use_beta_sigmas"):
+        if config.get(key):
+            raise refused(f"has {key} beside use_flow_sigmas", f"{key}: false")
 
 
 def _check_values(config: Mapping[str, Any], values: _Values, refused: Callable[[str, str], ModelError]) -> None:

@@ -23,7 +23,8 @@ def check_tokenizers(folder: Path, family: Family, absent: Collection[str]) -> N
     for part in family.texts:
         if part.startswith("tokenizer") and part not in absent:
             encoder = read_json(folder / part.replace("tokenizer", "text_encoder") / "config.json")
-            _check(folder / part, _load(folder, part), encoder)
+            limited = family.tokens is not None and part == family.tokens[0]
+            _check(folder / part, _load(folder, part), encoder, limited)
 
 
 def has_vocabulary(folder: Path) -> bool:
@@ -60,7 +61,8 @@ def _load(folder: Path, part: str) -> Any:
         ) from error
 
 
-def _check(path: Path, tokenizer: Any, encoder: dict[str, Any]) -> None:
+def _check(path: Path, tokenizer: Any, encoder: dict[str, Any], limited: bool) -> None:
+    """Check a tokenizer; `limited` says that the pipeline limits its tokens, whatever its files say."""
     known, longest = encoder.get("vocab_size"), encoder.get("max_position_embeddings")
     if isinstance(known, int) and len(tokenizer) > known:
         raise ModelError(
@@ -68,7 +70,7 @@ def _check(path: Path, tokenizer: Any, encoder: dict[str, Any]) -> None:
             f"at most {known} tokens", "use the tokenizer that the text encoder was trained with",
         )  # fmt: skip
     most = tokenizer.model_max_length
-    if isinstance(longest, int) and not (type(most) is int and 2 < most <= longest):
+    if not limited and isinstance(longest, int) and not (type(most) is int and 2 < most <= longest):
         raise ModelError(
             f"{path} has the model_max_length {str(most)[:100]}, and its text encoder has {longest} places",
             f"3..{longest}", f"set model_max_length in {path / 'tokenizer_config.json'} to {longest}",

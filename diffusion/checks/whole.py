@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion.checks.json_file import read_json
-from diffusion.checks.skeleton import short
+from diffusion.checks.skeleton import short, skeleton
 from diffusion.checks.tokenizers import check_tokenizers, has_vocabulary
 from diffusion.checks.weights import check_weights, files_of, variant_of, weight_files, weight_parts
 from diffusion.errors import ModelError
@@ -45,6 +45,19 @@ def _checked(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str | No
     variant = check_weights(folder, family, absent)
     check_tokenizers(folder, family, absent)
     return variant
+
+
+@lru_cache(maxsize=8)
+def count_weights(folder: Path) -> int:
+    """Return the number of weights of all parts of a model, from its configuration files alone.
+
+    Raises:
+        ModelError: a configuration describes no part.
+    """
+    parts = weight_parts(FAMILIES[pipeline_class(folder)], absent_parts(folder))
+    states = [skeleton(folder, part).state_dict(keep_vars=True) for part in parts]
+    # A tensor with two names counts once.
+    return sum({id(weight): weight.numel() for state in states for weight in state.values()}.values())
 
 
 def check_timesteps(folder: Path, steps: int, tokens: int) -> None:

@@ -10,9 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.base import Sampling
-from diffusion.families import FAMILIES
-from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.pipelines.packing import image_ids, pack, unpack
 
@@ -25,21 +22,9 @@ class Flux(LatentDiffusion):
     # For image prompts.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {"image_encoder": None, "feature_extractor": None}
 
-    def _make_kernel(self, sampling: Sampling) -> Kernel:
-        _, height, width = self.latent_shape_of(sampling)
-        tokens = (height // 2) * (width // 2)
-        return FlowSDE.from_scheduler(
-            self._pipe.scheduler.config, sampling.steps, sampling.noise_level, tokens, even=True
-        )
-
     @property
     def _denoiser(self) -> Any:
         return self._pipe.transformer
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        side = self._denoiser.config.get("sample_size", FAMILIES[self.PIPELINE].side)
-        return (self._denoiser.config.in_channels // 4, side, side)
 
     def _encode(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
         embeds, pooled, _ = self._pipe.encode_prompt(

@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.base import Sampling
 from diffusion.families import FAMILIES
-from diffusion.kernels import FlowSDE, Kernel
 from diffusion.latent_diffusion import LatentDiffusion
 
 
@@ -19,12 +17,6 @@ class StableDiffusion3(LatentDiffusion):
     ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
     # For image prompts.
     LOADED_WITH: ClassVar[Mapping[str, Any]] = {"image_encoder": None, "feature_extractor": None}
-
-    def _make_kernel(self, sampling: Sampling) -> Kernel:
-        _, height, width = self.latent_shape_of(sampling)
-        patch = self._denoiser.config.patch_size
-        tokens = (height // patch) * (width // patch)
-        return FlowSDE.from_scheduler(self._pipe.scheduler.config, sampling.steps, sampling.noise_level, tokens)
 
     @property
     def _denoiser(self) -> Any:

@@ -192,6 +192,6 @@ def shifted_sigmas(steps: int, shift: float, trained: int = 1000) -> Array:
 def flow_sde(x: Array, v: Array, sigmas: Array, step: int, noise_level: float) -> ReverseMoments:
     """One step of the SDE that has a rectified flow's marginals (Flow-GRPO, Equation 9), x_s = (1 - s) x0 + s eps."""
     s, d = sigmas[step], sigmas[step + 1] - sigmas[step]
-    g = noise_level * np.sqrt(s / (1 - (sigmas[1] if s == 1 else s)))
+    g = noise_level * np.sqrt(s / (1 - (sigmas[1] if step == 0 else s)))
     mean = x * (1 + g**2 * d / (2 * s)) + v * (1 + g**2 * (1 - s) / (2 * s)) * d
     return ReverseMoments(mean, float(g * np.sqrt(-d)), x - s * v)

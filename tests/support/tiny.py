@@ -5,14 +5,18 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -25,6 +29,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -37,11 +44,13 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart")
-FLOWS = ("sd3", "flux")
+FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana")
+FLOWS = ("sd3", "flux", "sana")
+# Those whose VAE is an AutoencoderKL, which another one can replace.
+WITH_KL = ("sd", "sdxl", "sd3", "flux", "pixart")
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline,
-    "flux": FluxPipeline, "pixart": PixArtSigmaPipeline,
+    "flux": FluxPipeline, "pixart": PixArtSigmaPipeline, "sana": SanaPipeline,
 }  # fmt: skip
 
 
@@ -56,7 +65,7 @@ def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: A
     torch.manual_seed(0)
     make = {
         "sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux,
-        "pixart": _pixart,
+        "pixart": _pixart, "sana": _sana,
     }[family]  # fmt: skip
     return make(scheduler or {}, vae)
 
@@ -70,7 +79,10 @@ def save_vae(model: Path, folder: Path, **changes: Any) -> Path:
 
 
 def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Load a saved folder with diffusers. Families other than flows get a DDIM scheduler."""
+    """Load a saved folder with diffusers. Families other than flows get a DDIM scheduler.
+
+    A DPM solver of a flow becomes one of the first order, which for a flow is Euler's step.
+    """
     options: dict[str, dict[str, Any]] = {
         "sd": {"safety_checker": None, "requires_safety_checker": False},
         "sdxl": {"add_watermarker": False},
@@ -78,6 +90,8 @@ def pipeline(family: str, folder: Path, dtype: torch.dtype = torch.float32) -> A
     pipe = PIPELINES[family].from_pretrained(folder, dtype=dtype, **options.get(family, {}))
     if family not in FLOWS:
         pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    elif isinstance(pipe.scheduler, DPMSolverMultistepScheduler):
+        pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, solver_order=1)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -89,6 +103,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
         "pixart": ("transformer.transformer_blocks.0.attn2.to_k", (24, 24)),
+        "sana": ("transformer.transformer_blocks.0.attn1.to_k", (16, 16)),
         "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
     }[family]
     generator = torch.Generator().manual_seed(seed)
@@ -154,6 +169,41 @@ def _pixart(scheduler: dict[str, Any], vae: dict[str, Any]) -> PixArtSigmaPipeli
         vae=_vae(4, {"scaling_factor": 0.13025} | vae),
         text_encoder=_t5(),
         tokenizer=t5_tokenizer(),
+    )  # fmt: skip
+
+
+# What Sana comes with: a solver whose shares of noise are those of a flow.
+SOLVER: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+
+
+def _sana(scheduler: dict[str, Any], vae: dict[str, Any]) -> SanaPipeline:
+    blocks: dict[str, Any] = {
+        f"{part}_{key}": value
+        for part in ("encoder", "decoder")
+        for key, value in {
+            "block_types": ("ResBlock", "EfficientViTBlock"), "block_out_channels": (8, 8), "layers_per_block": (1, 1),
+            "qkv_multiscales": ((), (5,)),
+        }.items()
+    }  # fmt: skip
+    vae = blocks | {"latent_channels": 4, "attention_head_dim": 2, "scaling_factor": 0.41407} | vae
+    flow = "shift" in scheduler
+    return SanaPipeline(
+        transformer=SanaTransformer2DModel(
+            sample_size=8, patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2,
+            attention_head_dim=8, num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
+            caption_channels=24,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(**scheduler) if flow else DPMSolverMultistepScheduler(
+            **SOLVER | scheduler
+        ),
+        vae=AutoencoderDC(**vae),
+        text_encoder=Gemma2Model(
+            Gemma2Config(
+                vocab_size=32, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+                num_key_value_heads=1, head_dim=12, max_position_embeddings=2048, query_pre_attn_scalar=12,
+            )
+        ),
+        tokenizer=gemma_tokenizer(),
     )  # fmt: skip
 
 
@@ -231,6 +281,13 @@ def _clip_vocabulary() -> dict[str, int]:
 def clip_tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
     """A tokenizer with one token for each letter."""
     return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77, pad_token=pad)
+
+
+def gemma_tokenizer() -> GemmaTokenizer:
+    """A tokenizer with one token for each letter, and without a limit, as Gemma's is."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    vocabulary = {token: index for index, token in enumerate([*special, *"▁abcdefghijklmnopqrstuvwxyz"])}
+    return GemmaTokenizer(vocab=vocabulary, merges=[], mask_token=None, add_bos_token=True)
 
 
 def t5_tokenizer() -> T5Tokenizer:

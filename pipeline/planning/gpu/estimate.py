@@ -8,8 +8,12 @@ measured with this code is in `rates`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actors.from_config import source_of
 from configs.schema import RunConfig
 from configs.sections.model import ModelConfig
+from diffusion.checks.whole import count_weights
+from diffusion.errors import NotHereError
+from diffusion.source import EMBEDDED, metadata_folder
 from pipeline.planning.cost import expected_costs
 from pipeline.planning.downloads import size_text
 from pipeline.planning.gpu.rates import forecast_memory
@@ -86,7 +90,10 @@ def _is_papers(model: ModelConfig) -> bool:
 
 
 def gpu_memory(config: RunConfig) -> str:
-    """Return as text the peak memory, if it was measured for this case, and the memory of the model's weights."""
+    """Return as text the peak memory, if it was measured for this case, and the memory of the model's weights.
+
+    The number of weights is that of the hub's files or, if their sizes are not known, that of the configuration files.
+    """
     model = config.model
     size = MODELS.get((model.name, model.revision or ""))
     parts = []
@@ -97,7 +104,19 @@ def gpu_memory(config: RunConfig) -> str:
     parts += forecast_memory(config)
     if not parts:
         parts.append("peak not known")
-    if size:
-        weights = size.total * BYTES_OF_DTYPE[model.dtype] // size.bytes_per_weight
-        parts.append(f"the diffusion model's weights alone take at least {size_text(weights)} in {model.dtype}")
+    weights = size.total // size.bytes_per_weight if size else _counted_weights(model)
+    if weights:
+        taken = size_text(weights * BYTES_OF_DTYPE[model.dtype])
+        parts.append(f"the diffusion model's weights alone take at least {taken} in {model.dtype}")
     return "; ".join(parts)
+
+
+def _counted_weights(model: ModelConfig) -> int | None:
+    """The number of a model's weights by its configuration files; None if they are not on this machine."""
+    source = source_of(model)
+    if source.name == EMBEDDED:
+        return None
+    try:
+        return count_weights(metadata_folder(source, fetch=False))
+    except NotHereError:
+        return None

@@ -29,6 +29,7 @@ DENOISER = {
     "sd3": "transformer.proj_out",
     "flux": "transformer.proj_out",
     "pixart": "transformer.proj_out",
+    "sana": "transformer.proj_out",
 }
 Poison = Callable[[LatentDiffusion], None]
 

@@ -18,6 +18,7 @@ from diffusion.base import Loading, load_model
 from diffusion.errors import ModelError
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.source import VAE_WEIGHTS, Source, Vae, model_revision
+from diffusion.vae import check_vae
 from pipeline.cli.commands import app
 from pipeline.planning.downloads import model_downloads
 from pipeline.planning.hub_sizes import MODELS
@@ -42,7 +43,7 @@ def load(folder: Path, vae: Path | None = None, dtype: str = "float32") -> Laten
     return model
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", tiny.WITH_KL)
 def test_images_are_decoded_by_the_vae(folders: dict[str, Path], tmp_path: Path, family: str) -> None:
     vae = tiny.save_vae(folders[family], tmp_path / "vae")
     swapped = shutil.copytree(folders[family], tmp_path / "swapped")
@@ -115,6 +116,13 @@ def test_a_vae_for_other_latents_is_refused(tmp_path: Path, changes: dict[str, A
     with pytest.raises(RequestError) as caught:
         make_plan(load_config(DEMO, [f"model.vae={{name: {vae}}}", f"output={tmp_path / 'run'}"]), str)
     assert caught.value.key == "model.vae" and problem in caught.value.problem and caught.value.value == str(vae)
+
+
+def test_a_vae_of_another_kind_is_not_replaced(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Images of Sana's are as wide, and its latents have as many channels."""
+    vae = tiny.save_vae(folders["sd"], tmp_path / "vae", scaling_factor=0.41407)
+    with pytest.raises(ModelError, match="the model's own VAE is a AutoencoderDC"):
+        check_vae(Vae(str(vae)), vae, folders["sana"])
 
 
 @pytest.mark.parametrize("broken", ["no folder", "no weights", "no JSON", "a list"])

@@ -1,5 +1,6 @@
 """A tiny random model of each family against float64 NumPy and against its own diffusers pipeline."""
 
+import inspect
 import json
 import logging
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import SanaPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
@@ -18,8 +20,10 @@ from diffusion.base import Conditioning, Loading, Sampling, load_model
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.source import Source
 from tests.support import reference, tiny
+from tests.support.own_passes import own_pass
 
 STEPS, SCALE = 5, 5.0
+INSTRUCTION = inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default
 SAMPLING = Sampling(STEPS, SCALE)
 PROMPT = "a red fox"
 LONG = "abc" * 30 + "q" * 300
@@ -34,6 +38,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("pixart", {"timestep_spacing": "leading", "prediction_type": "epsilon"}),
     ("pixart", {"timestep_spacing": "trailing", "prediction_type": "epsilon"}),
     ("flux", {"use_dynamic_shifting": False, "shift": 1.0}),
+    ("sana", {"flow_shift": 3.0}),
+    ("sana", {"shift": 7.0}),
 ]  # fmt: skip
 FAMILY_AND_SCHEDULER = pytest.mark.parametrize(
     ("family", "scheduler"), VARIANTS, ids=["-".join([f, *map(str, s.values())]) for f, s in VARIANTS]
@@ -66,51 +72,17 @@ def noise(model: LatentDiffusion, seed: int, n: int = 2) -> Tensor:
     return torch.randn(n, *model.latent_shape, generator=torch.Generator().manual_seed(seed))
 
 
-@torch.inference_mode()
 def predicted(
     family: str, pipe: Any, x: Tensor, t: float, conditioning: Conditioning, scale: float = SCALE
 ) -> np.ndarray:
     """The guided prediction, with a call of the denoiser for each sample and each of the two prompts."""
-    if family == "flux":
-        return predicted_at_once(pipe, x, t, conditioning, scale)
     parts = []
-    for row in range(2):
+    for row in range(1 if family == "flux" else 0, 2):
         embeds = conditioning.embeds[row : row + 1]
         pooled = None if conditioning.pooled is None else conditioning.pooled[row : row + 1]
-        outputs = []
-        for sample in x.split(1):
-            if family == "sd3":
-                out = pipe.transformer(sample, embeds, pooled, torch.tensor([t], dtype=torch.float32))
-            elif family == "pixart":
-                out = pipe.transformer(
-                    sample, embeds, torch.tensor([round(t)]), {"resolution": None, "aspect_ratio": None},
-                    encoder_attention_mask=pooled,
-                )  # fmt: skip
-                out.sample = out.sample[:, :4]
-            elif family == "sdxl":
-                added = {"text_embeds": pooled, "time_ids": torch.tensor([[16.0, 16.0, 0.0, 0.0, 16.0, 16.0]])}
-                out = pipe.unet(sample, t, encoder_hidden_states=embeds, added_cond_kwargs=added)
-            else:
-                out = pipe.unet(sample, t, encoder_hidden_states=embeds)
-            outputs.append(out.sample)
+        outputs = [own_pass(family, pipe, sample, t, embeds, pooled, scale) for sample in x.split(1)]
         parts.append(torch.cat(outputs).double().numpy())
-    return parts[0] + scale * (parts[1] - parts[0])
-
-
-def predicted_at_once(pipe: Any, x: Tensor, t: float, conditioning: Conditioning, scale: float) -> np.ndarray:
-    """The prediction of FLUX, with the pipeline's own packing and a call of the transformer for each sample."""
-    _, channels, height, width = x.shape
-    ids = pipe._prepare_latent_image_ids(1, height // 2, width // 2, "cpu", torch.float32)
-    assert conditioning.pooled is not None
-    outputs = []
-    for sample in x.split(1):
-        tokens = pipe.transformer(
-            pipe._pack_latents(sample, 1, channels, height, width), conditioning.embeds[1:], conditioning.pooled[1:],
-            torch.tensor([t / 1000], dtype=torch.float32), ids, torch.zeros(conditioning.embeds.shape[1], 3),
-            torch.tensor([scale], dtype=torch.float32),
-        ).sample  # fmt: skip
-        outputs.append(pipe._unpack_latents(tokens, height * 2, width * 2, 2))
-    return np.asarray(torch.cat(outputs).double().numpy())
+    return np.asarray(parts[0] + scale * (parts[-1] - parts[0]))
 
 
 def set_timesteps(family: str, pipe: Any, tokens: int) -> None:
@@ -207,7 +179,9 @@ def test_all_steps_together_equal_the_pipelines_own_call(
     given = x.clone() if family != "flux" else pipe._pack_latents(x, 1, 4, 8, 8)
     options |= {"height": 16, "width": 16} if family == "flux" else {}
     # PixArt's pipeline also rounds sizes to those that it was trained at, and cleans captions of the web.
-    options |= {"use_resolution_binning": False, "clean_caption": False} if family == "pixart" else {}
+    options |= {"use_resolution_binning": False, "clean_caption": False} if family in ("pixart", "sana") else {}
+    # Sana's takes multiples of 32, though the latents decide.
+    options |= {"height": 32, "width": 32} if family == "sana" else {}
     own = {
         kind: pipe(
             PROMPT, latents=given.clone(), num_inference_steps=STEPS, guidance_scale=SCALE, output_type=kind,
@@ -236,9 +210,10 @@ def test_encode_equals_the_pipelines_own(folders: Folders, family: str, prompt: 
         "sdxl": {},
         "sd3": {"prompt_2": None, "prompt_3": None},
     }
-    if family == "pixart":
+    if family in ("pixart", "sana"):
+        options = {} if family == "pixart" else {"complex_human_instruction": INSTRUCTION}
         with torch.inference_mode():
-            embeds, mask, empty, empty_mask = pipe.encode_prompt(prompt, negative_prompt=negative or "")
+            embeds, mask, empty, empty_mask = pipe.encode_prompt(prompt, negative_prompt=negative or "", **options)
         conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
         assert torch.equal(conditioning.embeds, torch.cat([empty, embeds])) and conditioning.pooled is not None
         assert torch.equal(conditioning.pooled, torch.cat([empty_mask, mask]).float())
@@ -274,6 +249,7 @@ def test_sdxl_has_zeros_without_a_negative_prompt_but_not_for_an_empty_one(folde
         ("sd3", "tokenizer, tokenizer_2, tokenizer_3 cut", LONG[75:]),
         ("flux", "tokenizer cut", LONG[75:]),
         ("pixart", "tokenizer cut", LONG[299:]),
+        ("sana", "tokenizer cut", LONG[298:]),
     ],
 )
 def test_a_cut_prompt_gives_one_warning_with_the_cut_text(
@@ -298,7 +274,7 @@ def test_decode_equals_the_pipelines_own(folders: Folders, family: str) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
     x0 = noise(model, 3, n=3)
     config = pipe.vae.config
-    shift = config.shift_factor if family in tiny.FLOWS else 0
+    shift = config.get("shift_factor") or 0
     with torch.inference_mode():
         own = pipe.vae.decode(x0 / config.scaling_factor + shift).sample
     images = np.stack([np.array(image) for image in pipe.image_processor.postprocess(own, output_type="pil")])
@@ -354,7 +330,7 @@ def test_with_networks_in_half_precision_the_kernel_stays_in_float32(folders: Fo
 def test_guidance_with_scale_1_leaves_out_the_negative_prompt(folders: Folders, family: str, scale: float) -> None:
     model, pipe = load(folders(family)), tiny.pipeline(family, folders(family))
     conditioning, x = model.encode(PROMPT, Sampling(STEPS, scale)), noise(model, 7)
-    t = float(model._kernel(SAMPLING).timesteps[0]) if family == "sd3" else model.timesteps(SAMPLING)[0]
+    t = float(model._kernel(SAMPLING).timesteps[0]) if family in tiny.FLOWS else model.timesteps(SAMPLING)[0]
     assert_near(model._predict(x, t, conditioning), predicted(family, pipe, x, t, conditioning, scale))
     if scale == 1:
         without = conditioning._replace(
@@ -400,7 +376,7 @@ def test_offloaded_text_encoders_are_on_the_device_only_while_a_prompt_is_encode
     """The device is `cpu:0`, another name of the CPU, so that both directions can be distinguished."""
     model = load(folders(family), "cpu:0", offload_text_encoders=True)
     encoders = [type(encoder).__name__ for encoder in model._encoders]
-    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1}[family]
+    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1, "sana": 1}[family]
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
     moves.clear()
     model.encode(PROMPT, SAMPLING)

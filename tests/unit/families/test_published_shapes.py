@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from benchmarks.gpu.architectures import FULL
+from configs.load import load_config
 from diffusion.checks.image_size import sizes_of_folder
 from diffusion.checks.one_pass import check_one_pass
 from diffusion.checks.skeleton import skeleton
 from diffusion.checks.weights import weight_parts
-from diffusion.checks.whole import check_timesteps
+from diffusion.checks.whole import check_timesteps, count_weights
 from diffusion.families import FAMILIES
 from diffusion.folder import check_folder
+from pipeline.planning.gpu.estimate import gpu_memory
+from pipeline.planning.hub_sizes import MODELS
+from tests.support.runs import DEMO
 from tests.support.tiny import PIPELINES
 
 
@@ -45,6 +49,20 @@ def test_a_published_model_passes_every_check_that_needs_no_weights(tmp_path: Pa
         check_timesteps(folder, steps, sizes.tokens(sizes.own))
     parts = {part: skeleton(folder, part) for part in weight_parts(family)}
     check_one_pass(folder, family, parts[family.denoiser], parts["vae"])
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_the_weights_of_a_published_model_are_counted_for_its_memory(tmp_path: Path, name: str) -> None:
+    pipe = FULL[name].make(torch.device("meta"), torch.float32)
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
+    folder, weights = written(pipe, tmp_path), count_weights(written(pipe, tmp_path))
+    assert sum(p.numel() for part in parts for p in part.parameters()) <= weights <= sum(p.numel() for p in tensors)
+    # The files of the hub have as many numbers, and some kilobytes of headers; of one, three digits are known.
+    known = [size for (model, _), size in MODELS.items() if model == FULL[name].name]
+    assert all(weights == pytest.approx(size.total / size.bytes_per_weight, rel=5e-3) for size in known)
+    config = load_config(DEMO, [f"model.name={folder}", "model.dtype=bfloat16", "model.eta=null"])
+    assert f"at least {weights * 2 / 1e9:.2f} GB in bfloat16" in gpu_memory(config)
 
 
 def test_every_family_has_a_published_model_here() -> None:
