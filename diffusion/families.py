@@ -32,6 +32,7 @@ class Family:
         widths: keys of the denoiser's configuration, each with the text encoder whose width it is; empty for Stable
             Diffusion, whose denoisers read several encoders together.
         learned_variance: whether the denoiser also predicts a variance, in as many channels again.
+        frames: whether its VAE is that of videos, of which an image is a frame.
         even: whether its pipeline spaces the noise shares evenly, 1 to 1/T, before the scheduler shifts them.
         positions: the number of patches of a side that the denoiser has places for, if its configuration names none;
             None if any number fits.
@@ -51,6 +52,7 @@ class Family:
     side: int | None = None
     widths: tuple[tuple[str, str], ...] = ()
     learned_variance: bool = False
+    frames: bool = False
     even: bool = False
     schedulers: tuple[str, ...] = ("FlowMatch",)
 
@@ -147,6 +149,18 @@ FAMILIES = {
         patch=1,
         widths=(("caption_channels", "text_encoder"),),
         schedulers=("FlowMatch", "DPMSolverMultistepScheduler"),
+    ),
+    "QwenImagePipeline": Family(
+        "diffusion.pipelines.qwen_image:QwenImage",
+        "transformer",
+        ("text_encoder", "tokenizer"),
+        FLOW_KEYS | TWO_PASS_KEYS,
+        tokens=("tokenizer", 512),
+        packed=2,
+        side=128,
+        widths=(("joint_attention_dim", "text_encoder"),),
+        frames=True,
+        even=True,
     ),
 }
 

@@ -170,10 +170,16 @@ class LatentDiffusion(ABC):
     @torch.inference_mode()
     def decode(self, x0: Tensor) -> Tensor:
         vae = self._pipe.vae
-        images: Tensor = vae.decode(self._unscaled(x0.to(self._device, vae.dtype)), return_dict=False)[0].float()
+        images = self._decoded(self._unscaled(x0.to(self._device, vae.dtype))).float()
         # Before the conversion to bytes, which turns NaN into black.
         _finite(images, "decoder", vae.dtype)
         return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """The images (n, 3, height, width) of latents as the VAE takes them, from about -1 to 1."""
+        frames = FAMILIES[self.PIPELINE].frames
+        images: Tensor = self._pipe.vae.decode(latents[:, :, None] if frames else latents, return_dict=False)[0]
+        return images[:, :, 0] if frames else images
 
     def _unscaled(self, latents: Tensor) -> Tensor:
         config = self._pipe.vae.config
@@ -203,6 +209,10 @@ class LatentDiffusion(ABC):
         if not guided:
             return output
         negative, prompt = output.chunk(2)
+        return self._guided(negative, prompt, scale)
+
+    def _guided(self, negative: Tensor, prompt: Tensor, scale: float) -> Tensor:
+        """The guided prediction that follows from the predictions for the negative prompt and for the prompt."""
         return negative + scale * (prompt - negative)
 
     @contextmanager
@@ -241,6 +251,13 @@ class LatentDiffusion(ABC):
             self._cut_prompts.add(prompt)
             longest = max(cuts.values(), key=len)
             log.warning("%s cut off the end of a long prompt: %.200r", ", ".join(cuts), longest)
+
+
+def by_channel(latents: Tensor, config: Any) -> Tensor:
+    """Return latents with mean 0 and deviation 1 in each channel as a VAE takes them, by its configuration."""
+    mean, std = (latents.new_tensor(part).view(-1, 1, 1) for part in (config.latents_mean, config.latents_std))
+    unscaled: Tensor = latents * std / config.get("scaling_factor", 1) + mean
+    return unscaled
 
 
 def _finite(tensor: Tensor, part: str, dtype: torch.dtype, step: int | None = None) -> Tensor:

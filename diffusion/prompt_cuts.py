@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _BATCH = 1000
 # The words of CLIP's tokenizer, which transformers has in its code and not in the files of a model.
 _CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# The same of Qwen's.
+_QWEN_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _CLIP_START, _CLIP_END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -86,8 +90,21 @@ def _tokenizer(folder: Path) -> "Tokenizer":
         tokenizer.no_padding()
         return tokenizer
     if vocabulary.is_file() and merges.is_file():
-        return _clip(vocabulary, merges)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return (_qwen if "Qwen" in str(config.get("tokenizer_class")) else _clip)(vocabulary, merges)
     raise NotHereError(str(folder))
+
+
+def _qwen(vocabulary: Path, merges: Path) -> "Tokenizer":
+    """Return Qwen's tokenizer, as `transformers.Qwen2Tokenizer` makes it from these files, without special tokens."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    tokenizer.normalizer = normalizers.NFC()
+    words = pre_tokenizers.Split(Regex(_QWEN_WORDS), behavior="isolated")
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, whole])
+    return tokenizer
 
 
 def _clip(vocabulary: Path, merges: Path) -> "Tokenizer":

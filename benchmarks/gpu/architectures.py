@@ -12,6 +12,7 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
@@ -20,6 +21,8 @@ from diffusers import (
     FluxTransformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
@@ -34,6 +37,8 @@ from transformers import (
     CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     T5Config,
     T5EncoderModel,
 )
@@ -195,6 +200,27 @@ def _sana(device: torch.device, dtype: torch.dtype) -> Any:
     )  # fmt: skip
 
 
+def _qwen_image(device: torch.device, dtype: torch.dtype) -> Any:
+    language = {
+        "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 128000,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+    }  # fmt: skip
+    vision = {
+        "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+    }  # fmt: skip
+    with drawn_on(device, dtype):
+        text = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=language, vision_config=vision))
+        transformer, vae = QwenImageTransformer2DModel(), AutoencoderKLQwenImage()
+    scheduler = FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True, max_image_seq_len=8192, max_shift=0.9, shift_terminal=0.02
+    )
+    return QwenImagePipeline(
+        transformer=transformer, scheduler=scheduler, vae=vae, text_encoder=text, tokenizer=tiny.qwen_tokenizer()
+    )
+
+
 def _tiny(family: str) -> Make:
     return lambda device, dtype: tiny.make_pipeline(family).to(device, dtype)
 
@@ -212,6 +238,7 @@ FULL: Mapping[str, Architecture] = {
     "flux_dev": Architecture("black-forest-labs/FLUX.1-dev", _flux),
     "pixart_sigma": Architecture("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", _pixart_sigma),
     "sana": Architecture("Efficient-Large-Model/Sana_1600M_1024px_diffusers", _sana),
+    "qwen_image": Architecture("Qwen/Qwen-Image", _qwen_image),
 }  # fmt: skip
 TINY: Mapping[str, Architecture] = {
     "sd15": Architecture("tiny Stable Diffusion", _tiny("sd")),
@@ -220,4 +247,5 @@ TINY: Mapping[str, Architecture] = {
     "flux_dev": Architecture("tiny FLUX.1", _tiny("flux")),
     "pixart_sigma": Architecture("tiny PixArt-Sigma", _tiny("pixart")),
     "sana": Architecture("tiny Sana", _tiny("sana")),
+    "qwen_image": Architecture("tiny Qwen-Image", _tiny("qwen")),
 }

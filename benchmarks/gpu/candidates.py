@@ -72,14 +72,14 @@ def measure(
 
 def bare_passes(model: Any, conditioning: Conditioning, chunk: int) -> Passes:
     """Return the passes of the denoiser and of the decoder that a chunk of candidates needs."""
-    vae, device, dtype = model._pipe.vae, model.device, model._dtype
+    device, dtype = model.device, model._dtype
     x = torch.randn(chunk, *model.latent_shape, device=device)
     on_device = conditioning._replace(
         embeds=conditioning.embeds.to(device, dtype),
         pooled=None if conditioning.pooled is None else conditioning.pooled.to(device, dtype),
     )
     timestep = model._kernel(conditioning.sampling).look_ahead_timestep(STEP)
-    latents = x.to(vae.dtype)
+    latents = x.to(model._pipe.vae.dtype)
 
     @torch.inference_mode()
     def look_ahead() -> Tensor:
@@ -88,7 +88,7 @@ def bare_passes(model: Any, conditioning: Conditioning, chunk: int) -> Passes:
 
     @torch.inference_mode()
     def decode() -> Tensor:
-        images: Tensor = vae.decode(latents, return_dict=False)[0]
+        images: Tensor = model._decoded(latents)
         return images
 
     return Passes(model, look_ahead, decode)
@@ -138,6 +138,8 @@ def _made(way: str, pipe: Any) -> Iterator[None]:
         # The counter of operations cannot follow a parameter that is the input of a module, as some of Sana's are.
         network.requires_grad_(False)
     if way == "channels_last":
+        # The VAE of a video model has convolutions over frames too, which have no such layout.
+        networks = [one for one in networks if all(weight.dim() <= 4 for weight in one.parameters())]
         for network in networks:
             network.to(memory_format=torch.channels_last)
         yield

@@ -24,7 +24,7 @@ def check_denoiser(folder: str, family: Family, config: Mapping[str, Any], vae: 
     Raises:
         ModelError: the denoiser takes other inputs too, or a size is missing.
     """
-    takes, has = config.get("in_channels"), vae.get("latent_channels")
+    takes, has = config.get("in_channels"), _latent_channels(vae)
     if takes is not None and has is not None and takes != has * family.packed**2:
         square = f" ({has * family.packed**2} in a token)" if family.packed > 1 else ""
         raise ModelError(
@@ -105,13 +105,15 @@ def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: 
         )  # fmt: skip
     for key in ("latents_mean", "latents_std"):
         values = vae.get(key)
-        if values is not None and not _is_one_for_each(vae.get("latent_channels"), values, key == "latents_std"):
+        if values is not None and not _is_one_for_each(_latent_channels(vae), values, key == "latents_std"):
             raise ModelError(
                 f"the vae of {folder} has the {key} {str(values)[:100]}",
                 "null, or a number for each channel, positive for latents_std",
                 "correct vae/config.json of the model",
             )  # fmt: skip
     takes, gives = config.get("in_channels"), config.get("out_channels")
+    if family.packed > 1 and gives is not None:
+        gives *= config.get("patch_size", 1) ** 2
     allowed = {takes, 2 * takes} if family.learned_variance and takes is not None else {takes}
     if gives is not None and takes is not None and gives not in allowed:
         raise ModelError(
@@ -120,6 +122,10 @@ def _check_latents(folder: str, family: Family, config: Mapping[str, Any], vae: 
         )  # fmt: skip
     if vae.get("out_channels", 3) != 3:
         raise ModelError(f"the vae of {folder} decodes {vae['out_channels']} channels", "3: RGB", "use another model")
+
+
+def _latent_channels(vae: Mapping[str, Any]) -> Any:
+    return vae.get("latent_channels", vae.get("z_dim"))
 
 
 def _is_one_for_each(channels: Any, values: Any, positive: bool) -> bool:

@@ -95,5 +95,7 @@ def sizes_of_folder(folder: Path, family: Family) -> ImageSizes:
 
 def pixels_of_a_latent(vae: Mapping[str, Any]) -> int:
     """Return how many times as wide as latents the images of a VAE are."""
+    if halvings := vae.get("temperal_downsample"):  # of Qwen-Image, and misspelt by its authors
+        return int(2 ** len(halvings))
     blocks = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or (64,)
     return int(2 ** (len(blocks) - 1))

@@ -32,7 +32,7 @@ def check_one_pass(folder: Path, family: Family, denoiser: Any, vae: Any) -> Non
             x = torch.empty(2, denoiser.config.in_channels // family.packed**2, *sides)
             predicted = _predict(family, denoiser, x).shape
             part = "vae"
-            decoded = vae.decode(x, return_dict=False)[0].shape
+            decoded = vae.decode(x[:, :, None] if family.frames else x, return_dict=False)[0].shape
     except Exception as error:
         raise _refused(folder, part, f"cannot take latents of the shape {[*x.shape]}: {short(error)}") from error
     if predicted != x.shape:
@@ -80,14 +80,23 @@ def _predict_packed(family: Family, denoiser: Any, x: Any) -> Any:
     from diffusion.pipelines.packing import image_ids, pack, unpack
 
     config, rows, tokens = denoiser.config, len(x), _tokens(family, denoiser)
-    guidance = torch.empty(rows) if config.guidance_embeds else None
+    height, width = x.shape[2:]
+    if family.frames:  # Qwen-Image
+        inputs = {
+            "encoder_hidden_states_mask": torch.empty(rows, tokens),
+            "img_shapes": [[(1, height // 2, width // 2)]] * rows,
+        }
+    else:  # FLUX
+        inputs = {
+            "guidance": torch.empty(rows) if config.guidance_embeds else None,
+            "pooled_projections": torch.empty(rows, config.pooled_projection_dim),
+            "txt_ids": torch.empty(tokens, 3), "img_ids": image_ids(height, width).to("meta"),
+        }  # fmt: skip
     output = denoiser(
-        hidden_states=pack(x), timestep=torch.empty(rows), guidance=guidance,
-        encoder_hidden_states=torch.empty(rows, tokens, config.joint_attention_dim),
-        pooled_projections=torch.empty(rows, config.pooled_projection_dim),
-        txt_ids=torch.empty(tokens, 3), img_ids=image_ids(*x.shape[2:]).to("meta"), return_dict=False,
+        hidden_states=pack(x), timestep=torch.empty(rows), return_dict=False,
+        encoder_hidden_states=torch.empty(rows, tokens, config.joint_attention_dim), **inputs,
     )[0]  # fmt: skip
-    return unpack(output, *x.shape[2:])
+    return unpack(output, height, width)
 
 
 def _refused(folder: Path, part: str, problem: str) -> ModelError:

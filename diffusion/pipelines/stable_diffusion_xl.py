@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion.latent_diffusion import LatentDiffusion
+from diffusion.latent_diffusion import LatentDiffusion, by_channel
 
 
 class StableDiffusionXL(LatentDiffusion):
@@ -64,6 +64,4 @@ class StableDiffusionXL(LatentDiffusion):
         config = self._pipe.vae.config
         if config.latents_mean is None or config.latents_std is None:
             return super()._unscaled(latents)
-        mean, std = (latents.new_tensor(part).view(-1, 1, 1) for part in (config.latents_mean, config.latents_std))
-        unscaled: Tensor = latents * std / config.scaling_factor + mean
-        return unscaled
+        return by_channel(latents, config)

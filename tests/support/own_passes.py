@@ -27,6 +27,9 @@ def own_pass(family: str, pipe: Any, x: Tensor, t: float, embeds: Tensor, pooled
     if family == "pixart":
         sizes = {"resolution": None, "aspect_ratio": None}
         return pipe.transformer(x, embeds, time.round().long(), sizes, encoder_attention_mask=pooled).sample[:, :4]
+    if family == "qwen":
+        mask = pooled[:, : int(pooled.sum())] if pooled is not None else None
+        return _qwen(pipe, x, time, embeds[:, : mask.shape[1]] if mask is not None else embeds)
     if family == "sana":
         solver = pipe.scheduler.config.get("use_flow_sigmas")
         return pipe.transformer(x, embeds, time.long() if solver else time, encoder_attention_mask=pooled).sample
@@ -44,3 +47,25 @@ def _flux(pipe: Any, x: Tensor, time: Tensor, embeds: Tensor, pooled: Tensor | N
         torch.zeros(embeds.shape[1], 3), scale,
     ).sample  # fmt: skip
     return pipe._unpack_latents(tokens, height * 2, width * 2, 2)
+
+
+def _qwen(pipe: Any, x: Tensor, time: Tensor, embeds: Tensor) -> Any:
+    """Without a mask, because a text alone has no padding."""
+    _, channels, height, width = x.shape
+    tokens = pipe.transformer(
+        pipe._pack_latents(x, 1, channels, height, width), embeds, timestep=time / 1000,
+        img_shapes=[[(1, height // 2, width // 2)]],
+    ).sample  # fmt: skip
+    return pipe._unpack_latents(tokens, height * 2, width * 2, 2)[:, :, 0]
+
+
+def own_guidance(family: str, pipe: Any, negative: Tensor, prompt: Tensor, scale: float) -> Tensor:
+    """Return the guided prediction of two passes (n, C, H, W), as a family's pipeline makes it."""
+    guided = negative + scale * (prompt - negative)
+    if family != "qwen":
+        return guided
+    tokens = [pipe._pack_latents(x, *x.shape) for x in (guided, prompt)]
+    scaled = tokens[0] * tokens[1].norm(dim=-1, keepdim=True) / tokens[0].norm(dim=-1, keepdim=True)
+    height, width = prompt.shape[2:]
+    unpacked: Tensor = pipe._unpack_latents(scaled, height * 2, width * 2, 2)[:, :, 0]
+    return unpacked

@@ -1,5 +1,6 @@
 """Tiny random models of every family, saved with `save_pretrained` like real ones. Needs no network."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
@@ -15,6 +17,8 @@ from diffusers import (
     FluxTransformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
@@ -24,6 +28,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
+from tokenizers import AddedToken
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -32,6 +37,9 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -44,13 +52,15 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana")
-FLOWS = ("sd3", "flux", "sana")
+FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana", "qwen")
+FLOWS = ("sd3", "flux", "sana", "qwen")
+# Those that read latents as tokens of 2 x 2, which their own pipelines take and give.
+PACKED = ("flux", "qwen")
 # Those whose VAE is an AutoencoderKL, which another one can replace.
 WITH_KL = ("sd", "sdxl", "sd3", "flux", "pixart")
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline,
-    "flux": FluxPipeline, "pixart": PixArtSigmaPipeline, "sana": SanaPipeline,
+    "flux": FluxPipeline, "pixart": PixArtSigmaPipeline, "sana": SanaPipeline, "qwen": QwenImagePipeline,
 }  # fmt: skip
 
 
@@ -65,7 +75,7 @@ def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: A
     torch.manual_seed(0)
     make = {
         "sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux,
-        "pixart": _pixart, "sana": _sana,
+        "pixart": _pixart, "sana": _sana, "qwen": _qwen,
     }[family]  # fmt: skip
     return make(scheduler or {}, vae)
 
@@ -103,6 +113,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
         "pixart": ("transformer.transformer_blocks.0.attn2.to_k", (24, 24)),
+        "qwen": ("transformer.transformer_blocks.0.img_mod.1", (192, 32)),
         "sana": ("transformer.transformer_blocks.0.attn1.to_k", (16, 16)),
         "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
     }[family]
@@ -207,6 +218,44 @@ def _sana(scheduler: dict[str, Any], vae: dict[str, Any]) -> SanaPipeline:
     )  # fmt: skip
 
 
+def _qwen(scheduler: dict[str, Any], vae: dict[str, Any]) -> QwenImagePipeline:
+    transformer = QwenImageTransformer2DModel(
+        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=16, axes_dims_rope=(8, 4, 4),
+    )  # fmt: skip
+    # As with FLUX, its own size is not in its configuration.
+    transformer.register_to_config(sample_size=8)
+    tokenizer = qwen_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    places = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    text = Qwen2_5_VLConfig(
+        text_config=sizes | {
+            "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "max_position_embeddings": 2048,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
+        },
+        vision_config={
+            "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16,
+            "fullatt_block_indexes": [0],
+        },
+        **dict.fromkeys(places, 1),
+    )  # fmt: skip
+    moments: dict[str, Any] = {"latents_mean": [0.5, -1.0, 0.2, 0.0], "latents_std": [2.0, 1.0, 3.0, 0.5]}
+    return QwenImagePipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            **{"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64, "max_shift": 0.9,
+               "shift_terminal": 0.02} | scheduler
+        ),
+        vae=AutoencoderKLQwenImage(
+            **{"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1], "num_res_blocks": 1, "temperal_downsample": [False]}
+            | moments | vae
+        ),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(text),
+        tokenizer=tokenizer,
+    )  # fmt: skip
+
+
 def _flux(scheduler: dict[str, Any], vae: dict[str, Any], distilled: bool = True) -> FluxPipeline:
     transformer = FluxTransformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=3,
@@ -288,6 +337,22 @@ def gemma_tokenizer() -> GemmaTokenizer:
     special = ["<pad>", "<eos>", "<bos>", "<unk>"]
     vocabulary = {token: index for index, token in enumerate([*special, *"▁abcdefghijklmnopqrstuvwxyz"])}
     return GemmaTokenizer(vocab=vocabulary, merges=[], mask_token=None, add_bos_token=True)
+
+
+# What Qwen-Image's pipeline writes before a prompt, of which it drops 34 tokens.
+QWEN_PREFIX = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A tokenizer with one token for each letter, and one for each word of Qwen-Image's template, as in Qwen's."""
+    letters = ["<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", "Ġ"]
+    tokenizer = Qwen2Tokenizer(vocab={letter: index for index, letter in enumerate(letters)}, merges=[])
+    words = [*re.findall(r"<\|\w+\|>| ?\w+|\n|[,:]", QWEN_PREFIX), "assistant"]
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in dict.fromkeys(words)])
+    return tokenizer
 
 
 def t5_tokenizer() -> T5Tokenizer:

@@ -30,6 +30,7 @@ DENOISER = {
     "flux": "transformer.proj_out",
     "pixart": "transformer.proj_out",
     "sana": "transformer.proj_out",
+    "qwen": "transformer.proj_out",
 }
 Poison = Callable[[LatentDiffusion], None]
 
@@ -104,7 +105,8 @@ def test_a_text_encoder_is_named(folders: dict[str, Path], family: str) -> None:
     model = load(folders[family])
     encoder = model._encoders[-1]
     with torch.no_grad():
-        next(iter(encoder.parameters())).fill_(torch.nan)
+        for weight in encoder.parameters():
+            weight.fill_(torch.nan)
     with pytest.raises(NotFiniteError, match="the text encoder computed NaN"):
         model.encode("a fox", SAMPLING)
 

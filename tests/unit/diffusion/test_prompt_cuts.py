@@ -24,7 +24,7 @@ def texts() -> list[str]:
     """Prompts of every length around the limits, and odd ones."""
     draw = random.Random(0)
     words = ["snail", "fox", "an", "owl,", "It's", "NIGHT", "42", "(blue)", "über", "—"]
-    return [*ODD, *(" ".join(draw.choices(words, k=n)) for n in range(1, 120))]
+    return [*ODD, *(" ".join(draw.choices(words, k=n)) for n in (*range(1, 120), *range(120, 400, 9)))]
 
 
 def by_model(folder: Path, prompts: list[str]) -> dict[str, int]:
@@ -43,7 +43,9 @@ def test_the_count_is_that_of_the_loaded_model(tmp_path: Path, family: str) -> N
     folder, prompts = tiny.save_model(family, tmp_path / family), texts()
     cuts = prompt_cuts(Source(str(folder)), prompts)
     assert {cut.tokenizer: cut.prompts for cut in cuts} == by_model(folder, prompts)
-    assert {cut.tokenizer: cut.limit for cut in cuts}["tokenizer"] == {"pixart": 300, "sana": 299}.get(family, 77)
+    assert {cut.tokenizer: cut.limit for cut in cuts}["tokenizer"] == {"pixart": 300, "sana": 299, "qwen": 512}.get(
+        family, 77
+    )
     assert any(0 < cut.prompts < len(prompts) for cut in cuts)
 
 

@@ -20,13 +20,13 @@ from diffusion.base import Conditioning, Loading, Sampling, load_model
 from diffusion.latent_diffusion import LatentDiffusion
 from diffusion.source import Source
 from tests.support import reference, tiny
-from tests.support.own_passes import own_pass
+from tests.support.own_passes import own_guidance, own_pass
 
 STEPS, SCALE = 5, 5.0
 INSTRUCTION = inspect.signature(SanaPipeline.__call__).parameters["complex_human_instruction"].default
 SAMPLING = Sampling(STEPS, SCALE)
 PROMPT = "a red fox"
-LONG = "abc" * 30 + "q" * 300
+LONG = "abc" * 30 + "q" * 600
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((family, {"prediction_type": prediction, "timestep_spacing": spacing})
       for family in ("sd", "sdxl") for prediction in ("epsilon", "v_prediction", "sample")
@@ -40,6 +40,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("flux", {"use_dynamic_shifting": False, "shift": 1.0}),
     ("sana", {"flow_shift": 3.0}),
     ("sana", {"shift": 7.0}),
+    ("qwen", {"max_shift": 1.2}),
+    ("qwen", {"use_dynamic_shifting": False, "shift": 3.0, "shift_terminal": None}),
 ]  # fmt: skip
 FAMILY_AND_SCHEDULER = pytest.mark.parametrize(
     ("family", "scheduler"), VARIANTS, ids=["-".join([f, *map(str, s.values())]) for f, s in VARIANTS]
@@ -81,13 +83,14 @@ def predicted(
         embeds = conditioning.embeds[row : row + 1]
         pooled = None if conditioning.pooled is None else conditioning.pooled[row : row + 1]
         outputs = [own_pass(family, pipe, sample, t, embeds, pooled, scale) for sample in x.split(1)]
-        parts.append(torch.cat(outputs).double().numpy())
-    return np.asarray(parts[0] + scale * (parts[-1] - parts[0]))
+        parts.append(torch.cat(outputs).double())
+    guided = own_guidance(family, pipe, parts[0], parts[-1], scale) if scale != 1 else parts[-1]
+    return np.asarray(guided.numpy())
 
 
 def set_timesteps(family: str, pipe: Any, tokens: int) -> None:
     """Set the timesteps of a pipeline's scheduler as its own call does."""
-    if family != "flux":
+    if family not in tiny.PACKED:
         pipe.scheduler.set_timesteps(STEPS)
         return
     config = pipe.scheduler.config
@@ -175,22 +178,23 @@ def test_all_steps_together_equal_the_pipelines_own_call(
     model, pipe = load(folder), tiny.pipeline(family, folder)
     conditioning, x = model.encode(PROMPT, sampling), noise(model, 0, n=1)
     options = {} if flow else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
-    # FLUX's pipeline takes and gives tokens, and knows its own size only.
-    given = x.clone() if family != "flux" else pipe._pack_latents(x, 1, 4, 8, 8)
-    options |= {"height": 16, "width": 16} if family == "flux" else {}
+    # These pipelines take and give tokens, and know their own size only.
+    given = x.clone() if family not in tiny.PACKED else pipe._pack_latents(x, 1, 4, 8, 8)
+    options |= {"height": 16, "width": 16} if family in tiny.PACKED else {}
+    scale = {"true_cfg_scale": SCALE, "negative_prompt": " "} if family == "qwen" else {"guidance_scale": SCALE}
     # PixArt's pipeline also rounds sizes to those that it was trained at, and cleans captions of the web.
     options |= {"use_resolution_binning": False, "clean_caption": False} if family in ("pixart", "sana") else {}
     # Sana's takes multiples of 32, though the latents decide.
     options |= {"height": 32, "width": 32} if family == "sana" else {}
     own = {
         kind: pipe(
-            PROMPT, latents=given.clone(), num_inference_steps=STEPS, guidance_scale=SCALE, output_type=kind,
-            **options | ({} if flow else {"generator": torch.Generator().manual_seed(9)}),
+            PROMPT, latents=given.clone(), num_inference_steps=STEPS, output_type=kind,
+            **options | scale | ({} if flow else {"generator": torch.Generator().manual_seed(9)}),
         ).images
         for kind in ("latent", "pil")
     }  # fmt: skip
-    if family == "flux":
-        own["latent"] = pipe._unpack_latents(own["latent"], 16, 16, 2)
+    if family in tiny.PACKED:
+        own["latent"] = pipe._unpack_latents(own["latent"], 16, 16, 2).reshape(x.shape)
     generator = torch.Generator().manual_seed(9)
     for i in range(STEPS):
         mean, sigma = model.reverse_step(x, i, conditioning)
@@ -217,6 +221,16 @@ def test_encode_equals_the_pipelines_own(folders: Folders, family: str, prompt: 
         conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
         assert torch.equal(conditioning.embeds, torch.cat([empty, embeds])) and conditioning.pooled is not None
         assert torch.equal(conditioning.pooled, torch.cat([empty_mask, mask]).float())
+        return
+    if family == "qwen":
+        texts = (" " if negative is None else negative, prompt)
+        with torch.inference_mode():
+            rows = [pipe.encode_prompt(text, max_sequence_length=512)[0][0] for text in texts]
+        conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
+        assert conditioning.pooled is not None
+        for row, embeds, mask in zip(rows, conditioning.embeds, conditioning.pooled, strict=True):
+            assert torch.equal(embeds[: len(row)], row) and not embeds[len(row) :].any()
+            assert mask.tolist() == [1.0] * len(row) + [0.0] * (len(mask) - len(row))
         return
     if family == "flux":
         with torch.inference_mode():
@@ -247,9 +261,10 @@ def test_sdxl_has_zeros_without_a_negative_prompt_but_not_for_an_empty_one(folde
         ("sd", "tokenizer cut", LONG[75:]),
         ("sdxl", "tokenizer, tokenizer_2 cut", LONG[75:]),
         ("sd3", "tokenizer, tokenizer_2, tokenizer_3 cut", LONG[75:]),
-        ("flux", "tokenizer cut", LONG[75:]),
+        ("flux", "tokenizer, tokenizer_2 cut", LONG[75:]),
         ("pixart", "tokenizer cut", LONG[299:]),
         ("sana", "tokenizer cut", LONG[298:]),
+        ("qwen", "tokenizer cut", LONG[512:]),
     ],
 )
 def test_a_cut_prompt_gives_one_warning_with_the_cut_text(
@@ -276,7 +291,11 @@ def test_decode_equals_the_pipelines_own(folders: Folders, family: str) -> None:
     config = pipe.vae.config
     shift = config.get("shift_factor") or 0
     with torch.inference_mode():
-        own = pipe.vae.decode(x0 / config.scaling_factor + shift).sample
+        if family == "qwen":
+            mean, std = (torch.tensor(part).view(4, 1, 1) for part in (config.latents_mean, config.latents_std))
+            own = pipe.vae.decode((x0 * std + mean)[:, :, None]).sample[:, :, 0]
+        else:
+            own = pipe.vae.decode(x0 / config.scaling_factor + shift).sample
     images = np.stack([np.array(image) for image in pipe.image_processor.postprocess(own, output_type="pil")])
     decoded = model.decode(x0)
     assert decoded.dtype == torch.uint8 and decoded.shape == (3, 3, 16, 16)
@@ -376,7 +395,7 @@ def test_offloaded_text_encoders_are_on_the_device_only_while_a_prompt_is_encode
     """The device is `cpu:0`, another name of the CPU, so that both directions can be distinguished."""
     model = load(folders(family), "cpu:0", offload_text_encoders=True)
     encoders = [type(encoder).__name__ for encoder in model._encoders]
-    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1, "sana": 1}[family]
+    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1, "sana": 1, "qwen": 1}[family]
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
     moves.clear()
     model.encode(PROMPT, SAMPLING)
