@@ -32,6 +32,7 @@ class Family:
         widths: keys of the denoiser's configuration, each with the text encoder whose width it is; empty for Stable
             Diffusion, whose denoisers read several encoders together.
         learned_variance: whether the denoiser also predicts a variance, in as many channels again.
+        chat: whether its pipeline writes a prompt as a chat, by the template of its tokenizer.
         frames: whether its VAE is that of videos, of which an image is a frame.
         even: whether its pipeline spaces the noise shares evenly, 1 to 1/T, before the scheduler shifts them.
         positions: the number of patches of a side that the denoiser has places for, if its configuration names none;
@@ -52,6 +53,7 @@ class Family:
     side: int | None = None
     widths: tuple[tuple[str, str], ...] = ()
     learned_variance: bool = False
+    chat: bool = False
     frames: bool = False
     even: bool = False
     schedulers: tuple[str, ...] = ("FlowMatch",)
@@ -161,6 +163,19 @@ FAMILIES = {
         widths=(("joint_attention_dim", "text_encoder"),),
         frames=True,
         even=True,
+    ),
+    "ZImagePipeline": Family(
+        "diffusion.pipelines.z_image:ZImage",
+        "transformer",
+        ("text_encoder", "tokenizer"),
+        FLOW_KEYS | TWO_PASS_KEYS,
+        # Of the 512 tokens of a chat, three stand before the prompt.
+        tokens=("tokenizer", 509),
+        patch=2,
+        side=128,
+        widths=(("cap_feat_dim", "text_encoder"),),
+        even=True,
+        chat=True,
     ),
 }
 

@@ -16,7 +16,7 @@ from diffusion.checks.tensor_file import read_tensor_file
 from diffusion.errors import ModelError, NotHereError
 
 EMBEDDED = "mini"
-MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
+MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 DEFAULT_ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 VAE_WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -30,6 +30,8 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -39,6 +41,8 @@ from transformers import (
     Gemma2Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
 )
@@ -221,6 +225,25 @@ def _qwen_image(device: torch.device, dtype: torch.dtype) -> Any:
     )
 
 
+def _z_image(device: torch.device, dtype: torch.dtype) -> Any:
+    qwen = Qwen3Config(
+        vocab_size=151936, hidden_size=2560, intermediate_size=9728, num_hidden_layers=36, num_attention_heads=32,
+        num_key_value_heads=8, head_dim=128, max_position_embeddings=40960,
+    )  # fmt: skip
+    with drawn_on(device, dtype):
+        transformer, text = ZImageTransformer2DModel(), Qwen3Model(qwen)
+        vae = _vae(
+            1024, latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False,
+            use_post_quant_conv=False,
+        )  # fmt: skip
+    tokenizer = tiny.qwen_tokenizer()
+    tokenizer.chat_template = tiny.CHAT
+    return ZImagePipeline(
+        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=vae, text_encoder=text,
+        tokenizer=tokenizer,
+    )  # fmt: skip
+
+
 def _tiny(family: str) -> Make:
     return lambda device, dtype: tiny.make_pipeline(family).to(device, dtype)
 
@@ -239,6 +262,7 @@ FULL: Mapping[str, Architecture] = {
     "pixart_sigma": Architecture("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", _pixart_sigma),
     "sana": Architecture("Efficient-Large-Model/Sana_1600M_1024px_diffusers", _sana),
     "qwen_image": Architecture("Qwen/Qwen-Image", _qwen_image),
+    "z_image": Architecture("Tongyi-MAI/Z-Image-Turbo", _z_image),
 }  # fmt: skip
 TINY: Mapping[str, Architecture] = {
     "sd15": Architecture("tiny Stable Diffusion", _tiny("sd")),
@@ -248,4 +272,5 @@ TINY: Mapping[str, Architecture] = {
     "pixart_sigma": Architecture("tiny PixArt-Sigma", _tiny("pixart")),
     "sana": Architecture("tiny Sana", _tiny("sana")),
     "qwen_image": Architecture("tiny Qwen-Image", _tiny("qwen")),
+    "z_image": Architecture("tiny Z-Image", _tiny("zimage")),
 }

@@ -47,6 +47,10 @@ def _predict(family: Family, denoiser: Any, x: Any) -> Any:
     config, rows = denoiser.config, len(x)
     if family.packed > 1:
         return _predict_packed(family, denoiser, x)
+    if "cap_feat_dim" in config:  # Z-Image
+        texts = torch.empty(rows, _tokens(family, denoiser), config.cap_feat_dim)
+        output = denoiser(list(x[:, :, None]), torch.empty(rows), list(texts), return_dict=False)[0]
+        return torch.stack(output)[:, :, 0]
     if "caption_channels" in config:  # PixArt-Sigma, Sana
         text = torch.empty(rows, _tokens(family, denoiser), config.caption_channels)
         sizes = {"resolution": None, "aspect_ratio": None}

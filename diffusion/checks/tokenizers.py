@@ -24,7 +24,14 @@ def check_tokenizers(folder: Path, family: Family, absent: Collection[str]) -> N
         if part.startswith("tokenizer") and part not in absent:
             encoder = read_json(folder / part.replace("tokenizer", "text_encoder") / "config.json")
             limited = family.tokens is not None and part == family.tokens[0]
-            _check(folder / part, _load(folder, part), encoder, limited)
+            tokenizer = _load(folder, part)
+            _check(folder / part, tokenizer, encoder, limited)
+            if family.chat and not tokenizer.chat_template:
+                raise ModelError(
+                    f"{folder / part} has no chat_template",
+                    "the template of a chat, which the text encoder reads",
+                    _FIX,
+                )
 
 
 def has_vocabulary(folder: Path) -> bool:

@@ -33,14 +33,18 @@ class QwenImage(LatentDiffusion):
 
     def _denoise(self, x: Tensor, timestep: float, embeds: Tensor, pooled: Tensor | None, scale: float) -> Tensor:
         rows, _, height, width = x.shape
-        output: Tensor = self._pipe.transformer(
-            hidden_states=pack(x),
-            timestep=torch.full((rows,), timestep / 1000, dtype=torch.float32, device=x.device),
-            encoder_hidden_states=embeds,
-            encoder_hidden_states_mask=pooled,
-            img_shapes=[[(1, height // 2, width // 2)]] * rows,
-            return_dict=False,
-        )[0]
+        graded = torch.is_grad_enabled()
+        # The transformer keeps its table of places on the device. If a pass in the inference mode made it, no later
+        # pass could have a gradient.
+        with torch.inference_mode(False), torch.set_grad_enabled(graded):
+            output: Tensor = self._pipe.transformer(
+                hidden_states=pack(x),
+                timestep=torch.full((rows,), timestep / 1000, dtype=torch.float32, device=x.device),
+                encoder_hidden_states=embeds,
+                encoder_hidden_states_mask=pooled,
+                img_shapes=[[(1, height // 2, width // 2)]] * rows,
+                return_dict=False,
+            )[0]
         return unpack(output, height, width)
 
     def _guided(self, negative: Tensor, prompt: Tensor, scale: float) -> Tensor:

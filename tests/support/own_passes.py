@@ -30,6 +30,9 @@ def own_pass(family: str, pipe: Any, x: Tensor, t: float, embeds: Tensor, pooled
     if family == "qwen":
         mask = pooled[:, : int(pooled.sum())] if pooled is not None else None
         return _qwen(pipe, x, time, embeds[:, : mask.shape[1]] if mask is not None else embeds)
+    if family == "zimage":
+        text = embeds[0] if pooled is None else embeds[0, : int(pooled.sum())]
+        return -pipe.transformer([x[0, :, None]], (1000 - time) / 1000, [text]).sample[0][:, 0][None]
     if family == "sana":
         solver = pipe.scheduler.config.get("use_flow_sigmas")
         return pipe.transformer(x, embeds, time.long() if solver else time, encoder_attention_mask=pooled).sample

@@ -26,6 +26,8 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from safetensors.torch import save_file
 from tokenizers import AddedToken
@@ -40,6 +42,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -52,15 +56,16 @@ SCHEDULE: dict[str, Any] = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana", "qwen")
-FLOWS = ("sd3", "flux", "sana", "qwen")
+FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart", "sana", "qwen", "zimage")
+FLOWS = ("sd3", "flux", "sana", "qwen", "zimage")
 # Those that read latents as tokens of 2 x 2, which their own pipelines take and give.
 PACKED = ("flux", "qwen")
 # Those whose VAE is an AutoencoderKL, which another one can replace.
-WITH_KL = ("sd", "sdxl", "sd3", "flux", "pixart")
+WITH_KL = ("sd", "sdxl", "sd3", "flux", "pixart", "zimage")
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline,
     "flux": FluxPipeline, "pixart": PixArtSigmaPipeline, "sana": SanaPipeline, "qwen": QwenImagePipeline,
+    "zimage": ZImagePipeline,
 }  # fmt: skip
 
 
@@ -76,6 +81,7 @@ def make_pipeline(family: str, scheduler: dict[str, Any] | None = None, **vae: A
     make = {
         "sd": _stable_diffusion, "sdxl": _stable_diffusion_xl, "sd3": _stable_diffusion_3, "flux": _flux,
         "pixart": _pixart, "sana": _sana, "qwen": _qwen,
+        "zimage": _z_image,
     }[family]  # fmt: skip
     return make(scheduler or {}, vae)
 
@@ -114,6 +120,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
         "pixart": ("transformer.transformer_blocks.0.attn2.to_k", (24, 24)),
         "qwen": ("transformer.transformer_blocks.0.img_mod.1", (192, 32)),
+        "zimage": ("transformer.layers.0.attention.to_q", (16, 16)),
         "sana": ("transformer.transformer_blocks.0.attn1.to_k", (16, 16)),
         "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
     }[family]
@@ -256,6 +263,31 @@ def _qwen(scheduler: dict[str, Any], vae: dict[str, Any]) -> QwenImagePipeline:
     )  # fmt: skip
 
 
+def _z_image(scheduler: dict[str, Any], vae: dict[str, Any]) -> ZImagePipeline:
+    transformer = ZImageTransformer2DModel(
+        in_channels=4, dim=16, n_layers=2, n_refiner_layers=1, n_heads=1, n_kv_heads=1, cap_feat_dim=20,
+        axes_dims=[8, 4, 4], axes_lens=[1024, 512, 512],
+    )  # fmt: skip
+    with torch.no_grad():  # of what fills a sequence, which is zeros in a new model
+        for token in (transformer.x_pad_token, transformer.cap_pad_token):
+            token.normal_()
+    # As with FLUX, its own size is not in its configuration.
+    transformer.register_to_config(sample_size=8)
+    tokenizer = qwen_tokenizer()
+    tokenizer.chat_template = CHAT
+    text = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=20, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=12, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return ZImagePipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(**{"shift": 3.0} | scheduler),
+        vae=_vae(4, {"scaling_factor": 0.3611, "shift_factor": 0.1159} | vae),
+        text_encoder=Qwen3Model(text),
+        tokenizer=tokenizer,
+    )
+
+
 def _flux(scheduler: dict[str, Any], vae: dict[str, Any], distilled: bool = True) -> FluxPipeline:
     transformer = FluxTransformer2DModel(
         in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=3,
@@ -343,6 +375,13 @@ def gemma_tokenizer() -> GemmaTokenizer:
 QWEN_PREFIX = (
     "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
     "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+
+
+# The template of Qwen3's chats, as far as one message of a user needs it.
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 

@@ -31,6 +31,7 @@ DENOISER = {
     "pixart": "transformer.proj_out",
     "sana": "transformer.proj_out",
     "qwen": "transformer.proj_out",
+    "zimage": "transformer.all_final_layer.2-1.linear",
 }
 Poison = Callable[[LatentDiffusion], None]
 

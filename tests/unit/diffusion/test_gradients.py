@@ -62,6 +62,14 @@ def test_a_row_does_not_depend_on_the_others_and_the_weights_stay_as_they_were(f
     assert torch.equal(model.look_ahead(x, 1, text), model.look_ahead(x, 1, text))
 
 
+def test_the_gradient_after_passes_of_sampling_has_the_bits_of_one_before_them(folder: Path) -> None:
+    """Networks keep tables of places that their first pass made, which may not belong to the inference mode."""
+    fresh, used = load(folder), load(folder)
+    text, x = fresh.encode("a red fox", SAMPLING), latents(fresh, 2)
+    used.look_ahead(used.reverse_step(x, 0, text).mean, 0, text)
+    assert torch.equal(used.look_ahead_gradient(x, 1, text, value), fresh.look_ahead_gradient(x, 1, text, value))
+
+
 def test_rows_that_are_computed_at_once_have_the_same_gradients(folder: Path) -> None:
     model = load(folder)
     text, x = model.encode("a red fox", SAMPLING), latents(model, 5)

@@ -43,9 +43,12 @@ def test_the_count_is_that_of_the_loaded_model(tmp_path: Path, family: str) -> N
     folder, prompts = tiny.save_model(family, tmp_path / family), texts()
     cuts = prompt_cuts(Source(str(folder)), prompts)
     assert {cut.tokenizer: cut.prompts for cut in cuts} == by_model(folder, prompts)
-    assert {cut.tokenizer: cut.limit for cut in cuts}["tokenizer"] == {"pixart": 300, "sana": 299, "qwen": 512}.get(
-        family, 77
-    )
+    assert {cut.tokenizer: cut.limit for cut in cuts}["tokenizer"] == {
+        "pixart": 300,
+        "sana": 299,
+        "qwen": 512,
+        "zimage": 509,
+    }.get(family, 77)
     assert any(0 < cut.prompts < len(prompts) for cut in cuts)
 
 

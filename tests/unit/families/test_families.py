@@ -42,6 +42,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sana", {"shift": 7.0}),
     ("qwen", {"max_shift": 1.2}),
     ("qwen", {"use_dynamic_shifting": False, "shift": 3.0, "shift_terminal": None}),
+    ("zimage", {"shift": 3.0}),
+    ("zimage", {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}),
 ]  # fmt: skip
 FAMILY_AND_SCHEDULER = pytest.mark.parametrize(
     ("family", "scheduler"), VARIANTS, ids=["-".join([f, *map(str, s.values())]) for f, s in VARIANTS]
@@ -90,7 +92,7 @@ def predicted(
 
 def set_timesteps(family: str, pipe: Any, tokens: int) -> None:
     """Set the timesteps of a pipeline's scheduler as its own call does."""
-    if family not in tiny.PACKED:
+    if family not in (*tiny.PACKED, "zimage"):
         pipe.scheduler.set_timesteps(STEPS)
         return
     config = pipe.scheduler.config
@@ -180,8 +182,11 @@ def test_all_steps_together_equal_the_pipelines_own_call(
     options = {} if flow else {"eta": float(noisy), "generator": torch.Generator().manual_seed(9)}
     # These pipelines take and give tokens, and know their own size only.
     given = x.clone() if family not in tiny.PACKED else pipe._pack_latents(x, 1, 4, 8, 8)
-    options |= {"height": 16, "width": 16} if family in tiny.PACKED else {}
-    scale = {"true_cfg_scale": SCALE, "negative_prompt": " "} if family == "qwen" else {"guidance_scale": SCALE}
+    options |= {"height": 16, "width": 16} if family in (*tiny.PACKED, "zimage") else {}
+    # Z-Image's pipeline counts its scale from the prediction for the prompt.
+    scale: dict[str, Any] = {"guidance_scale": SCALE - (family == "zimage")}
+    if family == "qwen":
+        scale = {"true_cfg_scale": SCALE, "negative_prompt": " "}
     # PixArt's pipeline also rounds sizes to those that it was trained at, and cleans captions of the web.
     options |= {"use_resolution_binning": False, "clean_caption": False} if family in ("pixart", "sana") else {}
     # Sana's takes multiples of 32, though the latents decide.
@@ -222,10 +227,11 @@ def test_encode_equals_the_pipelines_own(folders: Folders, family: str, prompt: 
         assert torch.equal(conditioning.embeds, torch.cat([empty, embeds])) and conditioning.pooled is not None
         assert torch.equal(conditioning.pooled, torch.cat([empty_mask, mask]).float())
         return
-    if family == "qwen":
-        texts = (" " if negative is None else negative, prompt)
+    if family in ("qwen", "zimage"):
+        texts = (negative or " " * (negative is None and family == "qwen"), prompt)
+        options = {"max_sequence_length": 512} if family == "qwen" else {}
         with torch.inference_mode():
-            rows = [pipe.encode_prompt(text, max_sequence_length=512)[0][0] for text in texts]
+            rows = [pipe.encode_prompt(text, **options)[0][0] for text in texts]
         conditioning = model.encode(prompt, Sampling(STEPS, SCALE, negative_prompt=negative))
         assert conditioning.pooled is not None
         for row, embeds, mask in zip(rows, conditioning.embeds, conditioning.pooled, strict=True):
@@ -265,6 +271,7 @@ def test_sdxl_has_zeros_without_a_negative_prompt_but_not_for_an_empty_one(folde
         ("pixart", "tokenizer cut", LONG[299:]),
         ("sana", "tokenizer cut", LONG[298:]),
         ("qwen", "tokenizer cut", LONG[512:]),
+        ("zimage", "tokenizer cut", LONG[509:]),
     ],
 )
 def test_a_cut_prompt_gives_one_warning_with_the_cut_text(
@@ -395,7 +402,10 @@ def test_offloaded_text_encoders_are_on_the_device_only_while_a_prompt_is_encode
     """The device is `cpu:0`, another name of the CPU, so that both directions can be distinguished."""
     model = load(folders(family), "cpu:0", offload_text_encoders=True)
     encoders = [type(encoder).__name__ for encoder in model._encoders]
-    assert len(encoders) == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1, "sana": 1, "qwen": 1}[family]
+    assert (
+        len(encoders)
+        == {"sd": 1, "sdxl": 2, "sd3": 3, "flux": 2, "pixart": 1, "sana": 1, "qwen": 1, "zimage": 1}[family]
+    )
     assert not [name for name, device in moves if name in encoders and device == "cpu:0"]
     moves.clear()
     model.encode(PROMPT, SAMPLING)

@@ -54,6 +54,26 @@ def test_the_pass_of_a_prompt_does_not_depend_on_the_length_of_the_negative_prom
     torch.testing.assert_close(*predictions)
 
 
+class OnTheHost:
+    """A table that is copied to the device of a pass, as on a GPU."""
+
+    def __init__(self, table: torch.Tensor) -> None:
+        self._table = table
+
+    def to(self, device: torch.device) -> torch.Tensor:
+        return self._table.clone()
+
+
+def test_a_gradient_follows_a_pass_that_copied_the_table_of_places(tmp_path: Path) -> None:
+    loaded = load_model(Source(str(tiny.save_model("qwen", tmp_path))), Loading(), "cpu")
+    assert isinstance(loaded, QwenImage)
+    places = loaded._denoiser.pos_embed
+    places.pos_freqs, places.neg_freqs = OnTheHost(places.pos_freqs), OnTheHost(places.neg_freqs)
+    text, x = loaded.encode("a fox", Sampling(5, 3.0)), torch.randn(1, *loaded.latent_shape)
+    assert not loaded.reverse_step(x, 0, text).mean.requires_grad
+    assert loaded.look_ahead_gradient(x, 1, text, lambda x0, _: (x0**2).sum()).norm() > 0
+
+
 def test_texts_are_padded_at_the_end_with_zeros_that_the_mask_leaves_out() -> None:
     embeds, mask = padded([torch.ones(1, 2), 2 * torch.ones(3, 2)])
     assert embeds.tolist() == [[[1, 1], [0, 0], [0, 0]], [[2, 2], [2, 2], [2, 2]]]

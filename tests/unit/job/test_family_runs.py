@@ -128,7 +128,7 @@ BROKEN: dict[str, tuple[str, Break, str, str]] = {
     "unknown family": (
         "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name="LuminaPipeline"), "model.name",
         "StableDiffusionPipeline, StableDiffusionXLPipeline, StableDiffusion3Pipeline, FluxPipeline, "
-        "PixArtSigmaPipeline, SanaPipeline, QwenImagePipeline"),
+        "PixArtSigmaPipeline, SanaPipeline, QwenImagePipeline, ZImagePipeline"),
     "no family": (
         "sd", lambda folder, to: edited(folder, to, "model_index.json", _class_name=None), "model.name", "is a None"),
     "no safetensors": (
