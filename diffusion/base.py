@@ -116,6 +116,10 @@ class DiffusionModel(Protocol):
         """Return the T timesteps for the record, largest first. Those of a flow are rounded to whole numbers."""
         ...
 
+    def has_noise(self, sampling: Sampling) -> bool:
+        """Return whether any of the T steps has noise, without which it cannot be guided."""
+        ...
+
     def encode(self, prompt: str, sampling: Sampling) -> Conditioning:
         """Return the text inputs of one prompt, which the methods below take, together with its sampling."""
         ...

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from diffusion.checks.schedulers import spacing_of
+from diffusion.checks.schedulers import distilled_timesteps, spacing_of
 
 
 class Kernel(Protocol):
@@ -79,8 +79,9 @@ class DDIM:
         scheduler = DDIMScheduler(**_ddim_settings(scheduler_config))
         scheduler.set_timesteps(steps)
         return cls(
+            timesteps=distilled_timesteps(scheduler_config, steps)
             # For some T, such as 61, diffusers rounds 1000 / T so that `trailing` has a timestep too many, -1.
-            timesteps=tuple(scheduler.timesteps.tolist()[:steps]),
+            or tuple(scheduler.timesteps.tolist()[:steps]),
             alphas_cumprod=tuple(scheduler.alphas_cumprod.double().tolist()),
             final_alpha=float(scheduler.final_alpha_cumprod),
             prediction_type=scheduler.config.prediction_type,

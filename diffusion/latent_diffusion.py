@@ -74,7 +74,8 @@ class LatentDiffusion(ABC):
         return self._kernels[sampling]
 
     def _make_kernel(self, sampling: Sampling) -> Kernel:
-        scheduler, family = self._pipe.scheduler.config, FAMILIES[self.PIPELINE]
+        own, family = self._pipe.scheduler, FAMILIES[self.PIPELINE]
+        scheduler = {**own.config, "_class_name": type(own).__name__}
         if not family.is_flow:
             return DDIM.from_scheduler(scheduler, sampling.steps, sampling.eta)
         _, height, width = self.latent_shape_of(sampling)
@@ -123,6 +124,9 @@ class LatentDiffusion(ABC):
 
     def timesteps(self, sampling: Sampling) -> Sequence[int]:
         return tuple(round(timestep) for timestep in self._kernel(sampling).timesteps)
+
+    def has_noise(self, sampling: Sampling) -> bool:
+        return any(self._kernel(sampling).sigma(step) > 0 for step in range(sampling.steps))
 
     @torch.inference_mode()
     def encode(self, prompt: str, sampling: Sampling) -> Conditioning:

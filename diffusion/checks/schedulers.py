@@ -18,6 +18,8 @@ LINSPACE_CLASSES = frozenset({
     "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler",
     "SASolverScheduler", "UniPCMultistepScheduler",
 })  # fmt: skip
+# The classes of diffusers for models that were distilled to few steps, which choose from timesteps of the training.
+DISTILLED_CLASSES = frozenset({"LCMScheduler", "TCDScheduler"})
 # Sampling starts from pure noise, so it must start at one of the last trained timesteps.
 _FIRST = 0.75
 
@@ -70,6 +72,9 @@ def check_scheduler(folder: str, pipeline: str, config: Mapping[str, Any], steps
     if config.get("trained_betas") is None and config.get("beta_schedule", "linear") not in BETA_SCHEDULES:
         raise refused(f"has the beta_schedule {config['beta_schedule']!r}", ", ".join(BETA_SCHEDULES))
     _check_values(config, _DIFFUSION_VALUES, refused)
+    most = config.get("num_train_timesteps", 1000)
+    if config.get("_class_name") in DISTILLED_CLASSES and not 1 <= config.get("original_inference_steps", 50) <= most:
+        raise refused(f"has the original_inference_steps {config['original_inference_steps']}", f"1..{most}")
     if len(config.get("trained_betas") or ()) not in (0, config.get("num_train_timesteps", 1000)):
         raise refused(f"has {len(config['trained_betas'])} trained_betas", "one for each of its num_train_timesteps")
     if config.get("thresholding"):
@@ -103,6 +108,7 @@ _FLAG = (_is_flag, "true or false")
 # Key -> whether a value is allowed, and what is. Keys that are missing have the defaults of the class.
 _DIFFUSION_VALUES: _Values = {
     "num_train_timesteps": _COUNT,
+    "original_inference_steps": _COUNT,
     "steps_offset": (_is_whole, f"a whole number, 0..{MOST_TIMESTEPS}"),
     "beta_start": (_is_beta, "a number from 0 to 1"),
     "beta_end": (_is_beta, "a number from 0 to 1"),
@@ -155,8 +161,27 @@ def spacing_of(config: Mapping[str, Any]) -> str:
     return str(config.get("timestep_spacing", default))
 
 
+def distilled_timesteps(config: Mapping[str, Any], steps: int) -> tuple[int, ...] | None:
+    """Return the T timesteps of a scheduler of `DISTILLED_CLASSES`, largest first; None for another scheduler.
+
+    The model was taught at S timesteps k - 1, 2 k - 1, ..., S k - 1. Of these, T are chosen, in even distances from the
+    largest on (Luo et al. 2023, Section 4.3).
+    """
+    if config.get("_class_name") not in DISTILLED_CLASSES:
+        return None
+    places, trained = _places(config), int(config.get("num_train_timesteps", 1000))
+    return tuple((places - int(index * (places / steps))) * (trained // places) - 1 for index in range(steps))
+
+
+def _places(config: Mapping[str, Any]) -> int:
+    """The number S of timesteps that a distilled model was taught at."""
+    return int(config.get("original_inference_steps", 50))
+
+
 def first_timestep(config: Mapping[str, Any], steps: int) -> int:
     """Return the timestep that sampling with T steps starts at."""
+    if distilled := distilled_timesteps(config, steps):
+        return distilled[0]
     trained = int(config.get("num_train_timesteps", 1000))
     spacing = spacing_of(config)
     if spacing == "leading":
@@ -171,6 +196,11 @@ def _check_steps(config: Mapping[str, Any], steps: int) -> None:
     first of them can therefore be far from the last trained one.
     """
     trained = int(config.get("num_train_timesteps", 1000))
+    if config.get("_class_name") in DISTILLED_CLASSES and steps > (most := _places(config)):
+        raise ModelError(
+            f"steps (T) is {steps}, but the model was distilled at {most} timesteps", f"1..{most}",
+            "set steps to fewer", "steps",
+        )  # fmt: skip
 
     def starts_in_noise(count: int) -> bool:
         return _FIRST * trained <= first_timestep(config, count) < trained

@@ -60,8 +60,8 @@ def count_weights(folder: Path) -> int:
     return sum({id(weight): weight.numel() for state in states for weight in state.values()}.values())
 
 
-def check_timesteps(folder: Path, steps: int, tokens: int) -> None:
-    """Check that the model's scheduler gives T timesteps whose noise falls.
+def check_timesteps(folder: Path, steps: int, tokens: int) -> bool:
+    """Check that the model's scheduler gives T timesteps whose noise falls, and return whether any step has noise.
 
     Args:
         folder: folder of the model, or of its configuration files alone.
@@ -95,6 +95,7 @@ def check_timesteps(folder: Path, steps: int, tokens: int) -> None:
     falls = all(before >= after for before, after in pairwise(levels))
     if not falls or not all(0 <= level <= 1 + 1e-6 for level in levels) or not all(map(math.isfinite, noises)):
         raise _refused(folder, "its noise does not fall from one timestep to the next")
+    return any(noise > 0 for noise in noises)
 
 
 def _refused(folder: Path, problem: str) -> ModelError:

@@ -26,6 +26,7 @@ from pipeline.library.front_checks import check_one_front, check_options, check_
 from pipeline.library.own_rewards import CALL, Rewards, named_rewards
 from pipeline.library.thread import Report, in_a_thread
 from pipeline.planning.cost import expected_cost
+from pipeline.planning.model_check import check_noise
 from pipeline.planning.plan import prompt_task
 from pipeline.planning.prompts import read_prompts
 from pipeline.planning.surrogates.given import surrogate_of_call
@@ -146,7 +147,9 @@ def sample_front(
     config = checked_config({**given, **options, "soup": soup, "model": model}, CALL)
     check_one_front(config)
     (read,) = read_prompts(config.prompts)
-    surrogate = surrogate_of_call(config, getattr(pipe, family.denoiser).config.in_channels, lambda key: CALL)
+    surrogate = surrogate_of_call(
+        config, getattr(pipe, family.denoiser).config.in_channels // family.packed**2, lambda key: CALL
+    )
     (task,) = with_rounds(config, [prompt_task(config, read, 0, method, "", "{}")], surrogate)
 
     def work(report: Report) -> PromptResult:
@@ -188,7 +191,10 @@ def _workers(pipe: Any, config: RunConfig, rewards: Mapping[str, Reward]) -> Ite
     device = str(pipe.device)
     try:
         set_threads(config.compute.threads)
-        model = take_pipeline(pipe, loading_of(config.model), sampling_of(config))
+        sampling = sampling_of(config)
+        model = take_pipeline(pipe, loading_of(config.model), sampling)
+        if not model.has_noise(sampling):
+            check_noise(config, CALL)
         for reward in rewards.values():
             reward.setup(device)
         yield LocalWorkers(DiffusionWorker(model), RewardWorker(dict(rewards)), retry=False)

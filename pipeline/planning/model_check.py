@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from actors.from_config import source_of
 from configs.errors import RequestError
-from configs.schema import RunConfig
+from configs.schema import METHODS_WITHOUT_GUIDANCE, RunConfig
 from diffusion.checks.image_size import sizes_of_folder
 from diffusion.checks.whole import check_timesteps, check_whole, is_downloaded
 from diffusion.errors import ModelError, NotHereError
@@ -76,7 +76,8 @@ def _check(
     sizes = sizes_of_folder(folder, family)
     size = sizes.chosen(config.model.height, config.model.width)
     if source.name != EMBEDDED:  # which the tests of the package check
-        check_timesteps(folder, config.steps, sizes.tokens(size))
+        if not check_timesteps(folder, config.steps, sizes.tokens(size)):
+            check_noise(config, origin("steps"))
         if source.revision is None or is_downloaded(folder):
             check_whole(folder)
     for key in sorted({key for other in FAMILIES.values() for key in other.keys} - family.keys):
@@ -101,6 +102,25 @@ def _check(
         with suppress(NotHereError):
             check_adapter(adapter_file(adapter, fetch), folder, family)
     return pipeline, size
+
+
+def check_noise(config: RunConfig, file: str) -> None:
+    """Refuse the guided methods of a run whose steps have no noise, such as one step of a model distilled to one.
+
+    Args:
+        config: the configuration of the run.
+        file: the file, or "command line", that set the number of steps.
+
+    Raises:
+        RequestError: a method of the run is guided.
+    """
+    if guided := sorted(set(config.methods) - METHODS_WITHOUT_GUIDANCE):
+        raise RequestError(
+            file=file, key="steps", value=config.steps,
+            problem=f"{guided[0]} guides steps that have noise, but the last step of this model's scheduler has none, "
+            "and there is no other",
+            allowed="2 or more", fix="set steps=2 or more, or method=unguided or best_of",
+        )  # fmt: skip
 
 
 def _check_weights_of_vae(source: Source) -> None:

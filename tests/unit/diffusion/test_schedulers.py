@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from diffusion.base import Loading, Sampling, load_model
-from diffusion.checks.schedulers import LINSPACE_CLASSES, SPACINGS, check_scheduler, first_timestep
+from diffusion.checks.schedulers import (
+    DISTILLED_CLASSES,
+    LINSPACE_CLASSES,
+    SPACINGS,
+    check_scheduler,
+    first_timestep,
+)
 from diffusion.errors import ModelError
 from diffusion.kernels import DDIM, FlowSDE
 from diffusion.latent_diffusion import LatentDiffusion
@@ -44,6 +50,7 @@ def configurations(pipeline: str) -> dict[str, dict[str, Any]]:
 
 
 DIFFUSIONS, FLOWS = configurations(SD), configurations(SD3)
+DISTILLED = {name: DIFFUSIONS.pop(name) for name in DISTILLED_CLASSES}
 
 
 def ends_at(kernel: DDIM, step: int) -> float:
@@ -94,6 +101,30 @@ def test_the_steps_of_every_scheduler_class_meet(name: str) -> None:
                 kernel = DDIM.from_scheduler(config, steps, 0.0)
                 assert_timesteps(kernel, spacing, steps, offset)
                 assert_steps_meet(kernel, config)
+
+
+@pytest.mark.parametrize("name", DISTILLED)
+def test_the_timesteps_of_a_distilled_model_are_those_of_its_scheduler(name: str) -> None:
+    config, accepted = DISTILLED[name], []
+    own = getattr(diffusers, name)(**{key: value for key, value in config.items() if key != "_class_name"})
+    for steps in LENGTHS:
+        if not is_accepted(SD, config, steps):
+            continue
+        own.set_timesteps(steps)
+        kernel = DDIM.from_scheduler(config, steps, 0.0)
+        assert list(kernel.timesteps) == own.timesteps.tolist() and first_timestep(config, steps) == 999
+        assert_steps_meet(kernel, config)
+        accepted.append(steps)
+    assert accepted == [steps for steps in LENGTHS if steps <= 50]
+
+
+@pytest.mark.parametrize("places", [0, 1001, "many"])
+def test_a_distilled_model_was_taught_at_some_of_the_timesteps(places: Any) -> None:
+    with pytest.raises(ModelError, match="original_inference_steps"):
+        check_scheduler("a model", SD, DISTILLED["LCMScheduler"] | {"original_inference_steps": places}, 4)
+    with pytest.raises(ModelError, match="distilled at 50 timesteps") as error:
+        check_scheduler("a model", SD, DISTILLED["LCMScheduler"], 51)
+    assert error.value.key == "steps"
 
 
 @pytest.mark.parametrize("offset", [0, 1])

@@ -15,8 +15,10 @@ import yaml
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from configs.errors import RequestError
 from pipeline.cli.commands import app
 from pipeline.records import read_table
+from srsoup import sample_front
 from tests.support import tiny
 
 EVERY_FAMILY = pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -234,6 +236,39 @@ def test_a_key_of_another_family_or_a_wrong_value_is_refused(
     output = refused(write_config(tmp_path / "tiny.yaml", folders[family]), override)
     key = override.partition("=")[0]
     assert f"key:     {key}" in output and message in output and "file:    command line\n" in output
+
+
+TURBO = {"timestep_spacing": "trailing", "set_alpha_to_one": True}
+LCM = {"_class_name": "LCMScheduler", "original_inference_steps": 50, "set_alpha_to_one": True}
+
+
+@pytest.mark.parametrize("scheduler", [TURBO, LCM], ids=["turbo", "lcm"])
+def test_a_distilled_model_is_guided_in_all_of_its_few_steps_but_the_last(
+    folders: dict[str, Path], tmp_path: Path, scheduler: dict[str, Any]
+) -> None:
+    folder = edited(folders["sd"], tmp_path / "model", "scheduler/scheduler_config.json", **scheduler)
+    if scheduler is LCM:
+        index = json.loads((folder / "model_index.json").read_text()) | {"scheduler": ["diffusers", LCM["_class_name"]]}
+        (folder / "model_index.json").write_text(json.dumps(index))
+    config = write_config(tmp_path / "tiny.yaml", folder, model={"guidance_scale": 1.0})
+    assert invoke(config).exit_code == 0
+    steps = read_table(tmp_path / "run", "steps").to_pandas()
+    assert ((steps.sigma > 0) == (steps.step < T - 1)).all() and set(steps[steps.step == T - 1].phase) == {"mean"}
+    assert steps.timestep.max() == 999
+
+
+def test_one_step_without_noise_is_no_step_for_a_guided_method(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = edited(folders["sd"], tmp_path / "model", "scheduler/scheduler_config.json", **TURBO)
+    config = write_config(tmp_path / "tiny.yaml", folder)
+    output = refused(config, "steps=1", "soup.steps=0")
+    assert "key:     steps\n" in output and "the last step of this model's scheduler has none" in output
+    assert invoke(config, "steps=1", "soup.steps=0", "method=unguided", command="check").exit_code == 0
+    assert invoke(config, "steps=2", "soup.steps=0", command="check").exit_code == 0
+    pipe = tiny.pipeline("sd", folder)
+    with pytest.raises(RequestError, match="set steps=2"):
+        sample_front(pipe, "a fox", list(REWARDS[:2]), steps=1, queries=2, progress=False)
+    front = sample_front(pipe, "a fox", list(REWARDS[:2]), steps=1, queries=2, method="unguided", progress=False)
+    assert front.scores.shape[1] == 2
 
 
 @pytest.mark.usefixtures("nothing_loads")

@@ -77,6 +77,20 @@ def test_a_run_has_images_of_its_size_and_is_continued(folders: dict[str, Path],
         assert other.exit_code == 2 and f"holds a run with {override.partition('=')[0]} = {held}" in other.output
 
 
+def test_sd35_with_dynamic_shifting_has_more_noise_in_larger_images_of_a_run(tmp_path: Path) -> None:
+    """s -> e^mu / (e^mu + 1/s - 1), with mu on the line through (16, 0.5) and (200, 1.15) at 96 and 144 tokens."""
+    dynamic = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 200}
+    folder = tiny.save_model("sd3", tmp_path / "model", dynamic)
+    for height, tokens in ((16, 96), (24, 144)):
+        config = write_config(tmp_path / f"{height}.yaml", folder, height=height, width=24)
+        run = tmp_path / f"run{height}"
+        assert invoke(config, f"output={run}", "prompts.list=[a fox]").exit_code == 0
+        found = read_table(run, "steps").to_pandas().drop_duplicates("step").sort_values("step").timestep
+        mu = np.interp(tokens, [16, 200], [0.5, 1.15])
+        shares = np.exp(mu) / (np.exp(mu) + 1 / np.linspace(1, 0.001, T) - 1)
+        assert list(found) == [round(1000 * s) for s in shares]
+
+
 def test_a_run_without_a_size_has_the_record_and_the_keys_of_earlier_versions(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
