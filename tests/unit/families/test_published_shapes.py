@@ -16,6 +16,7 @@ from diffusion.checks.one_pass import check_one_pass
 from diffusion.checks.skeleton import skeleton
 from diffusion.checks.weights import weight_parts
 from diffusion.checks.whole import check_timesteps, count_weights
+from diffusion.errors import ModelError
 from diffusion.families import FAMILIES
 from diffusion.folder import check_folder
 from pipeline.planning.gpu.estimate import gpu_memory
@@ -45,6 +46,9 @@ def test_a_published_model_passes_every_check_that_needs_no_weights(tmp_path: Pa
     sizes = sizes_of_folder(folder, family)
     assert sizes.own == ((512, 512) if name == "sd15" else (1024, 1024))
     assert sizes.chosen(512, 768) == (512, 768)
+    nearest = min(range(0, 2048, sizes.multiple), key=lambda side: (abs(side - 500), -side))
+    with pytest.raises(ModelError, match=f"set model.height={nearest}"):
+        sizes.chosen(500, 768)
     for steps in (4, 28, 50):
         check_timesteps(folder, steps, sizes.tokens(sizes.own))
     parts = {part: skeleton(folder, part) for part in weight_parts(family)}
