@@ -6,7 +6,7 @@ STAMP = $(VENV)/.installed
 DEVICE ?= cuda
 SIZE ?= full
 
-.PHONY: help setup demo test chaos gpu check docs notebooks mini clean
+.PHONY: help setup demo test chaos gpu bench check docs notebooks mini clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ test: $(STAMP) ## run the tests that need no GPU
 
 chaos: $(STAMP) ## run the tests that break workers and nodes on Ray (minutes)
 	$(BIN)/pytest -m chaos
+
+bench: $(STAMP) ## time the product beside a plain loop and beside the bare passes, on one thread (five pairs)
+	$(BIN)/python -m benchmarks.speed
 
 gpu: $(STAMP) ## time full-size models with random weights on a GPU (DEVICE=cpu SIZE=tiny: small ones, anywhere)
 	$(BIN)/python -m benchmarks.gpu --device $(DEVICE) --size $(SIZE)
