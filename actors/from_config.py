@@ -2,7 +2,8 @@
 
 from configs.schema import RunConfig
 from configs.sections.model import ModelConfig
-from diffusion.base import Loading, Sampling
+from configs.step_checks import SOUPS_OF_ADAPTERS
+from diffusion.base import AdapterSoup, Loading, Sampling
 from diffusion.source import Adapter, Source, Vae
 
 
@@ -10,7 +11,11 @@ def source_of(model: ModelConfig) -> Source:
     """The source of a configuration's model: its name and revision, its adapters, and its VAE."""
     adapters = (Adapter(one.name, one.weight, one.revision, one.file) for one in model.adapters)
     vae = Vae(model.vae.name, model.vae.revision) if model.vae else None
-    return Source(model.name, model.revision, tuple(adapters), vae)
+    by_reward = (
+        (reward, Adapter(one.name, one.weight, one.revision, one.file))
+        for reward, one in sorted(model.adapters_by_reward.items())
+    )
+    return Source(model.name, model.revision, tuple(adapters), vae, tuple(by_reward))
 
 
 def loading_of(model: ModelConfig) -> Loading:
@@ -24,8 +29,8 @@ def loading_of(model: ModelConfig) -> Loading:
     )
 
 
-def sampling_of(config: RunConfig) -> Sampling:
-    """The options with which a configuration's model is sampled."""
+def sampling_of(config: RunConfig, method: str | None = None) -> Sampling:
+    """The options with which a method samples a configuration's model."""
     model = config.model
     return Sampling(
         steps=config.steps,
@@ -37,4 +42,12 @@ def sampling_of(config: RunConfig) -> Sampling:
         width=model.width,
         lookahead_guided=config.lookahead.guidance,
         lookahead_downscale=config.lookahead.downscale,
+        soup=_soup_of(config, method),
     )
+
+
+def _soup_of(config: RunConfig, method: str | None) -> AdapterSoup | None:
+    """The mix of fine-tuned models by which a method predicts, one row of weights for each weighting."""
+    if method not in SOUPS_OF_ADAPTERS:
+        return None
+    return AdapterSoup(method == "output_soup", config.model.mix, config.rewards.guided, config.weights)

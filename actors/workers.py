@@ -236,11 +236,11 @@ def _create_reward(name: str, config: RunConfig) -> Reward:
 
 def unloadable_model(config: RunConfig, error: ModelError) -> RequestError:
     """Return the refusal of a run whose model cannot be loaded on a machine that is to compute it."""
-    adapters = [adapter.name for adapter in config.model.adapters]
+    adapters = [adapter.name for adapter in (*config.model.adapters, *config.model.adapters_by_reward.values())]
     return RequestError(
         file=config.name,
         key=error.key,
-        value=adapters if error.key == "model.adapters" else config.model.name,
+        value=adapters if error.key.startswith("model.adapters") else config.model.name,
         problem=error.problem,
         allowed=error.allowed,
         fix=error.fix,

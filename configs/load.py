@@ -227,6 +227,9 @@ def _sections_with_paths(data: dict[str, Any]) -> list[tuple[str, dict[str, Any]
     # Any other text is the name of a surrogate that comes with SRSoup.
     if isinstance(surrogate, dict) and str(surrogate.get("file")).endswith(".safetensors"):
         sections.append(("file", surrogate))
+    by_reward = model.get("adapters_by_reward") if isinstance(model, dict) else None
+    if isinstance(by_reward, dict):
+        sections += [("name", adapter) for adapter in by_reward.values()]
     if isinstance(adapters, list):
         sections += [("name", adapter) for adapter in adapters]
     return [(key, section) for key, section in sections if isinstance(section, dict)]

@@ -29,11 +29,13 @@ from configs.sections.prompts import PromptsConfig as PromptsConfig
 from configs.sections.rewards import ReportConfig, RewardsConfig
 from configs.sections.surrogate import SurrogateConfig
 from configs.step_checks import (
+    SOUPS_OF_ADAPTERS,
     check_combining,
     check_keep,
     check_mean_queries,
     check_rivals,
     check_sharing,
+    check_soup_of_adapters,
     check_soup_steps,
     check_surrogate,
     with_mean_queries,
@@ -42,10 +44,11 @@ from configs.strict_model import StrictModel, WeightRow, as_tuple, check_texts
 from configs.weights import LARGEST, RULES, WEIGHT_TOLERANCE, weights_by_rule, with_exact_one_hot
 
 Method = Literal[
-    "srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "fk_steering", "best_of", "unguided"
-]
+    "srsoup", "weighted_sum", "unguided_first", "best_candidate", "demon", "fk_steering", "best_of", "model_soup",
+    "output_soup", "unguided",
+]  # fmt: skip
 SURROGATE_METHODS = frozenset({"srsoup", "weighted_sum"})
-METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"})
+METHODS_WITHOUT_GUIDANCE = frozenset({"best_of", "unguided"}) | SOUPS_OF_ADAPTERS
 LARGEST_CHUNK = 64
 # A folder's name has at most 255 bytes on most file systems.
 LONGEST_NAME = 200
@@ -197,6 +200,7 @@ class RunConfig(StrictModel):
         check_sharing(self.soup, self.guidance, self.methods, self.best_of.samples, has_surrogate)
         check_combining(self.guidance, self.methods, guided, has_surrogate)
         check_rivals(self.guidance, self.methods)
+        check_soup_of_adapters(self.model, self.methods, guided)
         check_mean_queries(self.soup, self.queries, self.weights, len(guided))
         keeps = {"best_of.keep": self.best_of.keep} if "best_of" in self.methods else {}
         if self.surrogate is not None:

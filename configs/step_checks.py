@@ -5,11 +5,14 @@ from typing import Any
 
 from configs.errors import InvalidValueError
 from configs.sections.method import GuidanceConfig, SoupConfig
+from configs.sections.model import ModelConfig
 from configs.sections.surrogate import SurrogateConfig
 from configs.weights import WEIGHT_TOLERANCE
 
 # Methods that guide by candidates without a search gradient (`pipeline.guidance.rivals`).
 RIVALS = frozenset({"best_candidate", "demon", "fk_steering"})
+# Methods that mix fine-tuned models, and query no reward for it.
+SOUPS_OF_ADAPTERS = frozenset({"model_soup", "output_soup"})
 # Options of rivals, and the methods that take them.
 _TAKERS = {"demon": ("demon",), "temperature": ("demon", "fk_steering")}
 
@@ -166,7 +169,7 @@ def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
         InvalidValueError: there is such an option.
     """
     rivals, fields = sorted(RIVALS & set(methods)), type(guidance).model_fields
-    with_gradient = set(methods) - RIVALS - {"best_of", "unguided"}
+    with_gradient = set(methods) - RIVALS - {"best_of", "unguided"} - SOUPS_OF_ADAPTERS
     for key, needs_all in (("scalarisation", True), ("conflict", True), ("step", False), ("strength", False)):
         if getattr(guidance, key) != fields[key].default and rivals and (needs_all or not with_gradient):
             raise InvalidValueError(
@@ -174,7 +177,7 @@ def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
                 f"leave guidance.{key} out, or {rivals[0]}",
                 f"guidance.{key}",
             )
-    shaped = set(methods) - {"fk_steering", "best_of", "unguided"}
+    shaped = set(methods) - {"fk_steering", "best_of", "unguided"} - SOUPS_OF_ADAPTERS
     for key in ("noise", "normalisation", "elite_fraction", "satisfied_above"):
         if "fk_steering" in methods and not shaped and getattr(guidance, key) != fields[key].default:
             raise InvalidValueError(
@@ -190,6 +193,33 @@ def check_rivals(guidance: GuidanceConfig, methods: Collection[str]) -> None:
                 f"set method={takers[0]}, or leave guidance.{key} out",
                 f"guidance.{key}",
             )
+
+
+def check_soup_of_adapters(model: ModelConfig, methods: Collection[str], guided: Sequence[str]) -> None:
+    """Refuse a soup of fine-tuned models without one adapter for each reward, and adapters that no method mixes.
+
+    Raises:
+        InvalidValueError: adapters are missing, or have no effect.
+    """
+    soups, adapters = sorted(SOUPS_OF_ADAPTERS & set(methods)), model.adapters_by_reward
+    if not soups and adapters:
+        raise InvalidValueError(
+            "no method of this run mixes the adapters of rewards",
+            "set method=model_soup or output_soup, or leave model.adapters_by_reward out",
+            "model.adapters_by_reward",
+        )
+    if soups and set(adapters) != set(guided):
+        wrong = sorted(set(guided) - set(adapters)) or sorted(set(adapters) - set(guided))
+        problem = "has no adapter" if wrong[0] in guided else "has an adapter, and is not guided"
+        raise InvalidValueError(
+            f"{soups[0]} mixes one adapter for each guided reward, and {wrong[0]} {problem}",
+            "give model.adapters_by_reward one entry for each of rewards.guided; `srsoup train` makes adapters",
+            "model.adapters_by_reward",
+        )
+    if model.mix != "deltas" and "model_soup" not in methods:
+        raise InvalidValueError(
+            "only the method model_soup mixes weights", "set method=model_soup, or leave model.mix out", "model.mix"
+        )
 
 
 def check_surrogate(

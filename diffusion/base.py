@@ -50,6 +50,24 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class AdapterSoup:
+    """How the fine-tuned models of several rewards are mixed, for each row of latents.
+
+    Attributes:
+        output: whether the predictions of the M models are mixed, eps = sum_m w_m eps_m, and not their weights.
+        mix: what is added up if weights are mixed: `deltas` gives W + sum_m w_m (alpha_m / r_m) B_m A_m (rewarded
+            soups, Rame et al. 2023), `factors` gives W + (alpha / r) (sum_m w_m B_m) (sum_m w_m A_m).
+        rewards: the names of the M rewards in `Source.by_reward`, in the order of the weights.
+        weights: one row w on the simplex for each row of latents, or one for all of them.
+    """
+
+    output: bool
+    mix: str
+    rewards: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How a loaded model is sampled. Each prompt may have its own sampling.
 
@@ -63,6 +81,7 @@ class Sampling:
         width: the same for the width.
         lookahead_guided: whether the estimates of candidates have classifier-free guidance, as the means have.
         lookahead_downscale: the divisor of the sides of candidates' images.
+        soup: the mix of fine-tuned models that predicts in place of the model; None for the model itself.
     """
 
     steps: int
@@ -74,6 +93,7 @@ class Sampling:
     width: int | None = None
     lookahead_guided: bool = True
     lookahead_downscale: int = 1
+    soup: AdapterSoup | None = None
 
 
 class Conditioning(NamedTuple):

@@ -18,6 +18,7 @@ from diffusion.folder import absent_parts
 from diffusion.kernels import DDIM, FlowSDE, Kernel
 from diffusion.loading import download, load_vae, only_model_errors, silence_libraries
 from diffusion.lora.load import load_adapters
+from diffusion.lora.soup import MixedAdapters
 from diffusion.source import Source, metadata_folder
 from diffusion.surrogate.gradient import Value, differentiable, gradients_of_rows
 
@@ -36,6 +37,7 @@ class LatentDiffusion(ABC):
         """Load a model, or use a loaded diffusers pipeline of the family (`base.take_pipeline`)."""
         self._loading, self._device = loading, torch.device(device)
         self._dtype = getattr(torch, loading.dtype)
+        self._mixed: MixedAdapters | None = None
         self._pipe = self._load(source) if isinstance(source, Source) else source
         if self._vae_overflows(self._pipe.vae.config):
             self._pipe.vae.to(torch.float32)
@@ -61,7 +63,10 @@ class LatentDiffusion(ABC):
             pipe = owner.from_pretrained(
                 folder, variant=variant, dtype=self._dtype, use_safetensors=True, local_files_only=True, **options
             )
-        load_adapters(pipe, source.adapters, folder, FAMILIES[self.PIPELINE])
+        fixed = load_adapters(pipe, source.adapters, folder, FAMILIES[self.PIPELINE])
+        if source.by_reward:
+            family = FAMILIES[self.PIPELINE]
+            self._mixed = MixedAdapters(pipe, getattr(pipe, family.denoiser), source.by_reward, fixed, folder, family)
         if self._loading.attention_slicing:
             pipe.enable_attention_slicing()
         if self._loading.vae_slicing:
@@ -142,7 +147,7 @@ class LatentDiffusion(ABC):
     @torch.inference_mode()
     def reverse_step(self, x: Tensor, step: int, conditioning: Conditioning) -> ReverseMoments:
         x, kernel = x.to(self._device), self._kernel(conditioning.sampling)
-        prediction = self._predict(x, kernel.timesteps[step], conditioning)
+        prediction = self._predict_soup(x, kernel.timesteps[step], conditioning)
         mean = _finite(kernel.mean(x, prediction, step), "reverse step", self._dtype, step)
         return ReverseMoments(mean.cpu(), kernel.sigma(step))
 
@@ -194,6 +199,24 @@ class LatentDiffusion(ABC):
         """The prediction for candidates: guided, unless the sampling says that they are not."""
         sampling = conditioning.sampling
         return self._predict(x, timestep, conditioning, sampling.guidance_scale if sampling.lookahead_guided else 1.0)
+
+    def _predict_soup(self, x: Tensor, timestep: float, conditioning: Conditioning) -> Tensor:
+        """The guided prediction of the mix of fine-tuned models that the sampling names, row by row; else the model's.
+
+        A row is predicted by itself, so its bits do not depend on the other rows.
+        """
+        soup = conditioning.sampling.soup
+        if soup is None:
+            return self._predict(x, timestep, conditioning)
+        if self._mixed is None:
+            raise ValueError("the sampling mixes adapters by reward, and the model was loaded without any")
+        weights = soup.weights if len(soup.weights) == len(x) else soup.weights * len(x)
+        return torch.cat(
+            [
+                self._mixed.predicted(soup, w_M, lambda row=row: self._predict(row, timestep, conditioning))
+                for row, w_M in zip(x.split(1), weights, strict=True)
+            ]
+        )
 
     def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
         """The guided prediction at one timestep, float32. Without a second pass, the negative prompt is left out.

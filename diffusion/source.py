@@ -61,12 +61,15 @@ class Source:
         revision: commit on the hub; None for a local model.
         adapters: LoRAs, in the order in which they are loaded.
         vae: the VAE in place of the model's own; None for the model's own.
+        by_reward: the names of rewards, each with the LoRA that was fine-tuned for it, for soups of models. They act
+            only where a sampling mixes them.
     """
 
     name: str
     revision: str | None = None
     adapters: tuple[Adapter, ...] = ()
     vae: Vae | None = None
+    by_reward: tuple[tuple[str, Adapter], ...] = ()
 
     @property
     def path(self) -> str:
@@ -187,6 +190,9 @@ def model_revision(source: Source) -> str:
         f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else _adapter_contents(adapter)
         for adapter in source.adapters
     ]
+    for reward, adapter in source.by_reward:
+        content = f"{adapter.name}@{adapter.revision}/{adapter.file}" if adapter.revision else None
+        names.append(f"{reward} {content or _adapter_contents(adapter)}")
     if vae := source.vae:
         names.append(f"vae {vae.name}@{vae.revision}" if vae.revision else f"vae {_contents(Path(vae.name))}")
     return names[0] if len(names) == 1 else hashlib.sha256("\n".join(names).encode()).hexdigest()

@@ -1,9 +1,11 @@
 """The sections `model` and `model.adapters`: the model of a run and how it is sampled."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from configs.errors import InvalidValueError
 from configs.strict_model import Commit, StrictModel, as_tuple, check_hub_name, check_repository_path
 
 # The largest number of pixels of a side. Most models allow fewer.
@@ -25,6 +27,16 @@ class AdapterConfig(StrictModel):
         check_hub_name("model.adapters", self.name, self.revision)
         check_repository_path("model.adapters", self.file)
         return self
+
+
+def _check_adapter_keys(adapters: Mapping[str, AdapterConfig]) -> None:
+    for reward, adapter in adapters.items():
+        if adapter.weight != 1:
+            raise InvalidValueError(
+                f"the adapter of {reward} has the weight {adapter.weight:g}, but the weightings of the run weigh it",
+                "leave its weight out",
+                f"model.adapters_by_reward.{reward}.weight",
+            )
 
 
 class VaeConfig(StrictModel):
@@ -54,6 +66,15 @@ class ModelConfig(StrictModel):
     )
     adapters: Annotated[tuple[AdapterConfig, ...], BeforeValidator(as_tuple)] = Field(
         (), description="LoRAs on top of the model, loaded in this order"
+    )
+    adapters_by_reward: dict[str, AdapterConfig] = Field(
+        {},
+        description="for the methods model_soup and output_soup: the LoRA that was fine-tuned for each guided reward",
+    )
+    mix: Literal["deltas", "factors"] = Field(
+        "deltas",
+        description="what model_soup adds up with the weights w: deltas adds the changes B A of the weights, which is "
+        "the soup of the fine-tuned models; factors adds the matrices A and B apart, as AlignProp's code does",
     )
     vae: VaeConfig | None = Field(
         None, description="VAE that decodes the latents in place of the model's own; null for the model's own"
@@ -100,6 +121,7 @@ class ModelConfig(StrictModel):
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         check_hub_name("model.name", self.name, self.revision)
+        _check_adapter_keys(self.adapters_by_reward)
         return self
 
     @model_serializer(mode="wrap")
@@ -108,6 +130,10 @@ class ModelConfig(StrictModel):
         data: dict[str, Any] = serialise(self)
         if not self.gradient_checkpointing:
             data.pop("gradient_checkpointing", None)
+        if not self.adapters_by_reward:
+            data.pop("adapters_by_reward", None)
+        if self.mix == "deltas":
+            data.pop("mix", None)
         for key in ("vae", "height", "width"):
             if getattr(self, key) is None:
                 data.pop(key, None)

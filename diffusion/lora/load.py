@@ -17,8 +17,8 @@ from diffusion.lora.scaling import Scaling, scalings
 from diffusion.source import Adapter, adapter_file
 
 
-def load_adapters(pipe: Any, adapters: Sequence[Adapter], folder: Path, family: Family) -> None:
-    """Load LoRAs into the parts of a pipeline.
+def load_adapters(pipe: Any, adapters: Sequence[Adapter], folder: Path, family: Family) -> dict[str, float]:
+    """Load LoRAs into the parts of a pipeline, and return peft's name and the weight of each.
 
     Args:
         pipe: pipeline of the model.
@@ -37,13 +37,14 @@ def load_adapters(pipe: Any, adapters: Sequence[Adapter], folder: Path, family: 
         path = adapter_file(adapter)
         changes = check_adapter(path, folder, family)
         with only_model_errors(path, "model.adapters"):
-            weights |= dict.fromkeys(_load(pipe, name, path, changes), adapter.weight)
+            weights |= dict.fromkeys(load_adapter(pipe, name, path, changes), adapter.weight)
         changed |= {change.part for change in changes}
     for part in changed:
         set_weights_and_activate_adapters(getattr(pipe, part), list(weights), list(weights.values()))
+    return weights
 
 
-def _load(pipe: Any, name: str, path: Path, changes: Sequence[Change]) -> list[str]:
+def load_adapter(pipe: Any, name: str, path: Path, changes: Sequence[Change]) -> list[str]:
     """Load one LoRA, and return the names that peft has for it: its layers with DoRA have one of their own."""
     from safetensors.torch import load_file
 

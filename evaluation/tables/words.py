@@ -11,6 +11,7 @@ from evaluation.tables.model import Head
 METHODS = {
     "srsoup": "SRSoup", "weighted_sum": "WeightedSum", "unguided": "Base model", "unguided_first": "Unguided first",
     "best_candidate": "Best candidate", "demon": "Demon", "fk_steering": "FK steering", "best_of": "Best of n",
+    "model_soup": "Rewarded soup", "output_soup": "Output soup",
 }  # fmt: skip
 SHORT = METHODS | {"weighted_sum": "WS"}
 REWARDS = {
@@ -67,7 +68,7 @@ def settings(comparison: Comparison, label: str) -> dict[str, int | str]:
     if method in ("srsoup", "unguided_first") and config.get("soup"):
         found["K"] = config["soup"]["steps"]
     # Imported images do not say N.
-    if method not in (UNGUIDED, "best_of") and config.get("queries"):
+    if method not in (UNGUIDED, "best_of", "model_soup", "output_soup") and config.get("queries"):
         found["N"] = config["queries"]
     if method == "best_of":
         found["n"] = (config.get("best_of") or {}).get("samples", "auto")

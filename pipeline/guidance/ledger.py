@@ -36,18 +36,24 @@ class Ledger:
 
 @dataclass(frozen=True)
 class CountedDenoiser:
-    """A denoiser that counts the rows of each call in the ledger."""
+    """A denoiser that counts the rows of each call in the ledger.
+
+    Attributes:
+        passes: the number of noise predictions of a call; None for one a row.
+    """
 
     denoiser: Denoiser
     ledger: Ledger
+    passes: int | None = None
 
     @property
     def timesteps(self) -> Sequence[int]:
         return self.denoiser.timesteps
 
     async def reverse_step(self, x_LCHW: Tensor, step: int) -> ReverseStep:
-        self.ledger.denoises += len(x_LCHW)
-        self.ledger.forwards += len(x_LCHW)
+        passes = len(x_LCHW) if self.passes is None else self.passes
+        self.ledger.denoises += passes
+        self.ledger.forwards += passes
         return await self.denoiser.reverse_step(x_LCHW, step)
 
 

@@ -243,13 +243,15 @@ async def run_unguided(
     ledger: Ledger,
     on_step: OnStep = lambda step: None,
     x_LCHW: Tensor | None = None,
+    passes: int | None = None,
 ) -> Trajectory:
     """Draw one sample of the pretrained model from each seed: x_{t-1} = mu + sigma z, without any query.
 
     Args:
         x_LCHW: the noises x_T of the samples; None for those of the seeds, which also give the noises of the steps.
+        passes: the number of noise predictions of a step; None for one a sample. A soup of outputs makes more.
     """
-    denoiser = CountedDenoiser(denoiser, ledger)
+    denoiser = CountedDenoiser(denoiser, ledger, passes)
     x_LCHW = torch.stack([initial_noise(seed, shape) for seed in seeds]) if x_LCHW is None else x_LCHW
     records = []
     for i, timestep in enumerate(denoiser.timesteps):

@@ -189,6 +189,9 @@ async def run_prompt(task: PromptTask, workers: Workers, on_progress: OnProgress
         if task.method == "unguided":
             seeds = unguided_seeds(task.seed, len(task.weights))
             trajectory = await run_unguided(seeds, shape, ports, ledger, on_step)
+        elif soup := task.sampling.soup:
+            passes = [sum(w > 0 for w in row) if soup.output else 1 for row in soup.weights]
+            trajectory = await run_unguided(seeds, shape, ports, ledger, on_step, passes=sum(passes))
         elif task.method == "best_of":
             trajectory, seeds = await run_best_of(
                 weights,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from configs.step_checks import SOUPS_OF_ADAPTERS
 from pipeline.guidance.sharing.auto_step import Sharing
 from pipeline.guidance.simplex import TOLERANCE
 from pipeline.planning.task import PromptTask
@@ -37,7 +38,7 @@ def expected_cost(task: PromptTask, steps: int) -> ExpectedCost:
         steps: T, the number of denoising steps.
     """
     n, n_weights, n_rewards = task.guidance.candidates, len(task.weights), len(task.guided)
-    if task.method == "unguided":
+    if task.method in ("unguided", *SOUPS_OF_ADAPTERS):
         return ExpectedCost(0, n_weights, steps)
     if task.method == "best_of":
         batches = sum(math.ceil(size / task.chunk) for size in task.evolution.sizes(task.samples))

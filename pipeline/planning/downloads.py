@@ -59,7 +59,7 @@ def model_downloads(model: ModelConfig) -> tuple[Download, ...]:
         path = _cached(*file)
         size = path.stat().st_size if path else FILES.get(file)
         downloads.append(Download(f"{model.vae.name} (VAE)", size, path is not None))
-    for adapter in model.adapters:
+    for adapter in (*model.adapters, *model.adapters_by_reward.values()):
         if adapter.revision is not None:
             path = _cached(adapter.name, adapter.revision, adapter.file)
             size = path.stat().st_size if path else None

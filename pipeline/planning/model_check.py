@@ -9,10 +9,11 @@ from configs.errors import RequestError
 from configs.schema import METHODS_WITHOUT_GUIDANCE, RunConfig
 from diffusion.checks.image_size import sizes_of_folder
 from diffusion.checks.whole import check_timesteps, check_whole, is_downloaded
-from diffusion.errors import ModelError, NotHereError
+from diffusion.errors import ModelError, NotHereError, for_key
 from diffusion.families import FAMILIES, takers
 from diffusion.folder import check_folder
 from diffusion.lora.check import adapted_layers, check_adapter
+from diffusion.lora.soup import KEY, check_by_reward
 from diffusion.source import EMBEDDED, Source, adapter_file, metadata_folder, model_revision, vae_folder
 from diffusion.vae import check_vae, vae_config, vae_variant
 
@@ -66,6 +67,9 @@ def _check(
     for adapter in source.adapters:
         with suppress(NotHereError):
             adapted_layers(adapter_file(adapter, fetch))
+    for _, adapter in source.by_reward:
+        with suppress(NotHereError), for_key(KEY):
+            adapted_layers(adapter_file(adapter, fetch))
     try:
         folder = metadata_folder(source, fetch)
     except NotHereError:
@@ -101,6 +105,9 @@ def _check(
     for adapter in source.adapters:
         with suppress(NotHereError):
             check_adapter(adapter_file(adapter, fetch), folder, family)
+    if source.by_reward:
+        with suppress(NotHereError):
+            check_by_reward(source.by_reward, folder, family, config.model.mix, fetch)
     return pipeline, size
 
 
@@ -132,6 +139,8 @@ def _model_error(config: RunConfig, origin: Origin, key: str, problem: str, allo
     value = config.steps if key == "steps" else getattr(config.model, key.removeprefix("model."))
     if key == "model.adapters":
         value = [adapter.name for adapter in config.model.adapters]
+    if key == KEY:
+        value = {reward: adapter.name for reward, adapter in config.model.adapters_by_reward.items()}
     if key == "model.vae" and config.model.vae:
         value = config.model.vae.name
     return RequestError(file=origin(key), key=key, value=value, problem=problem, allowed=allowed, fix=fix)

@@ -216,7 +216,7 @@ def prompt_task(
         guidance=guidance_of(config, method),
         guided=config.rewards.guided,
         held_out=config.rewards.held_out,
-        sampling=sampling_of(config),
+        sampling=sampling_of(config, method),
         chunk=config.chunk_size,
         samples=samples_of(config) if method == "best_of" else len(config.weights),
         keep=config.best_of.keep if method == "best_of" else "weighted",

@@ -17,7 +17,7 @@ class PromptTask:
     Attributes:
         key: the name of its parts in the run's folder; see `pipeline.planning.plan`.
         method: `srsoup`, `weighted_sum`, `unguided_first`, `best_candidate`, `demon`,
-            `fk_steering`, `best_of` or `unguided`.
+            `fk_steering`, `best_of`, `model_soup`, `output_soup` or `unguided`.
         seed: the seed of this front, from which all its noise is derived.
         weights: L rows on the simplex; `unguided` draws one sample for each row instead.
         guidance: the options of the method.
