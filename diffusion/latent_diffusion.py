@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -211,11 +212,9 @@ class LatentDiffusion(ABC):
         if self._mixed is None:
             raise ValueError("the sampling mixes adapters by reward, and the model was loaded without any")
         weights = soup.weights if len(soup.weights) == len(x) else soup.weights * len(x)
+        rows = [partial(self._predict, row, timestep, conditioning) for row in x.split(1)]
         return torch.cat(
-            [
-                self._mixed.predicted(soup, w_M, lambda row=row: self._predict(row, timestep, conditioning))
-                for row, w_M in zip(x.split(1), weights, strict=True)
-            ]
+            [self._mixed.predicted(soup, w_M, predict) for predict, w_M in zip(rows, weights, strict=True)]
         )
 
     def _predict(self, x: Tensor, timestep: float, conditioning: Conditioning, scale: float | None = None) -> Tensor:
