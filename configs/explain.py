@@ -121,7 +121,8 @@ def _model_at(keys: Sequence[str]) -> type[BaseModel]:
     """The section that the keys lead to."""
     model: type[BaseModel] = RunConfig
     for key in keys:
-        if key.isdigit():
+        # A number of an item, or a name that the user chose, such as that of a reward's server.
+        if key not in model.model_fields:
             continue
         section = _section_in(model.model_fields[key].annotation)
         if section is None:

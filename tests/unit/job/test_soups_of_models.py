@@ -76,6 +76,7 @@ def test_a_run_of_both_soups(data: dict[str, Any], tmp_path: Path) -> None:
         (["model.adapters_by_reward.brightness={name: x.safetensors}"], "model.adapters_by_reward"),
         (["model.adapters_by_reward.colorfulness={name: missing.safetensors}"], "model.adapters_by_reward"),
         (["model.adapters_by_reward.colorfulness.weight=0.5"], "model.adapters_by_reward.colorfulness.weight"),
+        (["model.adapters_by_reward.colorfulness.wait=0.5"], "model.adapters_by_reward.colorfulness.wait"),
         (["method=output_soup", "model.mix=factors"], "model.mix"),
     ],
 )
