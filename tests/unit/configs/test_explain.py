@@ -56,8 +56,8 @@ def test_every_key_has_a_description_and_a_kind(key: str, field: FieldInfo) -> N
         ("prompts.limit=0", "a whole number >= 1 or null; number of prompts"),
         (
             "method=none",
-            "srsoup or weighted_sum or unguided_first or best_candidate or demon or fk_steering or best_of or unguided "
-            "or a list; the sampling",
+            "srsoup or weighted_sum or unguided_first or best_candidate or demon or fk_steering or best_of or "
+            "model_soup or output_soup or unguided or a list; the sampling",
         ),
         ("model.vae_slicing=3", "true or false; decode images one by one"),
         ("model.revision=main", "text or null; commit of the model"),
