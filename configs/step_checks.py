@@ -213,7 +213,7 @@ def check_soup_of_adapters(model: ModelConfig, methods: Collection[str], guided:
         problem = "has no adapter" if wrong[0] in guided else "has an adapter, and is not guided"
         raise InvalidValueError(
             f"{soups[0]} mixes one adapter for each guided reward, and {wrong[0]} {problem}",
-            "give model.adapters_by_reward one entry for each of rewards.guided; `srsoup train` makes adapters",
+            "give model.adapters_by_reward one entry for each of rewards.guided, with the LoRA of that reward",
             "model.adapters_by_reward",
         )
     if model.mix != "deltas" and "model_soup" not in methods:

@@ -152,7 +152,7 @@ class MixedAdapters:
 def _refused(problem: str, fix: str | None = None) -> ModelError:
     return ModelError(
         problem,
-        "one LoRA of the denoiser for each guided reward, such as `srsoup train` writes",
-        fix or "train the adapter again with `srsoup train`, or leave the method out",
+        "one LoRA of the denoiser for each guided reward, in the layout of diffusers or kohya",
+        fix or "give another adapter, or leave the method out",
         KEY,
     )

@@ -97,7 +97,7 @@ def sample_front(
         held_out: rewards that only score the final images.
         weights: L rows of M entries on the simplex, or a rule such as {"grid": 6}, as in a configuration.
         method: `srsoup`, `weighted_sum`, `unguided_first`, `best_candidate`, `demon`,
-            `fk_steering`, `best_of` or `unguided`.
+            `fk_steering`, `best_of` or `unguided`; soups of adapters are for runs from files alone.
         steps: T, the number of denoising steps.
         queries: N, the number of candidates around each mean in each step.
         soup_steps: K, the number of soup steps; None is the paper's share, round(0.4 steps): 20 of 50.
