@@ -17,8 +17,8 @@ class Work:
 
     @classmethod
     def of(cls, steps: int, n: int, rows: int) -> "Work":
-        """Count T reverse steps of L rows, and N candidates of each; those of the last step need no look-ahead."""
-        return cls(steps * rows + (steps - 1) * n * rows, steps * n * rows + rows)
+        """Count T reverse steps of L rows and a look-ahead for each of their N candidates, as DDIM makes them."""
+        return cls(steps * rows * (1 + n), steps * n * rows + rows)
 
 
 @dataclass(frozen=True)

@@ -70,13 +70,13 @@ class ReferenceLoop:
         return guided
 
     def _scores(self, x: Tensor, timesteps: Tensor, step: int, texts: Tensor, prompt: str) -> np.ndarray:
-        """The scores (N, M) of the estimates of candidates x, in batches."""
+        """The scores (N, M) of the estimates of candidates x, in batches. After the last step the timestep is 0."""
+        timestep = timesteps[step] if step < len(timesteps) else torch.tensor(0)
+        alpha = self._scheduler.alphas_cumprod[timestep]
         found = []
         for rows in x.split(BATCH):
-            if step < len(timesteps):
-                alpha = self._scheduler.alphas_cumprod[timesteps[step]]
-                noise = self._noise(rows, timesteps[step], texts)
-                rows = (rows - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+            noise = self._noise(rows, timestep, texts)
+            rows = (rows - (1 - alpha).sqrt() * noise) / alpha.sqrt()
             found.append(self._scored(self._pictures(rows), prompt))
         return np.concatenate(found)
 

@@ -119,7 +119,7 @@ def save_lora(family: str, path: Path, width: int | None = None, seed: int = 1, 
         "sdxl": ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", (64, 32)),
         "sd3": ("transformer.transformer_blocks.0.attn.to_q", (32, 32)),
         "pixart": ("transformer.transformer_blocks.0.attn2.to_k", (24, 24)),
-        "qwen": ("transformer.transformer_blocks.0.img_mod.1", (192, 32)),
+        "qwen": ("transformer.transformer_blocks.0.img_mod.1", (288, 48)),
         "zimage": ("transformer.layers.0.attention.to_q", (16, 16)),
         "sana": ("transformer.transformer_blocks.0.attn1.to_k", (16, 16)),
         "flux": ("transformer.single_transformer_blocks.0.attn.to_q", (48, 48)),
@@ -227,7 +227,7 @@ def _sana(scheduler: dict[str, Any], vae: dict[str, Any]) -> SanaPipeline:
 
 def _qwen(scheduler: dict[str, Any], vae: dict[str, Any]) -> QwenImagePipeline:
     transformer = QwenImageTransformer2DModel(
-        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=3,
         joint_attention_dim=16, axes_dims_rope=(8, 4, 4),
     )  # fmt: skip
     # As with FLUX, its own size is not in its configuration.

@@ -39,5 +39,5 @@ def test_the_floor_counts_the_decodes_of_the_product(pipe: Any) -> None:
     )  # fmt: skip
     work = Work.of(3, 4, 3)
     assert work.decodes == front.decodes == 3 * 4 * 3 + 3
-    assert work.forwards == 3 * 3 + 2 * 4 * 3
-    assert floor_seconds(work, Rates(0.5, 0.25, (1, 1))) == 33 * 0.5 + 39 * 0.25
+    assert work.forwards == 3 * 3 * (1 + 4)
+    assert floor_seconds(work, Rates(0.5, 0.25, (1, 1))) == 45 * 0.5 + 39 * 0.25
