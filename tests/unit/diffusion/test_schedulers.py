@@ -50,7 +50,7 @@ def configurations(pipeline: str) -> dict[str, dict[str, Any]]:
 
 
 DIFFUSIONS, FLOWS = configurations(SD), configurations(SD3)
-DISTILLED = {name: DIFFUSIONS.pop(name) for name in DISTILLED_CLASSES}
+DISTILLED = {name: DIFFUSIONS.pop(name) for name in sorted(DISTILLED_CLASSES)}
 
 
 def ends_at(kernel: DDIM, step: int) -> float:
