@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,19 @@ def load_adapter(pipe: Any, name: str, path: Path, changes: Sequence[Change]) ->
     return names
 
 
+def alpha_of(change: Change, tensors: Mapping[str, Tensor], scaling: Scaling) -> float:
+    """Return alpha of one layer of a LoRA: that beside its matrices, or that of its file or folder.
+
+    Raises:
+        ModelError: it is infinite or no number.
+    """
+    name = change.names.alpha
+    alpha = scaling.of(change.module, change.rank) if name is None else float(tensors[name])
+    if not math.isfinite(alpha):
+        raise refused(f"the alpha {name} of a LoRA is {alpha}, and not a number")
+    return alpha
+
+
 def _inject(module: Any, name: str, changes: Sequence[Change], tensors: dict[str, Tensor], scaling: Scaling) -> None:
     from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
@@ -77,9 +90,7 @@ def _inject(module: Any, name: str, changes: Sequence[Change], tensors: dict[str
         if names.magnitude is not None:
             shape = (1, change.shape[0], 1, 1) if kernel else (change.shape[0],)
             weights[f"{where}.lora_magnitude_vector"] = tensors[names.magnitude].reshape(shape)
-        alphas[where] = scaling.of(where, change.rank) if names.alpha is None else float(tensors[names.alpha])
-        if not math.isfinite(alphas[where]):
-            raise refused(f"the alpha {names.alpha} of a LoRA is {alphas[where]}, and not a number")
+        alphas[where] = alpha_of(change, tensors, scaling)
     config = LoraConfig(
         r=changes[0].rank,
         lora_alpha=alphas[changes[0].module],  # type: ignore[arg-type]

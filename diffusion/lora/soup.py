@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion.base import AdapterSoup
+from diffusion.checks.tensor_file import read_tensor_file
 from diffusion.errors import ModelError, for_key
 from diffusion.families import Family
 from diffusion.loading import only_model_errors
 from diffusion.lora.check import Change, check_adapter
-from diffusion.lora.load import load_adapter
+from diffusion.lora.load import alpha_of, load_adapter
+from diffusion.lora.scaling import scalings
 from diffusion.source import Adapter, adapter_file
 
 KEY = "model.adapters_by_reward"
@@ -38,7 +41,7 @@ def check_by_reward(
     Raises:
         NotHereError: an adapter is not on this machine, and `fetch` is False.
         ModelError: an adapter does not fit the model, changes more than its denoiser, is a DoRA, whose change is not a
-            sum, or has other layers or ranks than the first one and `mix` is `factors`.
+            sum, or has other layers, ranks or alphas than the first one and `mix` is `factors`.
     """
     changes = dict[str, list[Change]]()
     for reward, adapter in by_reward:
@@ -48,12 +51,14 @@ def check_by_reward(
             raise _refused(f"the adapter of {reward} changes the {others[0]}, which is the same for all weightings")
         if any(one.names.magnitude is not None for one in changes[reward]):
             raise _refused(f"the adapter of {reward} is a DoRA, and its change of the weights is not a sum")
-    places = {reward: {(one.module, one.rank) for one in own} for reward, own in changes.items()}
-    first = next(iter(places))
-    for reward, own in places.items():
-        if mix == "factors" and own != places[first]:
+    if mix != "factors":
+        return changes
+    scales = {reward: _scales(adapter_file(adapter, fetch), changes[reward]) for reward, adapter in by_reward}
+    first = next(iter(scales))
+    for reward, own in scales.items():
+        if own != scales[first]:
             raise _refused(
-                f"the adapter of {reward} has other layers or ranks than that of {first}, so there is no sum",
+                f"the adapter of {reward} has other layers, ranks or alphas than that of {first}, so there is no sum",
                 "set model.mix=deltas, or train both with the same lora",
             )
     return changes
@@ -136,8 +141,6 @@ class MixedAdapters:
             for layer in self._layers():
                 if _SUM not in layer.lora_A:
                     continue
-                if len({layer.scaling[name] for name, _ in names}) > 1:
-                    raise _refused("the adapters have different alphas, so their matrices have no common scale")
                 for matrices in (layer.lora_A, layer.lora_B):
                     total = sum(w * matrices[name].weight for name, w in names)
                     matrices[_SUM].weight.copy_(total)
@@ -147,6 +150,13 @@ class MixedAdapters:
         from peft.tuners.lora import LoraLayer
 
         return [module for module in self._denoiser.modules() if isinstance(module, LoraLayer)]
+
+
+def _scales(path: Path, changes: Sequence[Change]) -> dict[str, tuple[int, float]]:
+    """Return the rank and alpha of each module that a LoRA changes."""
+    parts = {change.part for change in changes}
+    tensors, scaling = load_file(path), scalings(path, read_tensor_file(path), parts)
+    return {one.module: (one.rank, alpha_of(one, tensors, scaling[one.part])) for one in changes}
 
 
 def _refused(problem: str, fix: str | None = None) -> ModelError:

@@ -122,7 +122,7 @@ def test_the_adapters_are_part_of_the_models_identity(folder: Path, loras: tuple
     assert len({model_revision(source) for source in sources}) == len(sources)
 
 
-@pytest.mark.parametrize("case", ["text encoder", "dora", "ranks", "missing"])
+@pytest.mark.parametrize("case", ["text encoder", "dora", "ranks", "alphas", "missing"])
 def test_adapters_that_have_no_mix_are_refused(
     folder: Path, loras: tuple[Path, Path], tmp_path: Path, case: str
 ) -> None:
@@ -135,9 +135,27 @@ def test_adapters_that_have_no_mix_are_refused(
         tensors[f"{name}.lora_magnitude_vector"] = torch.ones(32)
     elif case == "ranks":
         tensors = {f"{name}.lora_A.weight": torch.zeros(3, 16), f"{name}.lora_B.weight": torch.zeros(32, 3)}
+    elif case == "alphas":
+        tensors[f"{name}.alpha"] = torch.tensor(1.0)
     if case != "missing":
         save_file(tensors, path)
     pairs = (("warm", Adapter(str(loras[0]))), ("cold", Adapter(str(path))))
     with pytest.raises(ModelError) as error:
         check_by_reward(pairs, folder, FAMILIES[pipeline_class(folder)], "factors")
     assert error.value.key == "model.adapters_by_reward"
+
+
+def test_equal_alphas_beside_the_matrices_are_the_scale_of_a_mix_of_factors(
+    folder: Path, loras: tuple[Path, Path], tmp_path: Path
+) -> None:
+    halved = list[Path]()
+    for index, path in enumerate(loras):
+        tensors = load_file(path)
+        rank = len(tensors[f"unet.{LAYER}.lora_A.weight"])
+        halved.append(tmp_path / f"{index}.safetensors")
+        save_file(tensors | {f"unet.{LAYER}.alpha": torch.tensor(rank / 2)}, halved[-1])
+    model = load(folder, by_reward=tuple(halved))
+    found = mean(model, latents(model, 3), AdapterSoup(False, "factors", REWARDS, WEIGHTS))
+    (a1, b1), (a2, b2) = (matrices(path) for path in loras)
+    wanted = mean(merged(folder, (0.3 * b1 + 0.7 * b2) @ (0.3 * a1 + 0.7 * a2) / 2), latents(model, 1))
+    np.testing.assert_allclose(found[1:2], wanted, rtol=1e-4, atol=1e-5)
