@@ -1,6 +1,6 @@
 """The sections `model` and `model.adapters`: the model of a run and how it is sampled."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -22,14 +22,14 @@ class AdapterConfig(StrictModel):
     file: str = Field("pytorch_lora_weights.safetensors", description="file of the hub's repository to load")
     weight: float = Field(1.0, description="factor of the adapter's change to the model's weights")
 
-    @model_validator(mode="after")
-    def _check_name(self) -> Self:
-        check_hub_name("model.adapters", self.name, self.revision)
-        check_repository_path("model.adapters", self.file)
-        return self
+
+def _check_places(key: str, adapters: Iterable[AdapterConfig]) -> None:
+    for adapter in adapters:
+        check_hub_name(key, adapter.name, adapter.revision)
+        check_repository_path(key, adapter.file)
 
 
-def _check_adapter_keys(adapters: Mapping[str, AdapterConfig]) -> None:
+def _check_weights(adapters: Mapping[str, AdapterConfig]) -> None:
     for reward, adapter in adapters.items():
         if adapter.weight != 1:
             raise InvalidValueError(
@@ -121,7 +121,9 @@ class ModelConfig(StrictModel):
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         check_hub_name("model.name", self.name, self.revision)
-        _check_adapter_keys(self.adapters_by_reward)
+        _check_places("model.adapters", self.adapters)
+        _check_places("model.adapters_by_reward", self.adapters_by_reward.values())
+        _check_weights(self.adapters_by_reward)
         return self
 
     @model_serializer(mode="wrap")

@@ -125,6 +125,9 @@ def test_of_a_model_only_its_digest_is_recorded(here: Path) -> None:
     assert AWS not in refused("model.name", "no model_index.json", theirs(here, model={"name": "model"}))
     adapters = {"adapters": [{"name": str(secret)}]}
     assert AWS not in refused("model.adapters", "cannot be read", theirs(here, model=adapters))
+    mixed = {"adapters_by_reward": {name: {"name": str(secret)} for name in BASE["rewards"]["guided"]}}
+    theirs_mixed = theirs(here, method="model_soup", model=mixed)
+    assert AWS not in refused("model.adapters_by_reward", "cannot be read", theirs_mixed)
 
 
 @pytest.mark.parametrize("place", ["the file", "extends", "sweep"])
@@ -250,6 +253,8 @@ def test_a_path_that_leaves_its_repository_is_refused(here: Path, key: str, file
     else:
         model = {"adapters": [{"name": "some/lora", "revision": COMMIT, "file": file}]}
         refused("model.adapters", "not a path within a repository", theirs(here, model=model))
+        mixed = {"adapters_by_reward": {"brightness": model["adapters"][0]}}
+        refused("model.adapters_by_reward", "not a path within a repository", theirs(here, model=mixed))
 
 
 @pytest.mark.parametrize("repository", ["../..", "a/..", "../a", "./a"])
@@ -478,7 +483,8 @@ LINES: dict[str, list[Callable[..., None]]] = {
         test_the_prompts_are_copied_into_the_run_folder_and_nowhere_else,
     ],
     "`surrogate.file`": [test_a_surrogate_is_read_from_a_regular_file_and_runs_no_code],
-    "`model.name`, `model.vae.name`, `model.adapters.name`": [test_of_a_model_only_its_digest_is_recorded],
+    "`model.name`, `model.vae.name`, `model.adapters.name`, `model.adapters_by_reward`, "
+    "`model.adapters_by_reward.name`": [test_of_a_model_only_its_digest_is_recorded],
     "`rewards.judge.key_variable`": [
         test_a_file_cannot_have_a_variable_sent,
         test_a_variable_that_the_user_names_for_the_host_is_sent,
@@ -489,7 +495,8 @@ LINES: dict[str, list[Callable[..., None]]] = {
         test_files_get_the_mode_that_the_umask_says,
     ],
     "`output` with a URI": [test_a_uri_of_a_file_is_not_contacted],
-    "`prompts.github`, `prompts.dataset.name`, `model.revision`, `model.vae.revision`, `model.adapters.revision`": [
+    "`prompts.github`, `prompts.dataset.name`, `model.revision`, `model.vae.revision`, `model.adapters.revision`, "
+    "`model.adapters_by_reward.revision`": [
         test_a_path_that_leaves_its_repository_is_refused,
         test_a_repository_that_leads_elsewhere_is_refused,
     ],
