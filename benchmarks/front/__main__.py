@@ -22,12 +22,14 @@ from pipeline.job.progress import Reporter
 from pipeline.planning.plan import make_plan
 
 
-def run(folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str], seed: int, dtype: str) -> None:
+def run(
+    folder: Path, setting: Setting, arms: Sequence[str], names: Sequence[str], seed: int, dtype: str, anew: bool = False
+) -> None:
     """Make the missing fronts, name by name over all arms, so that whatever is finished can be compared.
 
-    A front is there if its folder has one, or if the file of the measured fronts has it.
+    A front is there if its folder has one or, unless it is to be made anew, if the file of the measured fronts has it.
     """
-    there = in_file_already(MEASURED, folder.name)
+    there = set() if anew else in_file_already(MEASURED, folder.name)
     for name in names:
         for slug in (slug for slug in arms if (slug, name, seed) not in there):
             values = (*setting.of(ARMS[slug]), f"model.dtype={dtype}", f"name={slug}", f"seed={seed}",
@@ -51,6 +53,7 @@ def main() -> None:
         "--dtype", choices=("float32", "bfloat16"), default="bfloat16",
         help="of the model in all arms; bfloat16 is slow on CPUs without avx512_bf16 or AMX",
     )  # fmt: skip
+    parser.add_argument("--anew", action="store_true", help=f"`run` also makes the fronts that {MEASURED.name} has")
     parser.add_argument("--measured", action="store_true", help=f"read {MEASURED.name}, not the folder")
     parser.add_argument("--page", type=Path, help="a page, of which the table replaces a part")
     parser.add_argument("--part", help="the part `<!-- measured: PART -->` of the page; default: front REWARDS")
@@ -58,7 +61,8 @@ def main() -> None:
     given = parser.parse_args()
     setting, folder = SETTINGS[given.rewards], given.folder / given.rewards
     if given.what == "run":
-        run(folder, setting, given.arms, NAMES[given.skip : given.skip + given.names], given.seed, given.dtype)
+        names = NAMES[given.skip : given.skip + given.names]
+        run(folder, setting, given.arms, names, given.seed, given.dtype, given.anew)
         return
     if given.what == "collect":
         print(f"{collect(given.folder, MEASURED)} new fronts in {MEASURED.name}")

@@ -152,11 +152,14 @@ class MixedAdapters:
         return [module for module in self._denoiser.modules() if isinstance(module, LoraLayer)]
 
 
-def _scales(path: Path, changes: Sequence[Change]) -> dict[str, tuple[int, float]]:
-    """Return the rank and alpha of each module that a LoRA changes."""
+def _scales(path: Path, changes: Sequence[Change]) -> dict[str, tuple[int, float, bool]]:
+    """Return, for each module that a LoRA changes, its rank, its alpha, and whether alpha is divided by sqrt(r)."""
     parts = {change.part for change in changes}
     tensors, scaling = load_file(path), scalings(path, read_tensor_file(path), parts)
-    return {one.module: (one.rank, alpha_of(one, tensors, scaling[one.part])) for one in changes}
+    return {
+        one.module: (one.rank, alpha_of(one, tensors, own), own.by_root)
+        for one in changes for own in (scaling[one.part],)
+    }  # fmt: skip
 
 
 def _refused(problem: str, fix: str | None = None) -> ModelError:

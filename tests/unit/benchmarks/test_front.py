@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.front import arms, fronts, table
 from benchmarks.front.__main__ import main as front_command
+from benchmarks.front.__main__ import run as front_run
 from tests.support.runs import FOUR_FRONTS, run_here
 
 COLOUR_SIZE = arms.SETTINGS["colour_size"]
@@ -181,3 +182,18 @@ def test_fronts_are_added_to_a_file_and_those_in_it_stay(tmp_path: Path, monkeyp
     whole = pd.read_parquet(file).set_index(["setting", "seed"])
     assert np.stack(whole.points[("colour_size", 0)])[0, 0] == 80.0, "the front that the file had stays"
     assert np.stack(whole.points[("three", 0)])[0, 0] == 89.0
+
+
+def test_run_makes_what_the_file_lacks_and_everything_if_it_is_to_be_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[str]()
+    monkeypatch.setattr("benchmarks.front.__main__.execute", lambda plans, **_: made.append(plans[0].folder.name))
+    there = fronts.in_file_already(fronts.MEASURED, "colour_size")
+    assert ("ws16", "snail", 0) in there and ("ws16", "snail", 9) not in there
+    folder = tmp_path / "colour_size"
+    front_run(folder, COLOUR_SIZE, ["ws16"], ["snail"], 0, "float32")
+    assert made == []
+    front_run(folder, COLOUR_SIZE, ["ws16"], ["snail"], 9, "float32")
+    front_run(folder, COLOUR_SIZE, ["ws16"], ["snail"], 0, "float32", anew=True)
+    assert made == ["ws16-snail-seed-9", "ws16-snail-seed-0"]

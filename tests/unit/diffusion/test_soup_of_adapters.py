@@ -122,7 +122,7 @@ def test_the_adapters_are_part_of_the_models_identity(folder: Path, loras: tuple
     assert len({model_revision(source) for source in sources}) == len(sources)
 
 
-@pytest.mark.parametrize("case", ["text encoder", "dora", "ranks", "alphas", "missing"])
+@pytest.mark.parametrize("case", ["text encoder", "dora", "ranks", "alphas", "root", "missing"])
 def test_adapters_that_have_no_mix_are_refused(
     folder: Path, loras: tuple[Path, Path], tmp_path: Path, case: str
 ) -> None:
@@ -138,7 +138,9 @@ def test_adapters_that_have_no_mix_are_refused(
     elif case == "alphas":
         tensors[f"{name}.alpha"] = torch.tensor(1.0)
     if case != "missing":
-        save_file(tensors, path)
+        # The rank's root as the divisor of alpha, as peft writes it.
+        text = '{"unet.peft_type": "LORA", "unet.use_rslora": true, "unet.lora_alpha": 2}'
+        save_file(tensors, path, {"lora_adapter_metadata": text} if case == "root" else None)
     pairs = (("warm", Adapter(str(loras[0]))), ("cold", Adapter(str(path))))
     with pytest.raises(ModelError) as error:
         check_by_reward(pairs, folder, FAMILIES[pipeline_class(folder)], "factors")

@@ -502,7 +502,9 @@ LINES: dict[str, list[Callable[..., None]]] = {
     ],
     "`rewards.judge.cache`": [test_the_cache_of_the_judge_stays_within_the_cache],
     "`model.name` with `model.revision`, `model.vae.name` with `model.vae.revision`, `model.adapters.name` with "
-    "`model.adapters.revision`": [test_a_model_and_weights_come_from_the_hub_and_from_github_only],
+    "`model.adapters.revision`, and the same of `model.adapters_by_reward`": [
+        test_a_model_and_weights_come_from_the_hub_and_from_github_only
+    ],
     "`prompts.dataset.name`, `prompts.dataset.revision`, `prompts.dataset.split`, `prompts.dataset.subset`, "
     "`prompts.dataset.column`, `prompts.dataset.files`": [
         test_a_data_set_is_read_at_its_commit_and_no_script_of_it_is_run
